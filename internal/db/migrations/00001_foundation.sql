@@ -1,0 +1,18 @@
+-- +goose Up
+-- A row for each write transaction that wrote: the proof that it committed, for the node that lost its connection while
+-- COMMIT was under way. Old rows are swept.
+CREATE TABLE tx_marks (
+    id TEXT PRIMARY KEY,
+    at BIGINT NOT NULL
+);
+CREATE INDEX tx_marks_at ON tx_marks (at);
+
+-- What the caches of every node must forget. Unordered on purpose: readers take all that is younger than the longest
+-- transaction and remember what they have seen, so that no global counter is needed.
+CREATE TABLE changes (
+    id TEXT PRIMARY KEY,
+    at BIGINT NOT NULL,
+    topic TEXT NOT NULL,
+    item TEXT NOT NULL
+);
+CREATE INDEX changes_at ON changes (at);
