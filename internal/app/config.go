@@ -1,0 +1,365 @@
+package app
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/mintmark/mintmark/internal/redact"
+)
+
+// ErrConfig is in the chain of every error about the configuration; the program exits with 78.
+var ErrConfig = errors.New("configuration")
+
+// Config is all that can be set. It is read from a YAML file, then from environment variables, then from flags; the later
+// wins. A key that is not in this struct is refused, with its name. Every field works at its zero value: Load puts the
+// default that its comment names. The environment variable of a field is MINTMARK_ and its path in capitals, such as
+// MINTMARK_LISTEN_PUBLIC for listen.public; fields inside lists are set in the file alone.
+type Config struct {
+	// Issuer is the URL that clients know this installation by: the `iss` of tokens and the base of every address in
+	// the discovery documents. It is never taken from a request. Default: http:// and the public listener's address,
+	// which serves a trial on one machine and nothing else.
+	Issuer string `yaml:"issuer"`
+
+	// DataDir holds the embedded database, the root key, the embedded object store and what the first start leaves for
+	// the administrator. Default: ./mintmark-data. Made with mode 0700 if it does not exist.
+	DataDir string `yaml:"data_dir"`
+
+	Database Database `yaml:"database"`
+	RootKey  RootKey  `yaml:"root_key"`
+	Listen   Listen   `yaml:"listen"`
+	TLS      TLS      `yaml:"tls"`
+	Tokens   Tokens   `yaml:"tokens"`
+	Keys     Keys     `yaml:"signing_keys"`
+	Rotation Rotation `yaml:"rotation"`
+	Stores   []Store  `yaml:"stores"` // besides `local`, the embedded endpoint, which is always there
+	Log      Log      `yaml:"log"`
+
+	// TrustedProxies are the networks of the reverse proxies whose X-Forwarded-For is believed. Default: none.
+	TrustedProxies []string `yaml:"trusted_proxies"`
+
+	// ShutdownGrace is how long requests and jobs in flight may take to finish after a signal. Default: 25s.
+	ShutdownGrace Duration `yaml:"shutdown_grace"`
+}
+
+// Database says where the data is.
+type Database struct {
+	// URL is sqlite:PATH or postgres://USER:PASSWORD@HOST/NAME. Default: sqlite: and mintmark.db in the data directory.
+	URL redact.Secret `yaml:"url"`
+	// URLFile names a file that holds the URL, to keep a password out of the environment. Not together with URL.
+	URLFile string `yaml:"url_file"`
+	// MaxConnections to PostgreSQL. Default: 20.
+	MaxConnections int `yaml:"max_connections"`
+}
+
+// RootKey says where the key is that everything else is sealed under.
+type RootKey struct {
+	// File is made at the first start, and only then. Default: root.key in the data directory. Keep a copy elsewhere.
+	File string `yaml:"file"`
+}
+
+// Listen holds the addresses that the server listens on.
+type Listen struct {
+	Public     string `yaml:"public"`     // protocol, API and pages. Default: 127.0.0.1:8080
+	S3         string `yaml:"s3"`         // the embedded S3 endpoint. Default: 127.0.0.1:9000; "off" turns it off
+	Operations string `yaml:"operations"` // /livez, /readyz, /metrics. Default: 127.0.0.1:9090
+}
+
+// TLS is for the public and the S3 listener. Without it a reverse proxy must end TLS.
+type TLS struct {
+	CertFile string `yaml:"cert_file"` // read again when it changes
+	KeyFile  string `yaml:"key_file"`
+}
+
+// Tokens says what access tokens look like.
+type Tokens struct {
+	// ServiceLifetime is for tokens of service users. Default: 8h.
+	ServiceLifetime Duration `yaml:"service_lifetime"`
+	// RealmForm is how a realm is shown in tokens and answers: "plain" (services) or "slash" (/services, as the older
+	// STUPS libraries compare it). Both forms are always accepted. Default: plain.
+	RealmForm string `yaml:"realm_form"`
+}
+
+// Keys says how signing keys live.
+type Keys struct {
+	Algorithm string   `yaml:"algorithm"` // ES256 (default) or EdDSA
+	Period    Duration `yaml:"period"`    // how long a key signs. Default: 30d
+	Lead      Duration `yaml:"lead"`      // how long a key is published before it signs. Default: 1h
+}
+
+// Rotation says how credentials of applications live.
+type Rotation struct {
+	PasswordPeriod Duration `yaml:"password_period"` // service passwords. Default: 2h
+	SecretPeriod   Duration `yaml:"secret_period"`   // client secrets. Default: 30d
+	// Grace is how long an old version stays accepted at least, and must have gone unused before it is refused. It must
+	// be longer than agents take to fetch and applications to read again. Default: 30m.
+	Grace Duration `yaml:"grace"`
+	// MaxOverlap is when an old version is refused although it may be in use, with an alert. Default: 24h.
+	MaxOverlap Duration `yaml:"max_overlap"`
+}
+
+// Store is a place that credentials are delivered to.
+type Store struct {
+	Name string `yaml:"name"` // as destinations name it, such as `aws` in aws/shop-mint
+	Kind string `yaml:"kind"` // s3 or directory
+
+	// For kind s3.
+	Endpoint            string `yaml:"endpoint"` // empty: Amazon's for the region
+	Region              string `yaml:"region"`   // Default: us-east-1
+	PathStyle           bool   `yaml:"path_style"`
+	AccessKeyID         string `yaml:"access_key_id"`         // empty: the machine's own identity, by the SDK's chain
+	SecretKeyFile       string `yaml:"secret_key_file"`       // holds the secret access key
+	OwnerFullControl    bool   `yaml:"owner_full_control"`    // send the canned ACL bucket-owner-full-control
+	ExpectedBucketOwner string `yaml:"expected_bucket_owner"` // account id that must own the buckets
+
+	// For kind directory.
+	Path string `yaml:"path"` // each bucket is a directory below it
+}
+
+// Log says what is logged, to standard error.
+type Log struct {
+	Level  string `yaml:"level"`  // debug, info (default), warn, error
+	Format string `yaml:"format"` // json (default) or text
+}
+
+// Duration is a time span in Go's form, with d for days: 90s, 15m, 2h, 30d.
+type Duration time.Duration
+
+// UnmarshalText reads the form above; a bare number is refused, because nobody can tell its unit.
+func (d *Duration) UnmarshalText(b []byte) error {
+	text, days := string(b), time.Duration(0)
+	if n, rest, ok := strings.Cut(text, "d"); ok {
+		v, err := strconv.ParseUint(n, 10, 16)
+		if err != nil {
+			return fmt.Errorf("%q is not a duration: write 90s, 15m, 2h or 30d", text)
+		}
+		days, text = time.Duration(v)*24*time.Hour, rest
+	}
+	if text != "" {
+		v, err := time.ParseDuration(text)
+		if err != nil || v < 0 {
+			return fmt.Errorf("%q is not a duration: write 90s, 15m, 2h or 30d", b)
+		}
+		days += v
+	}
+	*d = Duration(days)
+	return nil
+}
+
+// MarshalText writes Go's form.
+func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
+
+func (d Duration) or(def time.Duration) Duration {
+	if d == 0 {
+		return Duration(def)
+	}
+	return d
+}
+
+// Source is where Load reads from.
+type Source struct {
+	File   string            // path of the YAML file; empty: none
+	Env    []string          // as os.Environ gives it; only names that begin with MINTMARK_ count
+	Values map[string]string // by dotted path, such as "listen.public": the flags
+}
+
+// notConfig are variables with our prefix that other parts of the program read.
+var notConfig = []string{"MINTMARK_URL", "MINTMARK_TOKEN_FILE", "MINTMARK_CONFIG", "MINTMARK_FAILPOINTS", "MINTMARK_GENERATION", "MINTMARK_DIR"}
+
+// Load reads the configuration, puts the defaults and checks it. All errors wrap ErrConfig and name the key at fault.
+func Load(src Source) (Config, error) {
+	var c Config
+	if src.File != "" {
+		if err := c.readFile(src.File); err != nil {
+			return c, fmt.Errorf("%w: %w", ErrConfig, err)
+		}
+	}
+	fields := leaves(reflect.ValueOf(&c).Elem(), "")
+	for _, pair := range src.Env {
+		name, value, _ := strings.Cut(pair, "=")
+		if !strings.HasPrefix(name, "MINTMARK_") || slices.Contains(notConfig, name) || strings.HasPrefix(name, "MINTMARK_TEST_") || strings.HasPrefix(name, "MINTMARK_AGENT_") {
+			continue
+		}
+		path, ok := byEnv(fields, name)
+		if !ok {
+			return c, fmt.Errorf("%w: environment variable %s names no setting", ErrConfig, name)
+		}
+		if err := set(fields[path], value); err != nil {
+			return c, fmt.Errorf("%w: environment variable %s: %w", ErrConfig, name, err)
+		}
+	}
+	for path, value := range src.Values {
+		f, ok := fields[path]
+		if !ok {
+			return c, fmt.Errorf("%w: there is no setting %q", ErrConfig, path)
+		}
+		if err := set(f, value); err != nil {
+			return c, fmt.Errorf("%w: %s: %w", ErrConfig, path, err)
+		}
+	}
+	if err := c.complete(); err != nil {
+		return c, fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	if err := c.check(); err != nil {
+		return c, fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	return c, nil
+}
+
+func (c *Config) readFile(path string) error {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	dec := yaml.NewDecoder(bytes.NewReader(b))
+	dec.KnownFields(true)
+	if err := dec.Decode(c); err != nil && !errors.Is(err, io.EOF) {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	if err := dec.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
+		return fmt.Errorf("%s: more than one document", path)
+	}
+	return nil
+}
+
+// leaves maps the dotted path of every setting outside lists of structs to its field.
+func leaves(v reflect.Value, prefix string) map[string]reflect.Value {
+	out := map[string]reflect.Value{}
+	for i := range v.NumField() {
+		f, path := v.Field(i), prefix+v.Type().Field(i).Tag.Get("yaml")
+		if f.Kind() == reflect.Struct && f.Type() != reflect.TypeFor[redact.Secret]() {
+			for p, x := range leaves(f, path+".") {
+				out[p] = x
+			}
+			continue
+		}
+		if f.Kind() == reflect.Slice && f.Type().Elem().Kind() == reflect.Struct {
+			continue
+		}
+		out[path] = f
+	}
+	return out
+}
+
+func byEnv(fields map[string]reflect.Value, name string) (path string, ok bool) {
+	for p := range fields {
+		if "MINTMARK_"+strings.ToUpper(strings.ReplaceAll(p, ".", "_")) == name {
+			return p, true
+		}
+	}
+	return "", false
+}
+
+func set(f reflect.Value, text string) error {
+	switch p := f.Addr().Interface().(type) {
+	case interface{ UnmarshalText([]byte) error }:
+		return p.UnmarshalText([]byte(text))
+	case *string:
+		*p = text
+	case *int:
+		n, err := strconv.Atoi(text)
+		if err != nil {
+			return fmt.Errorf("%q is not a number", text)
+		}
+		*p = n
+	case *bool:
+		b, err := strconv.ParseBool(text)
+		if err != nil {
+			return fmt.Errorf("%q is neither true nor false", text)
+		}
+		*p = b
+	case *[]string:
+		*p = nil
+		for s := range strings.SplitSeq(text, ",") {
+			if s = strings.TrimSpace(s); s != "" {
+				*p = append(*p, s)
+			}
+		}
+	default:
+		return fmt.Errorf("cannot be set like this")
+	}
+	return nil
+}
+
+func orText(s *string, def string) {
+	if *s == "" {
+		*s = def
+	}
+}
+
+// complete puts the defaults.
+func (c *Config) complete() error {
+	orText(&c.DataDir, "mintmark-data")
+	orText(&c.RootKey.File, filepath.Join(c.DataDir, "root.key"))
+	if c.Database.URLFile != "" {
+		if !c.Database.URL.Empty() {
+			return errors.New("database.url and database.url_file are both set; keep one")
+		}
+		secret, err := readSecret(c.Database.URLFile)
+		if err != nil {
+			return fmt.Errorf("database.url_file: %w", err)
+		}
+		c.Database.URL = secret
+	}
+	if c.Database.URL.Empty() {
+		c.Database.URL = redact.New("sqlite:" + filepath.Join(c.DataDir, "mintmark.db"))
+	}
+	if c.Database.MaxConnections == 0 {
+		c.Database.MaxConnections = 20
+	}
+	orText(&c.Listen.Public, "127.0.0.1:8080")
+	orText(&c.Listen.S3, "127.0.0.1:9000")
+	orText(&c.Listen.Operations, "127.0.0.1:9090")
+	if c.Issuer == "" {
+		scheme := "http://"
+		if c.TLS.CertFile != "" {
+			scheme = "https://"
+		}
+		c.Issuer = scheme + c.Listen.Public
+	}
+	c.Issuer = strings.TrimSuffix(c.Issuer, "/")
+	c.Tokens.ServiceLifetime = c.Tokens.ServiceLifetime.or(8 * time.Hour)
+	orText(&c.Tokens.RealmForm, "plain")
+	orText(&c.Keys.Algorithm, "ES256")
+	c.Keys.Period = c.Keys.Period.or(30 * 24 * time.Hour)
+	c.Keys.Lead = c.Keys.Lead.or(time.Hour)
+	c.Rotation.PasswordPeriod = c.Rotation.PasswordPeriod.or(2 * time.Hour)
+	c.Rotation.SecretPeriod = c.Rotation.SecretPeriod.or(30 * 24 * time.Hour)
+	c.Rotation.Grace = c.Rotation.Grace.or(30 * time.Minute)
+	c.Rotation.MaxOverlap = c.Rotation.MaxOverlap.or(24 * time.Hour)
+	orText(&c.Log.Level, "info")
+	orText(&c.Log.Format, "json")
+	c.ShutdownGrace = c.ShutdownGrace.or(25 * time.Second)
+	return nil
+}
+
+// readSecret reads a file that holds one secret; a newline at its end does not count.
+func readSecret(path string) (redact.Secret, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return redact.Secret{}, err
+	}
+	if b = bytes.TrimRight(b, "\r\n"); len(b) == 0 {
+		return redact.Secret{}, fmt.Errorf("%s is empty", path)
+	}
+	return redact.FromBytes(b), nil
+}
+
+// Engine tells which database the configuration names, without showing its address.
+func (c *Config) Engine() string {
+	engine, _, _ := strings.Cut(c.Database.URL.Reveal(), ":")
+	return engine
+}
+
+// S3On tells whether the embedded S3 endpoint runs.
+func (c *Config) S3On() bool { return c.Listen.S3 != "off" }

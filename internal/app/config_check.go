@@ -1,0 +1,109 @@
+package app
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// check refuses a configuration that cannot work or is not safe, naming the setting.
+func (c *Config) check() error {
+	u, err := url.Parse(c.Issuer)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
+		return fmt.Errorf("issuer: %q is not an http or https URL without query and fragment", c.Issuer)
+	}
+	if !slices.Contains([]string{"sqlite", "postgres", "postgresql"}, c.Engine()) {
+		return errors.New("database.url: it must begin with sqlite: or postgres://")
+	}
+	for name, addr := range map[string]string{"listen.public": c.Listen.Public, "listen.s3": c.Listen.S3, "listen.operations": c.Listen.Operations} {
+		if name == "listen.s3" && !c.S3On() {
+			continue
+		}
+		if _, _, err := net.SplitHostPort(addr); err != nil {
+			return fmt.Errorf("%s: %q is not HOST:PORT", name, addr)
+		}
+	}
+	if (c.TLS.CertFile == "") != (c.TLS.KeyFile == "") {
+		return errors.New("tls: cert_file and key_file go together")
+	}
+	if !slices.Contains([]string{"plain", "slash"}, c.Tokens.RealmForm) {
+		return fmt.Errorf("tokens.realm_form: %q is neither plain nor slash", c.Tokens.RealmForm)
+	}
+	if !slices.Contains([]string{"ES256", "EdDSA"}, c.Keys.Algorithm) {
+		return fmt.Errorf("signing_keys.algorithm: %q is neither ES256 nor EdDSA", c.Keys.Algorithm)
+	}
+	if !slices.Contains([]string{"debug", "info", "warn", "error"}, c.Log.Level) {
+		return fmt.Errorf("log.level: %q is none of debug, info, warn, error", c.Log.Level)
+	}
+	if !slices.Contains([]string{"json", "text"}, c.Log.Format) {
+		return fmt.Errorf("log.format: %q is neither json nor text", c.Log.Format)
+	}
+	for _, p := range c.TrustedProxies {
+		if _, err := netip.ParsePrefix(p); err != nil {
+			return fmt.Errorf("trusted_proxies: %q is not a network such as 10.0.0.0/8", p)
+		}
+	}
+	if err := c.checkTimes(); err != nil {
+		return err
+	}
+	return c.checkStores()
+}
+
+// checkTimes refuses settings under which an application could be locked out or a verifier meet an unknown key.
+func (c *Config) checkTimes() error {
+	type bound struct {
+		name     string
+		value    Duration
+		min, max time.Duration
+	}
+	for _, b := range []bound{
+		{"tokens.service_lifetime", c.Tokens.ServiceLifetime, time.Minute, 24 * time.Hour},
+		{"signing_keys.lead", c.Keys.Lead, 2 * time.Second, 7 * 24 * time.Hour},
+		{"signing_keys.period", c.Keys.Period, 10 * time.Second, 400 * 24 * time.Hour},
+		{"rotation.password_period", c.Rotation.PasswordPeriod, 2 * time.Second, 400 * 24 * time.Hour},
+		{"rotation.secret_period", c.Rotation.SecretPeriod, 2 * time.Second, 400 * 24 * time.Hour},
+		{"rotation.grace", c.Rotation.Grace, 2 * time.Second, 30 * 24 * time.Hour},
+		{"rotation.max_overlap", c.Rotation.MaxOverlap, 4 * time.Second, 90 * 24 * time.Hour},
+		{"shutdown_grace", c.ShutdownGrace, time.Second, 10 * time.Minute},
+	} {
+		if v := time.Duration(b.value); v < b.min || v > b.max {
+			return fmt.Errorf("%s: %s is outside %s to %s", b.name, v, b.min, b.max)
+		}
+	}
+	if c.Rotation.MaxOverlap < 2*c.Rotation.Grace {
+		return fmt.Errorf("rotation.max_overlap: %s must be at least twice rotation.grace (%s)", time.Duration(c.Rotation.MaxOverlap), time.Duration(c.Rotation.Grace))
+	}
+	if c.Keys.Period < 2*c.Keys.Lead {
+		return fmt.Errorf("signing_keys.period: %s must be at least twice signing_keys.lead (%s)", time.Duration(c.Keys.Period), time.Duration(c.Keys.Lead))
+	}
+	return nil
+}
+
+func (c *Config) checkStores() error {
+	seen := map[string]bool{"local": true}
+	for i, s := range c.Stores {
+		at := fmt.Sprintf("stores[%d]", i)
+		if s.Name == "" || strings.Trim(s.Name, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" {
+			return fmt.Errorf("%s: name %q is not made of a-z, 0-9 and hyphens", at, s.Name)
+		}
+		if seen[s.Name] {
+			return fmt.Errorf("%s: there is a store %q already", at, s.Name)
+		}
+		seen[s.Name] = true
+		switch {
+		case s.Kind == "directory" && !filepath.IsAbs(s.Path):
+			return fmt.Errorf("%s: path %q is not absolute", at, s.Path)
+		case s.Kind == "s3" && (s.AccessKeyID == "") != (s.SecretKeyFile == ""):
+			return fmt.Errorf("%s: access_key_id and secret_key_file go together", at)
+		case s.Kind != "s3" && s.Kind != "directory":
+			return fmt.Errorf("%s: kind %q is neither s3 nor directory", at, s.Kind)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,110 @@
+package app
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func write(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "mintmark.yaml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestDefaultsAreReadyToUse(t *testing.T) {
+	c, err := Load(Source{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Issuer != "http://127.0.0.1:8080" || c.Engine() != "sqlite" || c.RootKey.File != "mintmark-data/root.key" || time.Duration(c.Rotation.SecretPeriod) != 720*time.Hour {
+		t.Fatalf("%+v", c)
+	}
+}
+
+func TestFileThenEnvironmentThenFlags(t *testing.T) {
+	file := write(t, "issuer: https://file.example\nlisten:\n  public: 127.0.0.1:1\n  s3: 127.0.0.1:2\n  operations: 127.0.0.1:3\nrotation:\n  secret_period: 7d12h\n")
+	c, err := Load(Source{
+		File:   file,
+		Env:    []string{"MINTMARK_LISTEN_S3=127.0.0.1:20", "MINTMARK_LISTEN_OPERATIONS=127.0.0.1:30", "MINTMARK_TRUSTED_PROXIES=10.0.0.0/8, ::1/128", "PATH=/bin", "MINTMARK_URL=x"},
+		Values: map[string]string{"listen.operations": "127.0.0.1:300"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := strings.Join([]string{c.Issuer, c.Listen.Public, c.Listen.S3, c.Listen.Operations, time.Duration(c.Rotation.SecretPeriod).String(), strings.Join(c.TrustedProxies, "+")}, " ")
+	if want := "https://file.example 127.0.0.1:1 127.0.0.1:20 127.0.0.1:300 180h0m0s 10.0.0.0/8+::1/128"; got != want {
+		t.Fatalf("got  %s\nwant %s", got, want)
+	}
+}
+
+func TestRefusesWithTheNameOfTheSetting(t *testing.T) {
+	for _, c := range []struct{ name, file, env, want string }{
+		{"unknown key", "isuer: x\n", "", "isuer"},
+		{"unknown nested key", "listen:\n  pubic: x\n", "", "pubic"},
+		{"unknown variable", "", "MINTMARK_LISTN_PUBLIC=x", "MINTMARK_LISTN_PUBLIC"},
+		{"wrong type", "database:\n  max_connections: many\n", "", "line 2"},
+		{"wrong type in a variable", "", "MINTMARK_DATABASE_MAX_CONNECTIONS=many", "MINTMARK_DATABASE_MAX_CONNECTIONS"},
+		{"two documents", "issuer: https://a.example\n---\nissuer: https://b.example\n", "", "more than one document"},
+		{"bare number as duration", "rotation:\n  grace: 30\n", "", "30"},
+		{"negative duration", "rotation:\n  grace: -3s\n", "", "-3s"},
+		{"issuer with query", "issuer: https://a.example?x=1\n", "", "issuer"},
+		{"issuer of another scheme", "issuer: ftp://a.example\n", "", "issuer"},
+		{"other database", "database:\n  url: mysql://x\n", "", "database.url"},
+		{"url and file", "database:\n  url: sqlite:x\n  url_file: y\n", "", "url_file"},
+		{"missing url file", "database:\n  url_file: /does/not/exist\n", "", "url_file"},
+		{"address without port", "listen:\n  public: localhost\n", "", "listen.public"},
+		{"half a TLS pair", "tls:\n  cert_file: x\n", "", "tls"},
+		{"overlap shorter than two graces", "rotation:\n  grace: 20h\n", "", "max_overlap"},
+		{"grace of nothing", "rotation:\n  grace: 1ms\n", "", "rotation.grace"},
+		{"store twice", "stores:\n- {name: a, kind: directory, path: /x}\n- {name: a, kind: directory, path: /y}\n", "", "stores[1]"},
+		{"store named local", "stores:\n- {name: local, kind: directory, path: /x}\n", "", "stores[0]"},
+		{"relative directory", "stores:\n- {name: a, kind: directory, path: x}\n", "", "stores[0]"},
+		{"store of another kind", "stores:\n- {name: a, kind: ftp}\n", "", "stores[0]"},
+		{"proxy that is no network", "trusted_proxies: [10.0.0.1]\n", "", "trusted_proxies"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			src := Source{File: write(t, c.file)}
+			if c.env != "" {
+				src.Env = []string{c.env}
+			}
+			_, err := Load(src)
+			if !errors.Is(err, ErrConfig) || !strings.Contains(err.Error(), c.want) {
+				t.Fatalf("got %v, want an ErrConfig that names %s", err, c.want)
+			}
+		})
+	}
+}
+
+func TestASecretURLIsNotShown(t *testing.T) {
+	_, err := Load(Source{Values: map[string]string{"database.url": "mysql://u:canary-pass@h/d"}})
+	if err == nil || strings.Contains(err.Error(), "canary") {
+		t.Fatalf("%v", err)
+	}
+}
+
+func FuzzDuration(f *testing.F) {
+	for _, s := range []string{"1d", "30d", "2h", "7d12h", "d", "1dd", "-1s", "99999d"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		var d Duration
+		if d.UnmarshalText([]byte(s)) != nil {
+			return
+		}
+		b, err := d.MarshalText()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var again Duration
+		if err := again.UnmarshalText(b); err != nil || again != d {
+			t.Fatalf("%q reads as %s, which reads as %s (%v)", s, b, time.Duration(again), err)
+		}
+	})
+}
