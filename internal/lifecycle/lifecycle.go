@@ -65,6 +65,25 @@ type Policy struct {
 	MaxLive    int           // accepted versions at once; at the limit no new one is prepared. At least 2
 }
 
+// ErrPolicy is returned by Policy.Check.
+var ErrPolicy = errors.New("lifecycle: policy cannot work")
+
+// Check answers nil if versions can live by p: nothing retires before it had its grace, and there is always room for
+// a successor.
+func (p Policy) Check() error {
+	switch {
+	case p.Period <= 0:
+		return fmt.Errorf("%w: the period must be longer than nothing", ErrPolicy)
+	case p.Grace <= 0:
+		return fmt.Errorf("%w: the grace must be longer than nothing", ErrPolicy)
+	case p.MaxOverlap < p.Grace:
+		return fmt.Errorf("%w: the longest overlap (%v) is shorter than the grace (%v)", ErrPolicy, p.MaxOverlap, p.Grace)
+	case p.MaxLive < 2:
+		return fmt.Errorf("%w: at least 2 versions must be accepted at once, or none could follow the first", ErrPolicy)
+	}
+	return nil
+}
+
 // Evidence is what is known about a retiring version.
 type Evidence struct {
 	RetiringSince time.Time
@@ -94,7 +113,7 @@ func MayRetire(e Evidence, p Policy, now time.Time) Verdict {
 	}
 	quiet := latest(e.RetiringSince, e.LastUsed, e.WatchingSince).Add(p.Grace)
 	wait := func(reason string, look time.Time) Verdict {
-		return Verdict{Reason: reason, Look: earliest(look, limit)}
+		return Verdict{Reason: reason, Look: earliest(later(look, now), limit)}
 	}
 	switch {
 	case !e.Delivered:
@@ -107,6 +126,16 @@ func MayRetire(e Evidence, p Policy, now time.Time) Verdict {
 		return wait("its successor was not seen in use yet", now.Add(p.Grace))
 	}
 	return Verdict{Retire: true, Reason: "unused for the grace, and its successor is in use"}
+}
+
+// Unseen tells that a delivery may have been lost although its destination said it was stored: the version has been
+// retiring for two graces, watched without a gap, is still used, and nothing later was ever seen in use. Whoever reads
+// the destination seems to read the old version there; its owner should be told, and a fresh version delivered, long
+// before the hard limit.
+func Unseen(e Evidence, p Policy, now time.Time) bool {
+	since := latest(e.RetiringSince, e.WatchingSince)
+	return !e.SuccessorUsed && e.LastUsed.After(e.RetiringSince.Add(p.Grace)) && !now.Before(since.Add(2*p.Grace)) &&
+		!now.After(e.LastUsed.Add(2*p.Grace))
 }
 
 // Due is what MayPrepare found.
@@ -129,7 +158,7 @@ func MayPrepare(states []State, lastActivated time.Time, asked bool, p Policy, n
 		}
 	}
 	if live >= max(p.MaxLive, 2) {
-		return Due{Reason: "too many versions are still accepted: an old one may be in use", Look: now.Add(p.Grace)}
+		return Due{Reason: "too many versions are still accepted: an old one may be in use", Look: later(now.Add(p.Grace), now)}
 	}
 	if due := lastActivated.Add(p.Period); !asked && !lastActivated.IsZero() && now.Before(due) {
 		return Due{Reason: "not due", Look: due}
@@ -145,6 +174,9 @@ func latest(ts ...time.Time) (t time.Time) {
 	}
 	return t
 }
+
+// later keeps a policy without a grace from being asked again in the same instant, for ever.
+func later(look, now time.Time) time.Time { return latest(look, now.Add(time.Second)) }
 
 func earliest(a, b time.Time) time.Time {
 	if b.Before(a) {
