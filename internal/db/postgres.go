@@ -1,0 +1,167 @@
+package db
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+)
+
+// postgresBackend is any server that speaks PostgreSQL's protocol. Limits on waiting are set on each connection, so that
+// a stuck statement or a forgotten transaction cannot hold up other nodes.
+type postgresBackend struct {
+	config *pgx.ConnConfig
+	pool   *sql.DB
+}
+
+const (
+	beginRead  = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+	beginWrite = "BEGIN ISOLATION LEVEL SERIALIZABLE"
+	readClock  = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+	// A server that is set to forget commits would break the promise of Write; other settings are the operator's choice.
+	durable = "SELECT CASE WHEN current_setting('synchronous_commit') = 'off' THEN set_config('synchronous_commit', 'on', false) END"
+)
+
+func openPostgres(url string, maxConns int) (*postgresBackend, error) {
+	config, err := pgx.ParseConfig(url)
+	if err != nil {
+		return nil, fmt.Errorf("db: PostgreSQL URL: %w", err) // pgx leaves the password out
+	}
+	if config.ConnectTimeout == 0 {
+		config.ConnectTimeout = 5 * time.Second
+	}
+	for name, value := range map[string]string{
+		"application_name":                    "mintmark",
+		"statement_timeout":                   "2s",
+		"lock_timeout":                        "500ms",
+		"idle_in_transaction_session_timeout": "5s",
+	} {
+		if _, set := config.RuntimeParams[name]; !set {
+			config.RuntimeParams[name] = value
+		}
+	}
+	if maxConns <= 0 {
+		maxConns = 16
+	}
+	pool := stdlib.OpenDB(*config, stdlib.OptionAfterConnect(func(ctx context.Context, conn *pgx.Conn) error {
+		_, err := conn.Exec(ctx, durable, pgx.QueryExecModeSimpleProtocol)
+		return err
+	}))
+	pool.SetMaxOpenConns(maxConns)
+	pool.SetMaxIdleConns(maxConns)
+	pool.SetConnMaxIdleTime(5 * time.Minute)
+	pool.SetConnMaxLifetime(time.Hour) // so that nodes spread again after a failover
+	return &postgresBackend{config: config, pool: pool}, nil
+}
+
+func (b *postgresBackend) conn(ctx context.Context, _ bool) (*sql.Conn, error) {
+	return b.pool.Conn(ctx)
+}
+
+// begin opens the transaction and reads the server's clock in one exchange.
+func (b *postgresBackend) begin(ctx context.Context, conn *sql.Conn, write bool) (now time.Time, err error) {
+	statement := beginRead
+	if write {
+		statement = beginWrite
+	}
+	err = raw(conn, func(c *pgx.Conn) error {
+		batch := &pgx.Batch{}
+		batch.Queue(statement)
+		batch.Queue(readClock)
+		results := c.SendBatch(ctx, batch)
+		_, err := results.Exec()
+		if err == nil {
+			var micros int64
+			err = results.QueryRow().Scan(&micros)
+			now = Time(micros)
+		}
+		return errors.Join(err, results.Close())
+	})
+	return now, err
+}
+
+// commit writes what the transaction leaves for other nodes and commits, in one exchange.
+func (b *postgresBackend) commit(ctx context.Context, conn *sql.Conn, rows []record) error {
+	return raw(conn, func(c *pgx.Conn) error {
+		batch := &pgx.Batch{}
+		for _, r := range rows {
+			batch.Queue(r.query, r.args...)
+		}
+		batch.Queue("COMMIT")
+		results := c.SendBatch(ctx, batch)
+		for range rows {
+			if _, err := results.Exec(); err != nil {
+				results.Close()
+				return err
+			}
+		}
+		tag, err := results.Exec()
+		if closeErr := results.Close(); err == nil {
+			err = closeErr
+		}
+		if err == nil && tag.String() != "COMMIT" {
+			err = pgx.ErrTxCommitRollback
+		}
+		return err
+	})
+}
+
+// watch closes the connection when the transaction has outlived its limit: a server that does not answer must not hold a
+// caller for ever.
+func (b *postgresBackend) watch(conn *sql.Conn, limit time.Duration) (stop func()) {
+	var timer *time.Timer
+	err := raw(conn, func(c *pgx.Conn) error {
+		wire := c.PgConn().Conn()
+		timer = time.AfterFunc(limit, func() { wire.Close() })
+		return nil
+	})
+	if err != nil {
+		return func() {} // the connection is gone already; the first statement will say so
+	}
+	return func() { timer.Stop() }
+}
+
+// fresh makes a connection outside the pool, whose connections may all be dead.
+func (b *postgresBackend) fresh(ctx context.Context) (*sql.Conn, func() error, error) {
+	pool := stdlib.OpenDB(*b.config)
+	conn, err := pool.Conn(ctx)
+	if err != nil {
+		return nil, nil, errors.Join(err, pool.Close())
+	}
+	return conn, func() error { return errors.Join(conn.Close(), pool.Close()) }, nil
+}
+
+// migrator makes a pool without the limits of everyday work: building an index takes its time.
+func (b *postgresBackend) migrator() (*sql.DB, func() error, error) {
+	config := b.config.Copy()
+	config.RuntimeParams["statement_timeout"] = "0"
+	config.RuntimeParams["lock_timeout"] = "10s"
+	config.RuntimeParams["idle_in_transaction_session_timeout"] = "60s"
+	pool := stdlib.OpenDB(*config)
+	return pool, pool.Close, nil
+}
+
+func (b *postgresBackend) ping(ctx context.Context) error { return b.pool.PingContext(ctx) }
+
+func (b *postgresBackend) close() error { return b.pool.Close() }
+
+// raw lends the pgx connection under conn. An error that pgx answered by closing it takes it out of the pool.
+func raw(conn *sql.Conn, f func(*pgx.Conn) error) error {
+	var result error
+	err := conn.Raw(func(driverConn any) error {
+		c := driverConn.(*stdlib.Conn).Conn()
+		if result = f(c); c.IsClosed() {
+			return driver.ErrBadConn
+		}
+		return nil
+	})
+	if result != nil {
+		return result
+	}
+	return err
+}

@@ -1,0 +1,143 @@
+package db
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	_ "modernc.org/sqlite" // the driver "sqlite"
+)
+
+// sqliteBackend is a file with one writer and several readers. WAL lets them work side by side; synchronous=FULL makes
+// each commit durable; the pragmas are in the DSN because only there they reach every connection of a pool.
+type sqliteBackend struct {
+	writer *sql.DB // one connection, BEGIN IMMEDIATE: writers queue in Go, not in SQLite's busy handler
+	reader *sql.DB // query_only
+}
+
+func openSQLite(path string, maxConns int) (*sqliteBackend, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, fmt.Errorf("db: resolve %s: %w", path, err)
+	}
+	if err := ownerOnly(path); err != nil {
+		return nil, err
+	}
+	writer, err := sql.Open("sqlite", sqliteDSN(path, false))
+	if err != nil {
+		return nil, fmt.Errorf("db: open %s: %w", path, err)
+	}
+	writer.SetMaxOpenConns(1)
+	reader, err := sql.Open("sqlite", sqliteDSN(path, true))
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("db: open %s: %w", path, err), writer.Close())
+	}
+	if maxConns <= 0 {
+		maxConns = max(4, 2*runtime.GOMAXPROCS(0))
+	}
+	reader.SetMaxOpenConns(maxConns)
+	reader.SetMaxIdleConns(maxConns)
+	return &sqliteBackend{writer: writer, reader: reader}, nil
+}
+
+// ownerOnly makes sure that the file exists and that nobody else can read it, before SQLite opens it: the journal files
+// take their mode from it. The directory must exist; making it could put secrets where nobody meant them to be.
+func ownerOnly(path string) error {
+	if _, err := os.Stat(filepath.Dir(path)); errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("db: directory %s does not exist", filepath.Dir(path))
+	}
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return fmt.Errorf("db: open %s: %w", path, err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return fmt.Errorf("db: stat %s: %w", path, err)
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		if err := f.Chmod(0o600); err != nil {
+			return fmt.Errorf("db: make %s private: %w", path, err)
+		}
+	}
+	return nil
+}
+
+func sqliteDSN(path string, readOnly bool) string {
+	q := url.Values{"_pragma": {
+		"busy_timeout(5000)", // first: the others may have to wait for another process
+		"journal_mode(WAL)",
+		"synchronous(FULL)",
+		"foreign_keys(ON)",
+		"temp_store(MEMORY)", // no copies of rows in files that nobody guards
+		"cache_size(-8000)",
+		"secure_delete(ON)", // what is deleted is gone from the file, too
+	}}
+	if readOnly {
+		q.Add("_pragma", "query_only(ON)")
+	} else {
+		q.Set("_txlock", "immediate") // for goose; our own transactions say it themselves
+	}
+	return (&url.URL{Scheme: "file", Path: path, RawQuery: q.Encode()}).String()
+}
+
+func (b *sqliteBackend) conn(ctx context.Context, write bool) (*sql.Conn, error) {
+	if write {
+		return b.writer.Conn(ctx)
+	}
+	return b.reader.Conn(ctx)
+}
+
+func (b *sqliteBackend) begin(ctx context.Context, conn *sql.Conn, write bool) (time.Time, error) {
+	statement := "BEGIN"
+	if write {
+		statement = "BEGIN IMMEDIATE"
+	}
+	_, err := conn.ExecContext(ctx, statement)
+	return time.Time{}, err
+}
+
+func (b *sqliteBackend) commit(ctx context.Context, conn *sql.Conn, rows []record) error {
+	for _, r := range rows {
+		if _, err := conn.ExecContext(ctx, r.query, r.args...); err != nil {
+			return err
+		}
+	}
+	_, err := conn.ExecContext(ctx, "COMMIT")
+	return err
+}
+
+func (b *sqliteBackend) watch(*sql.Conn, time.Duration) (stop func()) { return func() {} }
+
+func (b *sqliteBackend) fresh(ctx context.Context) (*sql.Conn, func() error, error) {
+	conn, err := b.writer.Conn(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	return conn, conn.Close, nil
+}
+
+func (b *sqliteBackend) migrator() (*sql.DB, func() error, error) {
+	return b.writer, func() error { return nil }, nil
+}
+
+func (b *sqliteBackend) ping(ctx context.Context) error { return b.reader.PingContext(ctx) }
+
+func (b *sqliteBackend) close() error { return errors.Join(b.reader.Close(), b.writer.Close()) }
+
+// sqlitePath takes the path out of "sqlite:/path" or "sqlite:///path".
+func sqlitePath(rest string) (string, error) {
+	rest = strings.TrimPrefix(rest, "//")
+	if rest == "" || strings.ContainsAny(rest, "?#\x00") || strings.HasPrefix(rest, ":memory:") {
+		return "", errors.New(`db: a SQLite database is "sqlite:/path/to/file"`)
+	}
+	return rest, nil
+}
