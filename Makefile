@@ -27,7 +27,7 @@ bench: ## measure CPU, memory and rates on both engines, beside the floor of pla
 	@go run ./bench $(BENCHFLAGS)
 
 soak: build ## 10 minutes of rotation and kill -9 with probers that must never be refused
-	@go run ./bench/soak $(SOAKFLAGS)
+	@./scripts/soak.sh
 
 interop: build ## drive a real server with other people's clients: curl, aws, boto3, berry, stups-tokens
 	@./scripts/interop.sh

@@ -1,0 +1,133 @@
+// Command soak rotates one application's credentials every few seconds for minutes on end, kills the server with
+// SIGKILL every so often, and has two witnesses log in every 50 ms: one with the pair that lies in the bucket, one with
+// the pair that the agent has put on disk. It exits with 1 if a single login was refused.
+//
+// A login that nobody answered, because the server was dead at that moment, is counted but is no refusal. The run is
+// invalid, and exits with 3, if too little happened: no kill, no rotation, or hardly any logins.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+type options struct {
+	binary    string
+	engine    string
+	database  string
+	duration  time.Duration
+	killEvery time.Duration
+	period    time.Duration
+	dir       string
+}
+
+func main() {
+	var o options
+	flag.StringVar(&o.binary, "binary", "bin/mintmark", "the program under test")
+	flag.StringVar(&o.engine, "engine", "sqlite", "sqlite or postgres")
+	flag.StringVar(&o.database, "postgres", os.Getenv("MINTMARK_SOAK_POSTGRES"), "URL of an empty PostgreSQL database, for -engine postgres")
+	flag.DurationVar(&o.duration, "for", 10*time.Minute, "how long")
+	flag.DurationVar(&o.killEvery, "kill-every", 20*time.Second, "time between two kills of the server")
+	flag.DurationVar(&o.period, "period", 5*time.Second, "rotation period of both credentials")
+	flag.Parse()
+	if err := run(&o); err != nil {
+		fmt.Fprintln(os.Stderr, "soak:", err)
+		var failed *verdict
+		if errors.As(err, &failed) {
+			os.Exit(failed.code)
+		}
+		os.Exit(2)
+	}
+}
+
+type verdict struct {
+	code int
+	text string
+}
+
+func (v *verdict) Error() string { return v.text }
+
+func run(o *options) error {
+	var err error
+	if o.binary, err = filepath.Abs(o.binary); err != nil {
+		return err
+	}
+	if o.dir, err = os.MkdirTemp("", "mintmark-soak-"); err != nil {
+		return err
+	}
+	defer os.RemoveAll(o.dir)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+
+	w, err := newWorld(o)
+	if err != nil {
+		return err
+	}
+	defer w.close()
+	if err := w.server.start(ctx); err != nil {
+		return err
+	}
+	if err := w.register(ctx); err != nil {
+		return fmt.Errorf("register the application: %w", err)
+	}
+	if err := w.agent.start(); err != nil {
+		return err
+	}
+	if err := w.waitForCredentials(ctx); err != nil {
+		return err
+	}
+
+	began := time.Now()
+	ctx, cancel := context.WithTimeout(ctx, o.duration)
+	defer cancel()
+	bucket := newWitness("bucket", w.tokenURL(), w.bucketPair)
+	disk := newWitness("agent", w.tokenURL(), w.agentPair)
+	done := make(chan struct{}, 2)
+	for _, x := range []*witness{bucket, disk} {
+		go func() { x.run(ctx); done <- struct{}{} }()
+	}
+	kills := w.killer(ctx, o.killEvery, func() { progress(began, w.server.kills, bucket, disk) })
+	<-done
+	<-done
+	return report(os.Stdout, o, kills, time.Since(began), bucket, disk)
+}
+
+func progress(began time.Time, kills int, ws ...*witness) {
+	line := fmt.Sprintf("%6s  kills %d", time.Since(began).Round(time.Second), kills)
+	for _, x := range ws {
+		t := x.seen()
+		line += fmt.Sprintf("  %s: %d logins, %d refused, %d unanswered, %d pairs", x.name, t.logins, t.refused, t.unanswered, t.pairs)
+	}
+	fmt.Fprintln(os.Stderr, line)
+}
+
+// report prints a row of a Markdown table and gives the verdict.
+func report(out *os.File, o *options, kills int, took time.Duration, ws ...*witness) error {
+	refused, thin := 0, ""
+	for _, x := range ws {
+		t := x.seen()
+		fmt.Fprintf(out, "| %s | %s | %s | %d | %d | %d | **%d** | %d | %s |\n",
+			o.engine, x.name, took.Round(time.Second), kills, t.logins, t.pairs, t.refused, t.unanswered, t.last)
+		refused += t.refused
+		if floor := int(took / (200 * time.Millisecond)); t.logins < floor {
+			thin = fmt.Sprintf("the %s witness logged in %d times, fewer than %d", x.name, t.logins, floor)
+		}
+		if least := int(took / (4 * o.period)); t.pairs < least {
+			thin = fmt.Sprintf("the %s witness saw %d pairs, fewer than %d", x.name, t.pairs, least)
+		}
+	}
+	switch {
+	case refused > 0:
+		return &verdict{1, fmt.Sprintf("%d logins were refused", refused)}
+	case kills == 0 || thin != "":
+		return &verdict{3, "the run proves nothing: kills " + fmt.Sprint(kills) + "; " + thin}
+	}
+	return nil
+}
