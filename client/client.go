@@ -1,0 +1,225 @@
+// Package client is the Go SDK of mintmark: the management API with types, credentials from a directory, and tokens
+// that renew themselves.
+//
+// An application that holds the two files that `mintmark agent` keeps for it needs three lines:
+//
+//	tokens, err := client.NewTokenSource(client.TokenOptions{
+//		Server: "https://auth.example.com", Directory: "/meta/credentials", Scopes: []string{"sales_order.read_all"}})
+//	…
+//	token, err := tokens.Token(ctx) // from memory; renewed behind the scenes
+//
+// It guards two things. A secret appears in no error and in no text that the package makes: types that hold one print
+// as [redacted]. And a failure never takes away what still works: a token is used until it expires even when renewing
+// it fails, and an answer that makes no sense is an error, never an empty result.
+//
+// Every error of the server is an *api.Problem (management API) or an *OAuthError (token endpoint), and both answer to
+// errors.Is with the sentinels of package api. The package needs nothing but package api and the standard library.
+package client
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/mintmark/mintmark/api"
+)
+
+// ErrUnreachable is in the chain of an error when no answer came: the name did not resolve, the connection failed, or
+// the time was over.
+var ErrUnreachable = errors.New("the server cannot be reached")
+
+// maxAnswer bounds what is read of an answer, so that a wrong address cannot fill the memory.
+const maxAnswer = 16 << 20
+
+// Options for New. The zero value calls as nobody.
+type Options struct {
+	// Token gives the bearer token (or access key) to send, for each call anew. Nil: none is sent. See StaticToken and
+	// TokenSource.AccessToken.
+	Token func(context.Context) (string, error)
+	// HTTPClient sends the requests. Nil: one with a limit of 30 seconds that follows no redirect.
+	HTTPClient *http.Client
+	// UserAgent names the calling program. Empty: "mintmark-go".
+	UserAgent string
+}
+
+// StaticToken is a token that never changes, such as an administrator's access key.
+func StaticToken(token string) func(context.Context) (string, error) {
+	return func(context.Context) (string, error) { return token, nil }
+}
+
+// Client calls one server. It is safe for concurrent use.
+type Client struct {
+	base      *url.URL
+	token     func(context.Context) (string, error)
+	http      *http.Client
+	userAgent string
+}
+
+// New makes a client of the server at base, such as https://auth.example.com.
+func New(base string, o Options) (*Client, error) {
+	u, err := parseServer(base)
+	if err != nil {
+		return nil, err
+	}
+	return &Client{base: u, token: o.Token, http: httpClient(o.HTTPClient), userAgent: userAgent(o.UserAgent)}, nil
+}
+
+func parseServer(base string) (*url.URL, error) {
+	u, err := url.Parse(base)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return nil, fmt.Errorf("%q is not the URL of a server: write it like https://auth.example.com", base)
+	}
+	if u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return nil, fmt.Errorf("the URL of a server (%s) holds nothing after the path and no password", u.Redacted())
+	}
+	u.Path = strings.TrimRight(u.Path, "/")
+	return u, nil
+}
+
+func httpClient(c *http.Client) *http.Client {
+	if c != nil {
+		return c
+	}
+	return &http.Client{
+		Timeout: 30 * time.Second,
+		// No endpoint redirects, so what redirects is something else, and must not see the token.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+func userAgent(s string) string {
+	if s == "" {
+		return "mintmark-go"
+	}
+	return s
+}
+
+// call is one request of the management API.
+type call struct {
+	method  string
+	path    []string // segments after /api, not escaped
+	query   url.Values
+	body    any    // nil: none
+	ifMatch string // "": no condition
+}
+
+// do sends c and decodes the answer into out (nil: it is thrown away). It answers the entity tag.
+func (c *Client) do(ctx context.Context, what call, out any) (etag string, err error) {
+	req, err := c.request(ctx, what)
+	if err != nil {
+		return "", err
+	}
+	answer, err := send(c.http, req)
+	if err != nil {
+		return "", err
+	}
+	if answer.status < 200 || answer.status > 299 {
+		return "", answer.problem()
+	}
+	if out == nil {
+		return answer.header.Get("ETag"), nil
+	}
+	if err := json.Unmarshal(answer.body, out); err != nil {
+		return "", fmt.Errorf("read the answer to %s: %w (is %s a mintmark server?)", answer.request, err, c.base.Redacted())
+	}
+	return answer.header.Get("ETag"), nil
+}
+
+func (c *Client) request(ctx context.Context, what call) (*http.Request, error) {
+	var body io.Reader
+	if what.body != nil {
+		b, err := json.Marshal(what.body)
+		if err != nil {
+			return nil, fmt.Errorf("encode the request: %w", err)
+		}
+		body = bytes.NewReader(b)
+	}
+	u := *c.base
+	for _, segment := range append([]string{"api"}, what.path...) {
+		if segment == "" || segment == "." || segment == ".." {
+			return nil, fmt.Errorf("%q is not an id: %w", segment, api.ErrInvalid)
+		}
+		u.RawPath = u.EscapedPath() + "/" + url.PathEscape(segment)
+		u.Path += "/" + segment
+	}
+	u.RawQuery = what.query.Encode()
+	req, err := http.NewRequestWithContext(ctx, what.method, u.String(), body)
+	if err != nil {
+		return nil, fmt.Errorf("make the request: %w", err)
+	}
+	req.Header.Set("Accept", "application/json")
+	req.Header.Set("User-Agent", c.userAgent)
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if what.ifMatch != "" {
+		req.Header.Set("If-Match", what.ifMatch)
+	}
+	if c.token != nil {
+		token, err := c.token(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("get a token for %s: %w", c.base.Redacted(), err)
+		}
+		if token != "" {
+			req.Header.Set("Authorization", "Bearer "+token)
+		}
+	}
+	return req, nil
+}
+
+// answer is what came back, read to its end.
+type answer struct {
+	request string // method and path, for errors; never the query, which may hold a token
+	status  int
+	header  http.Header
+	body    []byte
+}
+
+func send(c *http.Client, req *http.Request) (answer, error) {
+	name := req.Method + " " + req.URL.Path
+	resp, err := c.Do(req)
+	if err != nil {
+		// url.Error prints the whole address with its query; its cause says enough.
+		var u *url.Error
+		if errors.As(err, &u) {
+			err = u.Err
+		}
+		return answer{}, fmt.Errorf("%s at %s: %w: %w", name, req.URL.Host, ErrUnreachable, err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	if err != nil {
+		return answer{}, fmt.Errorf("%s at %s: %w: read the answer: %w", name, req.URL.Host, ErrUnreachable, err)
+	}
+	if len(body) > maxAnswer {
+		return answer{}, fmt.Errorf("%s at %s: the answer is longer than %d bytes", name, req.URL.Host, maxAnswer)
+	}
+	return answer{request: name, status: resp.StatusCode, header: resp.Header, body: body}, nil
+}
+
+// problem turns an answer that is no success into an error. What is not one of our documents (a proxy's page) becomes
+// one without its text, which may be long and may be anything.
+func (a answer) problem() error {
+	p := new(api.Problem)
+	if mediaType(a.header) != "application/problem+json" || json.Unmarshal(a.body, p) != nil {
+		p = &api.Problem{Code: "unexpected_answer", Detail: fmt.Sprintf("%s answered %d %s and no problem document.", a.request, a.status, http.StatusText(a.status))}
+	}
+	p.Status = a.status
+	return p
+}
+
+func mediaType(h http.Header) string {
+	t, _, err := mime.ParseMediaType(h.Get("Content-Type"))
+	if err != nil {
+		return ""
+	}
+	return t
+}
