@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -39,8 +38,7 @@ type DB struct {
 	last    atomic.Int64  // micros of the latest Now that a transaction was given: Now never runs back
 	writing atomic.Uint64 // goroutine that holds SQLite's only writer, 0 for none
 
-	mu          sync.Mutex
-	subscribers map[string][]func(keys []string) // by topic; owned by mu
+	feed feed
 }
 
 // backend is what differs between the engines.
@@ -69,7 +67,7 @@ type record struct {
 
 // Open opens the database. It does not connect to a PostgreSQL server yet (see Ping) and makes no tables (see Migrate).
 func Open(_ context.Context, o Options) (*DB, error) {
-	d := &DB{clock: o.Clock, log: o.Logger, subscribers: map[string][]func([]string){}}
+	d := &DB{clock: o.Clock, log: o.Logger, feed: newFeed()}
 	if d.clock == nil {
 		d.clock = clock.System
 	}
@@ -119,11 +117,16 @@ func (d *DB) Close() error {
 	return nil
 }
 
-// now turns the server's time (zero if the engine has none) into the transaction's.
-func (d *DB) now(server time.Time) time.Time {
-	if server.IsZero() || d.clock != clock.System {
-		server = d.clock.Now()
+// serverTime is the database's clock: what the server said, unless the engine has no clock or a test has its own.
+func (d *DB) serverTime(said time.Time) time.Time {
+	if said.IsZero() || d.clock != clock.System {
+		return d.clock.Now()
 	}
+	return said
+}
+
+// now makes the database's clock run only forwards in this process.
+func (d *DB) now(server time.Time) time.Time {
 	micros := server.UnixMicro()
 	for {
 		last := d.last.Load()

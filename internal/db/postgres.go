@@ -17,6 +17,7 @@ import (
 type postgresBackend struct {
 	config *pgx.ConnConfig
 	pool   *sql.DB
+	node   string // tells this node's own notifications from others'
 }
 
 const (
@@ -56,7 +57,7 @@ func openPostgres(url string, maxConns int) (*postgresBackend, error) {
 	pool.SetMaxIdleConns(maxConns)
 	pool.SetConnMaxIdleTime(5 * time.Minute)
 	pool.SetConnMaxLifetime(time.Hour) // so that nodes spread again after a failover
-	return &postgresBackend{config: config, pool: pool}, nil
+	return &postgresBackend{config: config, pool: pool, node: nodeName()}, nil
 }
 
 func (b *postgresBackend) conn(ctx context.Context, _ bool) (*sql.Conn, error) {

@@ -59,7 +59,7 @@ func (d *DB) Write(ctx context.Context, f func(tx WriteTx) error) error {
 	stopwatch := clock.Stopwatch()
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	if me := goroutine(); d.engine == SQLite && me != 0 && d.writing.Load() == me {
+	if d.nested() {
 		return ErrNested
 	}
 	var last error
@@ -117,7 +117,7 @@ func (d *DB) attempt(ctx context.Context, left time.Duration, f func(tx WriteTx)
 	}
 	t.committed = err == nil
 	t.end() // hooks may write: give the connection back first
-	d.deliver(t.changed)
+	d.deliverOwn(t.transaction)
 	if err != nil {
 		return false, err
 	}
@@ -179,7 +179,9 @@ func (d *DB) begin(ctx context.Context, write bool, left time.Duration) (*runnin
 	if write && d.engine == SQLite {
 		d.writing.Store(goroutine())
 	}
-	return &running{transaction: &transaction{conn: conn, write: write, now: d.now(server)}, d: d, unwatch: unwatch}, nil
+	server = d.serverTime(server)
+	t := &transaction{conn: conn, write: write, now: d.now(server), server: server}
+	return &running{transaction: t, d: d, unwatch: unwatch}, nil
 }
 
 // end rolls back what is not committed and gives the connection back. It runs on every way out, panics included.
@@ -233,7 +235,7 @@ func (d *DB) fence(ctx context.Context, mark string) (committed bool, err error)
 		return false, err
 	}
 	defer func() { err = errors.Join(err, release()) }()
-	at := Micros(d.now(time.Time{}))
+	at := Micros(d.clock.Now())
 	// Each statement commits by itself. A repetition after a lost answer finds its own fence: the same answer.
 	_, err = conn.ExecContext(ctx, "INSERT INTO tx_marks (id, at, fence) VALUES ($1, $2, TRUE) ON CONFLICT (id) DO NOTHING", mark, at)
 	if err != nil {
@@ -257,6 +259,15 @@ func pause(ctx context.Context, attempt int) error {
 	case <-timer.C:
 		return nil
 	}
+}
+
+// nested tells whether this goroutine is inside a Write already. Only SQLite can tell, and every test runs there, too.
+func (d *DB) nested() bool {
+	if d.engine != SQLite {
+		return false
+	}
+	holder := d.writing.Load()
+	return holder != 0 && holder == goroutine()
 }
 
 // goroutine is the number of this goroutine. f is not given a context that could carry the fact that it runs inside a

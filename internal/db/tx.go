@@ -13,9 +13,10 @@ import (
 
 // transaction is one attempt. ReadTx and WriteTx are views of it.
 type transaction struct {
-	conn  *sql.Conn
-	write bool
-	now   time.Time
+	conn   *sql.Conn
+	write  bool
+	now    time.Time
+	server time.Time // the database's clock itself, which may run back
 
 	wrote   bool     // some statement may have changed something
 	changed []change // for the feed

@@ -108,3 +108,6 @@ func TestNowIsTheDatabases(t *testing.T) {
 		}
 	})
 }
+
+// yield lets other goroutines come to a point that the test waits for.
+func yield() { time.Sleep(time.Millisecond) }

@@ -1,0 +1,150 @@
+package db
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"slices"
+	"sync"
+
+	"github.com/mintmark/mintmark/internal/fault"
+)
+
+// waitingPerBatch bounds how many items wait, in batches. Who comes later is told to come back: memory is finite.
+const waitingPerBatch = 32
+
+// Batch shares one durable commit among writers that come at the same time. There is no timer: a lone writer does not
+// wait, and while one batch commits the next one gathers.
+//
+// What it guards: Do returns nil only after the commit that holds its item, and an item that cannot be written fails
+// alone, because a batch that fails is halved until the guilty item is found.
+type Batch[T any] struct {
+	d     *DB
+	limit int
+	write func(ctx context.Context, tx WriteTx, items []T) error
+
+	mu      sync.Mutex
+	waiting []*parcel[T] // owned by mu
+	running bool         // somebody writes; owned by mu
+	closed  bool         // owned by mu
+	idle    sync.Cond    // on mu: running became false
+}
+
+type parcel[T any] struct {
+	ctx  context.Context
+	item T
+	done chan error // one answer, buffered
+}
+
+// NewBatch makes a Batch whose transactions hold at most limit items. write may run several times for the same items.
+func NewBatch[T any](d *DB, limit int, write func(ctx context.Context, tx WriteTx, items []T) error) *Batch[T] {
+	b := &Batch[T]{d: d, limit: max(1, limit), write: write}
+	b.idle.L = &b.mu
+	return b
+}
+
+// Do writes the item and returns after the durable commit. If ctx ends while the item is still waiting it is withdrawn;
+// once its transaction runs, Do stays for the outcome, which takes ten seconds at most.
+func (b *Batch[T]) Do(ctx context.Context, item T) error {
+	if b.d.nested() {
+		return ErrNested
+	}
+	p := &parcel[T]{ctx: ctx, item: item, done: make(chan error, 1)}
+	if err := b.enqueue(p); err != nil {
+		return err
+	}
+	select {
+	case err := <-p.done:
+		return err
+	case <-ctx.Done():
+		if b.withdraw(p) {
+			return ctx.Err()
+		}
+		return <-p.done
+	}
+}
+
+// Close refuses further items and returns when the waiting ones are written.
+func (b *Batch[T]) Close() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.closed = true
+	for b.running {
+		b.idle.Wait()
+	}
+}
+
+func (b *Batch[T]) enqueue(p *parcel[T]) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case b.closed:
+		return unavailable(errors.New("batch is closed"))
+	case len(b.waiting) >= waitingPerBatch*b.limit:
+		return busy(errors.New("too many writes are waiting"))
+	}
+	b.waiting = append(b.waiting, p)
+	if !b.running {
+		b.running = true
+		go b.run()
+	}
+	return nil
+}
+
+func (b *Batch[T]) withdraw(p *parcel[T]) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	i := slices.Index(b.waiting, p)
+	if i < 0 {
+		return false
+	}
+	b.waiting = slices.Delete(b.waiting, i, i+1)
+	return true
+}
+
+func (b *Batch[T]) run() {
+	for {
+		b.mu.Lock()
+		n := min(len(b.waiting), b.limit)
+		if n == 0 {
+			b.waiting, b.running = nil, false
+			b.idle.Broadcast()
+			b.mu.Unlock()
+			return
+		}
+		taken := slices.Clone(b.waiting[:n])
+		b.waiting = slices.Delete(b.waiting, 0, n)
+		b.mu.Unlock()
+		b.settle(taken)
+	}
+}
+
+// settle writes the parcels and answers each.
+func (b *Batch[T]) settle(parcels []*parcel[T]) {
+	err := b.try(parcels)
+	// When the database is the trouble, smaller pieces fare no better; when the outcome is unknown, they may be there.
+	if err != nil && len(parcels) > 1 && !fault.Is(err, fault.Unavailable) {
+		half := len(parcels) / 2
+		b.settle(parcels[:half])
+		b.settle(parcels[half:])
+		return
+	}
+	for _, p := range parcels {
+		p.done <- err
+	}
+}
+
+func (b *Batch[T]) try(parcels []*parcel[T]) (err error) {
+	defer func() {
+		if p := recover(); p != nil { // this goroutine is nobody's request: a panic would end the process
+			err = fmt.Errorf("batched write panicked: %v\n%s", p, debug.Stack())
+		}
+	}()
+	items := make([]T, len(parcels))
+	for i, p := range parcels {
+		items[i] = p.item
+	}
+	ctx := context.WithoutCancel(parcels[0].ctx)
+	return b.d.Write(ctx, func(tx WriteTx) error { return b.write(ctx, tx, items) })
+}
