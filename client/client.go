@@ -26,6 +26,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -109,28 +110,87 @@ type call struct {
 	query   url.Values
 	body    any    // nil: none
 	ifMatch string // "": no condition
+	etag    *string
 }
 
-// do sends c and decodes the answer into out (nil: it is thrown away). It answers the entity tag.
-func (c *Client) do(ctx context.Context, what call, out any) (etag string, err error) {
+// CallOption changes one call.
+type CallOption func(*call)
+
+// ETag stores the entity tag of what was read or written, for IfMatch.
+func ETag(into *string) CallOption { return func(c *call) { c.etag = into } }
+
+// IfMatch makes the call fail with api.ErrPreconditionFailed unless the thing still is as it was when it had this
+// entity tag.
+func IfMatch(etag string) CallOption { return func(c *call) { c.ifMatch = etag } }
+
+// do sends what and decodes the answer into out (nil: it is thrown away).
+func (c *Client) do(ctx context.Context, what call, out any, options ...CallOption) error {
+	for _, o := range options {
+		o(&what)
+	}
 	req, err := c.request(ctx, what)
 	if err != nil {
-		return "", err
+		return err
 	}
 	answer, err := send(c.http, req)
 	if err != nil {
-		return "", err
+		return err
 	}
 	if answer.status < 200 || answer.status > 299 {
-		return "", answer.problem()
+		return answer.problem()
 	}
-	if out == nil {
-		return answer.header.Get("ETag"), nil
+	if out != nil {
+		if err := json.Unmarshal(answer.body, out); err != nil {
+			// The cause may quote the answer, and some answers hold a secret.
+			return fmt.Errorf("the answer to %s is not what it should be (is %s a mintmark server?)", answer.request, c.base.Redacted())
+		}
 	}
-	if err := json.Unmarshal(answer.body, out); err != nil {
-		return "", fmt.Errorf("read the answer to %s: %w (is %s a mintmark server?)", answer.request, err, c.base.Redacted())
+	if what.etag != nil {
+		*what.etag = answer.header.Get("ETag")
 	}
-	return answer.header.Get("ETag"), nil
+	return nil
+}
+
+// Page asks for a part of a list. The zero value asks for the first, as long as the server likes.
+type Page struct {
+	Cursor string // what Next of the page before said
+	Limit  int
+}
+
+func (p Page) query() url.Values {
+	q := url.Values{}
+	if p.Cursor != "" {
+		q.Set("cursor", p.Cursor)
+	}
+	if p.Limit > 0 {
+		q.Set("limit", strconv.Itoa(p.Limit))
+	}
+	return q
+}
+
+func get[T any](ctx context.Context, c *Client, query url.Values, o []CallOption, path ...string) (*T, error) {
+	return answerOf[T](ctx, c, call{method: http.MethodGet, path: path, query: query}, o)
+}
+
+// put writes a whole thing: what the body leaves out is emptied.
+func put[T any](ctx context.Context, c *Client, body any, o []CallOption, path ...string) (*T, error) {
+	return answerOf[T](ctx, c, call{method: http.MethodPut, path: path, body: body}, o)
+}
+
+func post[T any](ctx context.Context, c *Client, body any, path ...string) (*T, error) {
+	return answerOf[T](ctx, c, call{method: http.MethodPost, path: path, body: body}, nil)
+}
+
+func answerOf[T any](ctx context.Context, c *Client, what call, o []CallOption) (*T, error) {
+	out := new(T)
+	if err := c.do(ctx, what, out, o...); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *Client) remove(ctx context.Context, o []CallOption, path ...string) error {
+	return c.do(ctx, call{method: http.MethodDelete, path: path}, nil, o...)
 }
 
 func (c *Client) request(ctx context.Context, what call) (*http.Request, error) {
