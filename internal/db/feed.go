@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/mintmark/mintmark/internal/clock"
+	"github.com/mintmark/mintmark/internal/id"
 )
 
 const (
@@ -139,7 +140,7 @@ func (d *DB) poll(ctx context.Context) error {
 			since = d.feed.since // the last poll may be long ago; and the clock may have been set back since
 		}
 		var err error
-		fresh, stamps, err = d.unseen(ctx, tx, Micros(since.Add(-overlap)))
+		fresh, stamps, err = d.unseen(ctx, tx, since.Add(-overlap))
 		return err
 	})
 	if err != nil {
@@ -157,8 +158,8 @@ func (d *DB) poll(ctx context.Context) error {
 }
 
 // unseen selects the changes since then that were not delivered yet, and their times.
-func (d *DB) unseen(ctx context.Context, tx ReadTx, since int64) (fresh []change, stamps []int64, err error) {
-	rows, err := tx.Query(ctx, "SELECT id, at, topic, item FROM changes WHERE at > $1", since)
+func (d *DB) unseen(ctx context.Context, tx ReadTx, since time.Time) (fresh []change, stamps []int64, err error) {
+	rows, err := tx.Query(ctx, "SELECT id, at, topic, item FROM changes WHERE id > $1", id.New(id.Change, since))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -247,14 +248,15 @@ func (d *DB) deliverOwn(t *transaction) {
 func (d *DB) Sweep(ctx context.Context) error {
 	for _, job := range []struct {
 		statement string
+		prefix    string
 		keep      time.Duration
 	}{
-		{"DELETE FROM changes WHERE id IN (SELECT id FROM changes WHERE at < $1 ORDER BY at LIMIT $2)", keepChanges},
-		{"DELETE FROM tx_marks WHERE id IN (SELECT id FROM tx_marks WHERE at < $1 ORDER BY at LIMIT $2)", keepMarks},
+		{"DELETE FROM changes WHERE id IN (SELECT id FROM changes WHERE id < $1 ORDER BY id LIMIT $2)", id.Change, keepChanges},
+		{"DELETE FROM tx_marks WHERE id IN (SELECT id FROM tx_marks WHERE id < $1 ORDER BY id LIMIT $2)", id.Transaction, keepMarks},
 	} {
 		for n := int64(sweepBatch); n == sweepBatch; {
 			err := d.Write(ctx, func(tx WriteTx) (err error) {
-				n, err = tx.Exec(ctx, job.statement, Micros(tx.Now().Add(-job.keep)), sweepBatch)
+				n, err = tx.Exec(ctx, job.statement, id.New(job.prefix, tx.Now().Add(-job.keep)), sweepBatch)
 				return err
 			})
 			if err != nil {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -19,50 +20,51 @@ import (
 //go:embed migrations/*.sql
 var embedded embed.FS
 
-// Schema compares the database with the program.
+// Schema compares the migrations of the database with those of the program.
 type Schema struct {
-	Have int64 // newest migration in the database, 0 for none
-	Want int64 // newest migration of this program
+	Have    int64   // newest migration in the database, 0 for none
+	Want    int64   // newest migration of this program
+	Missing []int64 // this program's that the database has not
+	Unknown []int64 // the database's that this program has not: a newer program was here
 }
 
-// Ready tells whether the program can work on this database. During an upgrade the older program runs on the newer schema,
-// which Migrate of the older program refuses but a running one may meet.
-func (s Schema) Ready() bool { return s.Have >= s.Want }
+// Ready tells whether a running program can work on this database. It can on a newer one: while nodes are replaced one by
+// one, the older run on the newer schema, and migrations are written so that they can. Only Migrate, which runs at a
+// start, refuses it.
+func (s Schema) Ready() bool { return len(s.Missing) == 0 }
 
 // Schema reads which migrations the database has.
-func (d *DB) Schema(ctx context.Context) (Schema, error) {
-	pool, release, err := d.backend.migrator()
-	if err != nil {
-		return Schema{}, fmt.Errorf("connect for schema: %w", translate(err))
-	}
-	s, err := d.schema(ctx, pool)
-	return s, errors.Join(err, release())
-}
-
-func (d *DB) schema(ctx context.Context, pool *sql.DB) (s Schema, err error) {
+func (d *DB) Schema(ctx context.Context) (s Schema, err error) {
 	known, err := ownVersions()
 	if err != nil {
 		return s, err
 	}
-	applied, err := (versions{d.engine, d.clock}).list(ctx, pool)
+	var applied []int64
+	err = d.Read(ctx, func(tx ReadTx) (err error) {
+		applied, err = versions{d.engine, d.clock}.list(ctx, tx.(readTx).t.conn)
+		return err
+	})
 	if err != nil {
-		return s, fmt.Errorf("read schema version: %w", translate(err))
+		return s, fmt.Errorf("read schema version: %w", err)
 	}
-	for v := range known {
-		s.Want = max(s.Want, v)
+	for _, v := range known {
+		s.Want = v
+		if !slices.Contains(applied, v) {
+			s.Missing = append(s.Missing, v)
+		}
 	}
 	for _, v := range applied {
 		s.Have = max(s.Have, v)
-		if !known[v] && v != 0 {
-			return s, fmt.Errorf("%w: it has migration %d, this program knows up to %d; start the newer program", ErrSchema, v, s.Want)
+		if v != 0 && !slices.Contains(known, v) { // 0 is goose's own row
+			s.Unknown = append(s.Unknown, v)
 		}
 	}
 	return s, nil
 }
 
 // Migrate brings the schema to this program's version. Several nodes may do it at once: a migration and its version row
-// commit together, the version is a primary key, so of two that run the same one commits and the other starts over and
-// finds it done. A database of a newer program is refused (ErrSchema) before anything is written.
+// commit together and the version is a primary key, so of two that run the same one commits, and the other starts over
+// and finds it done. A database of a newer or of a different program is refused (ErrSchema) before anything is written.
 func (d *DB) Migrate(ctx context.Context) error {
 	pool, release, err := d.backend.migrator()
 	if err != nil {
@@ -77,42 +79,52 @@ func (d *DB) migrate(ctx context.Context, pool *sql.DB) error {
 		return fmt.Errorf("open embedded migrations: %w", err)
 	}
 	var last error
-	for have := int64(-1); ; {
-		s, err := d.schema(ctx, pool)
-		if err != nil {
+	for missing := 0; ; {
+		s, err := d.Schema(ctx)
+		switch {
+		case err != nil:
 			return err
-		}
-		if s.Have == s.Want {
+		case len(s.Unknown) > 0:
+			return fmt.Errorf("%w: it has migration %d and this program knows none beyond %d: start the newer program",
+				ErrSchema, s.Have, s.Want)
+		case len(s.Missing) > 0 && s.Missing[0] < s.Have:
+			return fmt.Errorf("%w: it has migration %d but not %d", ErrSchema, s.Have, s.Missing[0])
+		case len(s.Missing) == 0:
+			if err := d.backend.collate(ctx, pool); err != nil {
+				return fmt.Errorf("order text by its bytes: %w", translate(err))
+			}
 			return nil
+		case last != nil && len(s.Missing) == missing:
+			return fmt.Errorf("migrate from version %d: %w", s.Have, last) // no other node got further: it is not a race
 		}
-		if last != nil && s.Have == have {
-			return fmt.Errorf("migrate from version %d: %w", have, last) // nobody got further: it is not a race
-		}
-		have = s.Have
-		provider, err := goose.NewProvider(goose.DialectCustom, pool, files,
-			goose.WithStore(versions{d.engine, d.clock}), goose.WithDisableGlobalRegistry(true), goose.WithLogger(goose.NopLogger()))
+		missing = len(s.Missing)
+		provider, err := goose.NewProvider(goose.DialectCustom, pool, files, goose.WithStore(versions{d.engine, d.clock}),
+			goose.WithDisableGlobalRegistry(true), goose.WithLogger(goose.NopLogger()))
 		if err != nil {
 			return fmt.Errorf("read migrations: %w", err)
 		}
-		_, last = provider.Up(ctx)
+		if _, last = provider.Up(ctx); last != nil {
+			d.log.DebugContext(ctx, "migration failed; another node may have been faster", "err", last)
+		}
 	}
 }
 
-// ownVersions are the numbers of the embedded migrations.
-func ownVersions() (map[int64]bool, error) {
+// ownVersions are the numbers of the embedded migrations, in order.
+func ownVersions() ([]int64, error) {
 	entries, err := fs.ReadDir(embedded, "migrations")
 	if err != nil {
 		return nil, fmt.Errorf("list embedded migrations: %w", err)
 	}
-	known := map[int64]bool{}
+	var known []int64
 	for _, e := range entries {
 		number, _, _ := strings.Cut(e.Name(), "_")
 		v, err := strconv.ParseInt(number, 10, 64)
-		if err != nil || v < 1 || known[v] {
+		if err != nil || v < 1 || slices.Contains(known, v) {
 			return nil, fmt.Errorf("migration %s: bad or repeated number", e.Name())
 		}
-		known[v] = true
+		known = append(known, v)
 	}
+	slices.Sort(known)
 	return known, nil
 }
 

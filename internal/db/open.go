@@ -55,6 +55,8 @@ type backend interface {
 	fresh(ctx context.Context) (*sql.Conn, func() error, error)
 	// migrator gives a pool that may run for minutes, and the function that ends it.
 	migrator() (*sql.DB, func() error, error)
+	// collate makes text be ordered and compared by its bytes in all tables, as it is in Go.
+	collate(ctx context.Context, pool *sql.DB) error
 	ping(ctx context.Context) error
 	close() error
 }

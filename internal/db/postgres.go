@@ -147,6 +147,58 @@ func (b *postgresBackend) migrator() (*sql.DB, func() error, error) {
 	return pool, pool.Close, nil
 }
 
+// foreignOrder lists the text columns that follow the database's collation although it is not the order of bytes. SQLite has
+// no name for that order which PostgreSQL knows, so the migrations cannot ask for it themselves. Databases that speak the
+// protocol and order by bytes, whatever their collation is called, are left alone.
+const foreignOrder = `SELECT quote_ident(c.relname), quote_ident(a.attname)
+FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind = 'r' AND a.attnum > 0 AND NOT a.attisdropped
+AND a.atttypid = 'text'::regtype AND a.attcollation <> 'pg_catalog."C"'::regcollation AND NOT ('A' < 'a' AND 'Z' < 'a' AND 'a' < 'ä' AND 'z' < 'ä')
+ORDER BY c.relname, a.attnum`
+
+// collate changes what was just made, so its locks meet nobody. If another node does the same at the same time, one of the
+// two may be told to run again.
+func (b *postgresBackend) collate(ctx context.Context, pool *sql.DB) error {
+	for attempt := 1; ; attempt++ {
+		err := collateOnce(ctx, pool)
+		if err == nil || classify(err) != again || attempt == attempts {
+			return err
+		}
+		if err := pause(ctx, attempt); err != nil {
+			return err
+		}
+	}
+}
+
+func collateOnce(ctx context.Context, pool *sql.DB) error {
+	tx, err := pool.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback() // after Commit it does nothing
+	rows, err := tx.QueryContext(ctx, foreignOrder)
+	if err != nil {
+		return err
+	}
+	var statements []string
+	for rows.Next() {
+		var table, column string
+		if err := rows.Scan(&table, &column); err != nil {
+			return errors.Join(err, rows.Close())
+		}
+		statements = append(statements, fmt.Sprintf(`ALTER TABLE %s ALTER COLUMN %s TYPE TEXT COLLATE "C"`, table, column))
+	}
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+		return err
+	}
+	for _, statement := range statements {
+		if _, err := tx.ExecContext(ctx, statement); err != nil {
+			return fmt.Errorf("%s: %w", statement, err)
+		}
+	}
+	return tx.Commit()
+}
+
 func (b *postgresBackend) ping(ctx context.Context) error { return b.pool.PingContext(ctx) }
 
 func (b *postgresBackend) close() error { return b.pool.Close() }

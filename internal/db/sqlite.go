@@ -129,6 +129,9 @@ func (b *sqliteBackend) migrator() (*sql.DB, func() error, error) {
 	return b.writer, func() error { return nil }, nil
 }
 
+// collate has nothing to do: bytes are SQLite's order.
+func (b *sqliteBackend) collate(context.Context, *sql.DB) error { return nil }
+
 func (b *sqliteBackend) ping(ctx context.Context) error { return b.reader.PingContext(ctx) }
 
 func (b *sqliteBackend) close() error { return errors.Join(b.reader.Close(), b.writer.Close()) }
