@@ -1,8 +1,44 @@
 package db
 
+import (
+	"context"
+	"time"
+)
+
 // Waiting is how many items have not been taken into a transaction yet.
 func Waiting[T any](b *Batch[T]) int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return len(b.waiting)
+}
+
+// Settle looks a mark up, as Write does after a lost COMMIT.
+func Settle(d *DB, ctx context.Context, mark string) (committed bool, err error) {
+	return d.settle(ctx, mark)
+}
+
+// SetLimit shortens how long a transaction may take.
+func SetLimit(d *DB, limit time.Duration) { d.limit = limit }
+
+// Age makes the feed and a cached value as old as that.
+func Age[V any](c *Cache[V], key string, age time.Duration) {
+	old := func() time.Duration { return age }
+	c.d.feed.heard.Store(&old)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.entries[key].Value.(*entry[V]).age = old
+}
+
+// Loads is how many loads of the key are running or queued.
+func Loads[V any](c *Cache[V], key string) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch l := c.lines[key]; {
+	case l == nil:
+		return 0
+	case l.next == nil:
+		return 1
+	default:
+		return 2
+	}
 }

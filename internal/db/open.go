@@ -35,6 +35,7 @@ type DB struct {
 	clock   clock.Clock
 	log     *slog.Logger
 
+	limit   time.Duration // of one transaction with all its attempts
 	last    atomic.Int64  // micros of the latest Now that a transaction was given: Now never runs back
 	writing atomic.Uint64 // goroutine that holds SQLite's only writer, 0 for none
 
@@ -69,7 +70,7 @@ type record struct {
 
 // Open opens the database. It does not connect to a PostgreSQL server yet (see Ping) and makes no tables (see Migrate).
 func Open(_ context.Context, o Options) (*DB, error) {
-	d := &DB{clock: o.Clock, log: o.Logger, feed: newFeed()}
+	d := &DB{clock: o.Clock, log: o.Logger, limit: defaultLimit, feed: newFeed()}
 	if d.clock == nil {
 		d.clock = clock.System
 	}

@@ -13,26 +13,28 @@ import (
 	"time"
 
 	"github.com/mintmark/mintmark/internal/clock"
+	"github.com/mintmark/mintmark/internal/fault"
 	"github.com/mintmark/mintmark/internal/id"
 )
 
 const (
 	// attempts bounds how often a function is run before the caller hears that the database is too busy.
 	attempts = 8
-	// limit bounds a whole Write, and each Read. It is shorter than the overlap of the feed (see feed.go), so that no
+	// defaultLimit bounds a whole Write, and each Read. It is shorter than the overlap of the feed (see feed.go), so that no
 	// transaction can commit after the feed has stopped looking for it.
-	limit = 10 * time.Second
+	defaultLimit = 10 * time.Second
 	// settling bounds the search for the outcome of a commit.
 	settling = 5 * time.Second
 )
 
 // Read runs f on one consistent, committed state of the database. f runs once.
 func (d *DB) Read(ctx context.Context, f func(tx ReadTx) error) error {
-	ctx, cancel := context.WithTimeout(ctx, limit)
+	caller := ctx
+	ctx, cancel := context.WithTimeout(ctx, d.limit)
 	defer cancel()
-	t, err := d.begin(ctx, false, limit)
+	t, err := d.begin(ctx, false, d.limit)
 	if err != nil {
-		return fmt.Errorf("begin: %w", translate(err))
+		return ownLimit(caller, fmt.Errorf("begin: %w", translate(err)))
 	}
 	defer t.end()
 	if err := f(readTx{t.transaction}); err != nil {
@@ -56,12 +58,24 @@ func (d *DB) Read(ctx context.Context, f func(tx ReadTx) error) error {
 // Errors: what f returned, translated; a fault of kind Unavailable when the database cannot be reached or is too busy
 // (nothing was written); ErrUnknownOutcome.
 func (d *DB) Write(ctx context.Context, f func(tx WriteTx) error) error {
-	stopwatch := clock.Stopwatch()
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
 	if d.nested() {
 		return ErrNested
 	}
+	limited, cancel := context.WithTimeout(ctx, d.limit)
+	defer cancel()
+	return ownLimit(ctx, d.attemptAll(limited, f))
+}
+
+// ownLimit names the end of our own patience, which is not the caller's.
+func ownLimit(caller context.Context, err error) error {
+	if errors.Is(err, context.DeadlineExceeded) && caller.Err() == nil && !fault.Is(err, fault.Unavailable) {
+		return busy(err)
+	}
+	return err
+}
+
+func (d *DB) attemptAll(ctx context.Context, f func(tx WriteTx) error) error {
+	stopwatch := clock.Stopwatch()
 	var last error
 	for attempt := range attempts {
 		if attempt > 0 {
@@ -70,7 +84,7 @@ func (d *DB) Write(ctx context.Context, f func(tx WriteTx) error) error {
 				return busy(errors.Join(err, last))
 			}
 		}
-		left := limit - stopwatch()
+		left := d.limit - stopwatch()
 		if left <= 0 {
 			break
 		}
@@ -216,7 +230,7 @@ func discard(conn *sql.Conn) {
 // it writes the mark itself, as a fence. If the old connection's COMMIT is still under way in the server, the fence waits
 // for it; if it arrives later, it meets the fence and fails.
 func (d *DB) settle(ctx context.Context, mark string) (committed bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, settling)
+	ctx, cancel := context.WithTimeout(ctx, min(settling, d.limit))
 	defer cancel()
 	for attempt := 1; ; attempt++ {
 		committed, err = d.fence(ctx, mark)
