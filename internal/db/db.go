@@ -9,7 +9,8 @@
 //     have no effect but through its transaction.
 //   - Instants that nodes must agree on are the database's (ReadTx.Now).
 //
-// Columns are TEXT, BIGINT, BOOLEAN and BYTEA; times are BIGINT microseconds since the Unix epoch, UTC (Micros, Time).
+// Columns are TEXT, BIGINT, BOOLEAN and BYTEA; times are BIGINT microseconds since the Unix epoch, UTC (Micros, Time). Text
+// is compared and ordered by its bytes on both engines. An empty BYTEA may be scanned as nil, as NULL is.
 package db
 
 import (
