@@ -222,6 +222,11 @@ func (s *Service) recordDelivered(ctx context.Context, j jobs.Job, k Kind, p put
 		if !c.live || open == nil || open.number != p.version {
 			return errStale
 		}
+		for _, d := range c.deliveries {
+			if d.Destination == p.to && d.version == p.version {
+				return nil // written twice and recorded once
+			}
+		}
 		n, err := tx.Exec(ctx, `UPDATE rotation_deliveries SET version = $5, delivered_at = $6, failures = 0, failing_since = 0,
 			error_code = '', error = '', next_try = 0
 			WHERE application = $1 AND kind = $2 AND store = $3 AND bucket = $4 AND EXISTS (SELECT 1 FROM rotation_versions

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -47,7 +49,12 @@ type world struct {
 func newWorld(t testing.TB, engine db.Engine) *world {
 	t.Helper()
 	c := clock.NewFake(t0)
-	w := &world{t: t, clock: c, d: dbtest.Open(t, engine, c), memory: objstore.NewMemory("alpha", "beta", "gamma"), timeout: 10 * time.Second}
+	return newWorldOn(t, dbtest.Open(t, engine, c), c)
+}
+
+func newWorldOn(t testing.TB, d *db.DB, c *clock.Fake) *world {
+	t.Helper()
+	w := &world{t: t, clock: c, d: d, memory: objstore.NewMemory("alpha", "beta", "gamma"), timeout: 10 * time.Second}
 	w.keyring = sealtest.New(t, w.d)
 	w.write(func(ctx context.Context, tx db.WriteTx) error {
 		for _, q := range []string{
@@ -425,4 +432,11 @@ func (w *world) refuse(f objstore.Fault, buckets ...string) {
 		}
 		return objstore.None
 	})
+}
+
+func mkdir(t testing.TB, root, bucket string) {
+	t.Helper()
+	if err := os.Mkdir(filepath.Join(root, bucket), 0o700); err != nil {
+		t.Fatal(err)
+	}
 }
