@@ -59,9 +59,10 @@ var fromClientSide = map[string][]string{
 
 // kits are for tests: nothing that ships imports them. Each stands right above the package it serves.
 var kits = map[string]string{
-	"internal/testport":      "",
-	"internal/db/dbtest":     "internal/db",
-	"internal/seal/sealtest": "internal/seal",
+	"internal/testport":              "",
+	"internal/db/dbtest":             "internal/db",
+	"internal/seal/sealtest":         "internal/seal",
+	"internal/objstore/objstoretest": "internal/objstore",
 }
 
 // free are programs that measure and try the product from outside; the ladder does not bind them.

@@ -110,6 +110,7 @@ type call struct {
 	query   url.Values
 	body    any    // nil: none
 	ifMatch string // "": no condition
+	create  bool
 	etag    *string
 }
 
@@ -122,6 +123,9 @@ func ETag(into *string) CallOption { return func(c *call) { c.etag = into } }
 // IfMatch makes the call fail with api.ErrPreconditionFailed unless the thing still is as it was when it had this
 // entity tag.
 func IfMatch(etag string) CallOption { return func(c *call) { c.ifMatch = etag } }
+
+// CreateOnly makes the call fail with api.ErrPreconditionFailed if the thing exists already.
+func CreateOnly() CallOption { return func(c *call) { c.create = true } }
 
 // do sends what and decodes the answer into out (nil: it is thrown away).
 func (c *Client) do(ctx context.Context, what call, out any, options ...CallOption) error {
@@ -222,6 +226,9 @@ func (c *Client) request(ctx context.Context, what call) (*http.Request, error) 
 	}
 	if what.ifMatch != "" {
 		req.Header.Set("If-Match", what.ifMatch)
+	}
+	if what.create {
+		req.Header.Set("If-None-Match", "*")
 	}
 	if c.token != nil {
 		token, err := c.token(ctx)

@@ -1,0 +1,115 @@
+# bash completion for mintmark
+_mintmark() {
+  local i path= words=
+  for ((i = 1; i < COMP_CWORD; i++)); do
+    case "${path:+$path }${COMP_WORDS[i]}" in
+      "app") path="app" ;;
+      "app create") path="app create" ;;
+      "app list") path="app list" ;;
+      "app show") path="app show" ;;
+      "app update") path="app update" ;;
+      "app deactivate") path="app deactivate" ;;
+      "app activate") path="app activate" ;;
+      "app grant") path="app grant" ;;
+      "app revoke") path="app revoke" ;;
+      "app scopes") path="app scopes" ;;
+      "app bucket") path="app bucket" ;;
+      "app bucket add") path="app bucket add" ;;
+      "app bucket list") path="app bucket list" ;;
+      "app bucket remove") path="app bucket remove" ;;
+      "app status") path="app status" ;;
+      "app storage-key") path="app storage-key" ;;
+      "app storage-key create") path="app storage-key create" ;;
+      "app storage-key list") path="app storage-key list" ;;
+      "app storage-key delete") path="app storage-key delete" ;;
+      "scope") path="scope" ;;
+      "scope type") path="scope type" ;;
+      "scope type create") path="scope type create" ;;
+      "scope type list") path="scope type list" ;;
+      "scope type show") path="scope type show" ;;
+      "scope type delete") path="scope type delete" ;;
+      "scope create") path="scope create" ;;
+      "scope list") path="scope list" ;;
+      "scope show") path="scope show" ;;
+      "scope delete") path="scope delete" ;;
+      "team") path="team" ;;
+      "team create") path="team create" ;;
+      "team list") path="team list" ;;
+      "team show") path="team show" ;;
+      "bucket") path="bucket" ;;
+      "bucket create") path="bucket create" ;;
+      "bucket list") path="bucket list" ;;
+      "bucket show") path="bucket show" ;;
+      "rotate") path="rotate" ;;
+      "key") path="key" ;;
+      "key list") path="key list" ;;
+      "key rotate") path="key rotate" ;;
+      "key revoke") path="key revoke" ;;
+      "token") path="token" ;;
+      "token get") path="token get" ;;
+      "token check") path="token check" ;;
+      "token introspect") path="token introspect" ;;
+      "token revoke") path="token revoke" ;;
+      "completion") path="completion" ;;
+      "audit") path="audit" ;;
+      "audit list") path="audit list" ;;
+      "audit checkpoint") path="audit checkpoint" ;;
+    esac
+  done
+  case "$path" in
+    "") words="app audit bucket completion key rotate scope team token --help --output --server --timeout --token-file" ;;
+    "app") words="activate bucket create deactivate grant list revoke scopes show status storage-key update --help --output --server --timeout --token-file" ;;
+    "app create") words="--criticality --description --documentation-url --help --incident-contact --name --output --public-client --scm-url --server --service-url --subtitle --support-url --team --timeout --token-file" ;;
+    "app list") words="--active --help --output --search --server --team --timeout --token-file" ;;
+    "app show") words="--help --output --server --timeout --token-file" ;;
+    "app update") words="--criticality --description --documentation-url --help --incident-contact --name --output --scm-url --server --service-url --subtitle --support-url --team --timeout --token-file" ;;
+    "app deactivate") words="--help --output --server --timeout --token-file" ;;
+    "app activate") words="--help --output --server --timeout --token-file" ;;
+    "app grant") words="--help --output --server --timeout --token-file" ;;
+    "app revoke") words="--help --output --server --timeout --token-file" ;;
+    "app scopes") words="--help --output --server --timeout --token-file" ;;
+    "app bucket") words="add list remove --help --output --server --timeout --token-file" ;;
+    "app bucket add") words="--help --output --server --timeout --token-file" ;;
+    "app bucket list") words="--help --output --server --timeout --token-file" ;;
+    "app bucket remove") words="--help --output --server --timeout --token-file" ;;
+    "app status") words="--help --output --server --timeout --token-file" ;;
+    "app storage-key") words="create delete list --help --output --server --timeout --token-file" ;;
+    "app storage-key create") words="--file --help --output --server --timeout --token-file" ;;
+    "app storage-key list") words="--help --output --server --timeout --token-file" ;;
+    "app storage-key delete") words="--help --output --server --timeout --token-file" ;;
+    "scope") words="create delete list show type --help --output --server --timeout --token-file" ;;
+    "scope type") words="create delete list show --help --output --server --timeout --token-file" ;;
+    "scope type create") words="--description --help --name --output --owner-realm --server --team --timeout --token-file" ;;
+    "scope type list") words="--help --output --server --timeout --token-file" ;;
+    "scope type show") words="--help --output --server --timeout --token-file" ;;
+    "scope type delete") words="--help --output --server --timeout --token-file" ;;
+    "scope create") words="--by-owner --consent --criticality --description --help --output --server --summary --timeout --token-file" ;;
+    "scope list") words="--help --output --server --timeout --token-file" ;;
+    "scope show") words="--help --output --server --timeout --token-file" ;;
+    "scope delete") words="--help --output --server --timeout --token-file" ;;
+    "team") words="create list show --help --output --server --timeout --token-file" ;;
+    "team create") words="--help --member --name --output --server --timeout --token-file" ;;
+    "team list") words="--help --output --server --timeout --token-file" ;;
+    "team show") words="--help --output --server --timeout --token-file" ;;
+    "bucket") words="create list show --help --output --server --timeout --token-file" ;;
+    "bucket create") words="--help --output --server --team --timeout --token-file" ;;
+    "bucket list") words="--help --output --server --timeout --token-file" ;;
+    "bucket show") words="--help --output --server --timeout --token-file" ;;
+    "rotate") words="--help --kind --output --server --timeout --token-file --wait --wait-for" ;;
+    "key") words="list revoke rotate --help --output --server --timeout --token-file" ;;
+    "key list") words="--help --output --server --timeout --token-file" ;;
+    "key rotate") words="--help --output --server --timeout --token-file" ;;
+    "key revoke") words="--help --output --server --timeout --token-file --yes" ;;
+    "token") words="check get introspect revoke --help --output --server --timeout --token-file" ;;
+    "token get") words="--client-id --client-secret-file --credentials --help --output --password-file --realm --server --timeout --token-file --username" ;;
+    "token check") words="--help --output --server --timeout --token-file" ;;
+    "token introspect") words="--client-id --client-secret-file --credentials --help --output --password-file --server --timeout --token-file --username" ;;
+    "token revoke") words="--client-id --client-secret-file --credentials --help --output --password-file --server --timeout --token-file --username" ;;
+    "completion") words="bash zsh --help --output --server --timeout --token-file" ;;
+    "audit") words="checkpoint list --help --output --server --timeout --token-file" ;;
+    "audit list") words="--action --actor --follow --help --last --outcome --output --request --server --target --timeout --token-file" ;;
+    "audit checkpoint") words="--help --output --server --timeout --token-file" ;;
+  esac
+  COMPREPLY=($(compgen -W "$words" -- "${COMP_WORDS[COMP_CWORD]}"))
+}
+complete -o default -F _mintmark mintmark
