@@ -22,7 +22,7 @@ type AuditCommands struct {
 }
 
 type auditList struct {
-	Last    int    `short:"n" default:"50" help:"How many, counted from the newest."`
+	Limit   int    `short:"n" default:"50" help:"How many, counted from the newest."`
 	Follow  bool   `short:"f" help:"Go on and show events as they happen, until interrupted."`
 	Action  string `help:"Only this action, such as application.write."`
 	Outcome string `enum:"success,denied,failed," default:"" help:"Only success, denied or failed."`
@@ -47,7 +47,7 @@ func (cmd *auditList) Run(ctx context.Context, s *Session) error {
 	if cmd.Target != "" && (!ok || targetType == "" || targetID == "") {
 		return usage(fmt.Errorf("%q is not a target: write TYPE/ID, such as application/sales-orders", cmd.Target))
 	}
-	if cmd.Last < 0 {
+	if cmd.Limit < 0 {
 		return usage(errors.New("-n takes no negative number"))
 	}
 	c, err := s.client()
@@ -75,8 +75,8 @@ func (cmd *auditList) Run(ctx context.Context, s *Session) error {
 // newest reads the last events, newest first.
 func (cmd *auditList) newest(ctx context.Context, s *Session, c *client.Client, query client.AuditQuery) ([]api.AuditEvent, error) {
 	events := []api.AuditEvent{}
-	for len(events) < cmd.Last {
-		query.Limit = min(cmd.Last-len(events), 500)
+	for len(events) < cmd.Limit {
+		query.Limit = min(cmd.Limit-len(events), 500)
 		page, err := onePage(ctx, s, func(ctx context.Context, p client.Page) (*api.AuditEvents, error) {
 			return c.AuditEvents(ctx, query)
 		}, query.Page)
@@ -96,7 +96,7 @@ func (cmd *auditList) newest(ctx context.Context, s *Session, c *client.Client, 
 func (cmd *auditList) follow(ctx context.Context, s *Session, c *client.Client, query client.AuditQuery, events []api.AuditEvent) error {
 	if len(events) == 0 {
 		// Nothing to go on from: begin at the end of the log, not at its beginning.
-		end, err := (&auditList{Last: 1}).newest(ctx, s, c, client.AuditQuery{})
+		end, err := (&auditList{Limit: 1}).newest(ctx, s, c, client.AuditQuery{})
 		if err != nil {
 			return err
 		}

@@ -55,7 +55,7 @@ func (g *Globals) AfterApply(k *kong.Context, c clock.Clock) error {
 
 // IO is where a program reads and writes.
 type IO struct {
-	Stdin          io.Reader // nil: empty
+	Stdin          io.Reader // nil: the process's own
 	Stdout, Stderr io.Writer
 	Clock          clock.Clock // nil: the machine's
 }
@@ -71,7 +71,7 @@ func Main(ctx context.Context, grammar any, args []string, std IO, options ...ko
 		std.Clock = clock.System
 	}
 	if std.Stdin == nil {
-		std.Stdin = strings.NewReader("")
+		std.Stdin = os.Stdin
 	}
 	// kong ends the process after --help; here it only leaves this function.
 	type exit int

@@ -107,7 +107,7 @@ _mintmark() {
     "token revoke") words="--client-id --client-secret-file --credentials --help --output --password-file --server --timeout --token-file --username" ;;
     "completion") words="bash zsh --help --output --server --timeout --token-file" ;;
     "audit") words="checkpoint list --help --output --server --timeout --token-file" ;;
-    "audit list") words="--action --actor --follow --help --last --outcome --output --request --server --target --timeout --token-file" ;;
+    "audit list") words="--action --actor --follow --help --limit --outcome --output --request --server --target --timeout --token-file" ;;
     "audit checkpoint") words="--help --output --server --timeout --token-file" ;;
   esac
   COMPREPLY=($(compgen -W "$words" -- "${COMP_WORDS[COMP_CWORD]}"))

@@ -107,7 +107,7 @@ _mintmark() {
     "token revoke") words_here="--client-id --client-secret-file --credentials --help --output --password-file --server --timeout --token-file --username" ;;
     "completion") words_here="bash zsh --help --output --server --timeout --token-file" ;;
     "audit") words_here="checkpoint list --help --output --server --timeout --token-file" ;;
-    "audit list") words_here="--action --actor --follow --help --last --outcome --output --request --server --target --timeout --token-file" ;;
+    "audit list") words_here="--action --actor --follow --help --limit --outcome --output --request --server --target --timeout --token-file" ;;
     "audit checkpoint") words_here="--help --output --server --timeout --token-file" ;;
   esac
   compadd -- ${=words_here}
