@@ -59,7 +59,8 @@ type flight[V any] struct {
 	err     error
 }
 
-// NewCache makes a cache of at most capacity values. load reads one; it gets a transaction and must not use another.
+// NewCache makes a cache of at most capacity values. load reads one; it gets a transaction and must not use another,
+// nor another cache.
 func NewCache[V any](d *DB, topic string, capacity int, load func(ctx context.Context, tx ReadTx, key string) (V, error)) *Cache[V] {
 	c := &Cache[V]{
 		d:        d,
@@ -182,7 +183,7 @@ func (c *Cache[V]) read(ctx context.Context, key string) (value V, err error) {
 	}()
 	ctx, cancel := context.WithTimeout(ctx, loadLimit)
 	defer cancel()
-	err = c.d.Read(ctx, func(tx ReadTx) (err error) {
+	err = c.d.read(ctx, loading, func(tx ReadTx) (err error) {
 		value, err = c.load(ctx, tx, key)
 		return err
 	})

@@ -86,6 +86,10 @@ func classifyPostgres(err *pgconn.PgError) class {
 		return readOnly
 	case "40001", "40P01", "55P03": // serialization failure, deadlock, lock timeout
 		return again
+	case "0A000":
+		if strings.Contains(err.Message, "cached plan") { // a migration changed the table; pgx forgets the plan
+			return again
+		}
 	case "40003": // statement completion unknown
 		return broken
 	case "53300", "57P03": // too many connections, starting up
@@ -153,6 +157,12 @@ func translate(err error) error {
 func refused(err error) bool {
 	pg := (*pgconn.PgError)(nil)
 	return errors.Is(err, pgx.ErrTxCommitRollback) || errors.As(err, &pg) && pg.Severity == "ERROR"
+}
+
+// fromDriver tells whether a driver made the error, by its type.
+func fromDriver(err error) bool {
+	pg, lite, connect := (*pgconn.PgError)(nil), (*sqlite.Error)(nil), (*pgconn.ConnectError)(nil)
+	return errors.As(err, &pg) || errors.As(err, &lite) || errors.As(err, &connect)
 }
 
 func ended(err error) bool {

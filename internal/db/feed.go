@@ -76,6 +76,7 @@ func (d *DB) StartFeed(ctx context.Context) (stop func(), err error) {
 		return nil, fmt.Errorf("start change feed: it runs already")
 	}
 	if err := d.poll(ctx); err != nil {
+		d.stopped()
 		return nil, fmt.Errorf("start change feed: %w", err)
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
@@ -88,11 +89,15 @@ func (d *DB) StartFeed(ctx context.Context) (stop func(), err error) {
 	return sync.OnceFunc(func() {
 		cancel()
 		running.Wait()
-		d.feed.heard.Store(nil) // nobody may trust what is not listened to any more
-		d.feed.mu.Lock()
-		d.feed.started = false
-		d.feed.mu.Unlock()
+		d.stopped()
 	}), nil
+}
+
+func (d *DB) stopped() {
+	d.feed.heard.Store(nil) // nobody may trust what is not listened to any more
+	d.feed.mu.Lock()
+	defer d.feed.mu.Unlock()
+	d.feed.started = false
 }
 
 func (d *DB) pollUntil(ctx context.Context) {
@@ -133,14 +138,14 @@ func (d *DB) poll(ctx context.Context) error {
 	var now time.Time
 	var fresh []change
 	var stamps []int64
-	err := d.Read(ctx, func(tx ReadTx) error {
+	err := d.read(ctx, loading, func(tx ReadTx) error {
 		now = tx.(readTx).t.server
 		since := now
 		if d.feed.since.Before(now) && !d.feed.since.IsZero() {
 			since = d.feed.since // the last poll may be long ago; and the clock may have been set back since
 		}
-		var err error
-		fresh, stamps, err = d.unseen(ctx, tx, since.Add(-overlap))
+		all, times, err := recent(ctx, tx, since.Add(-overlap))
+		fresh, stamps = d.unseen(all, times)
 		return err
 	})
 	if err != nil {
@@ -157,8 +162,8 @@ func (d *DB) poll(ctx context.Context) error {
 	return nil
 }
 
-// unseen selects the changes since then that were not delivered yet, and their times.
-func (d *DB) unseen(ctx context.Context, tx ReadTx, since time.Time) (fresh []change, stamps []int64, err error) {
+// recent selects the changes since then, and their times.
+func recent(ctx context.Context, tx ReadTx, since time.Time) (all []change, stamps []int64, err error) {
 	rows, err := tx.Query(ctx, "SELECT id, at, topic, item FROM changes WHERE id > $1", id.New(id.Change, since))
 	if err != nil {
 		return nil, nil, err
@@ -170,14 +175,21 @@ func (d *DB) unseen(ctx context.Context, tx ReadTx, since time.Time) (fresh []ch
 		if err := rows.Scan(&c.id, &at, &c.topic, &c.item); err != nil {
 			return nil, nil, err
 		}
-		d.feed.mu.Lock()
-		_, known := d.feed.seen[c.id]
-		d.feed.mu.Unlock()
-		if !known {
-			fresh, stamps = append(fresh, c), append(stamps, at)
+		all, stamps = append(all, c), append(stamps, at)
+	}
+	return all, stamps, rows.Err()
+}
+
+// unseen leaves out what was delivered already.
+func (d *DB) unseen(all []change, times []int64) (fresh []change, stamps []int64) {
+	d.feed.mu.Lock()
+	defer d.feed.mu.Unlock()
+	for i, c := range all {
+		if _, known := d.feed.seen[c.id]; !known {
+			fresh, stamps = append(fresh, c), append(stamps, times[i])
 		}
 	}
-	return fresh, stamps, rows.Err()
+	return fresh, stamps
 }
 
 // remember notes what was delivered and forgets what no later poll can return.

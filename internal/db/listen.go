@@ -74,7 +74,7 @@ func (b *postgresBackend) notify(ctx context.Context, told <-chan struct{}) {
 		case <-told:
 		}
 		sending, cancel := context.WithTimeout(ctx, time.Second)
-		_, _ = b.pool.ExecContext(sending, "SELECT pg_notify($1, $2)", channel, b.node)
+		_, _ = b.pools[loading].ExecContext(sending, "SELECT pg_notify($1, $2)", channel, b.node)
 		cancel()
 	}
 }

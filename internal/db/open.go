@@ -24,7 +24,9 @@ type Options struct {
 	Clock clock.Clock
 	// Logger hears of what retries and reconnections cover up. Default: nobody.
 	Logger *slog.Logger
-	// MaxConns bounds the connections to PostgreSQL (default 16) and the readers of SQLite (default twice the cores).
+	// MaxConns bounds the connections to PostgreSQL (default 16, at least 4): half of them write, a quarter reads, and a
+	// quarter loads caches and follows changes. One more listens. For SQLite it is the number of readers (default twice
+	// the cores); there is one writer.
 	MaxConns int
 }
 
@@ -44,14 +46,16 @@ type DB struct {
 
 // backend is what differs between the engines.
 type backend interface {
-	// conn takes a connection for one transaction out of the pool.
-	conn(ctx context.Context, write bool) (*sql.Conn, error)
+	// conn takes a connection for one transaction out of the lane's pool.
+	conn(ctx context.Context, l lane) (*sql.Conn, error)
 	// begin starts the transaction and tells the server's time, or the zero time if the engine has no clock.
-	begin(ctx context.Context, conn *sql.Conn, write bool) (time.Time, error)
+	begin(ctx context.Context, conn *sql.Conn, l lane) (time.Time, error)
 	// commit runs the records' statements and commits.
 	commit(ctx context.Context, conn *sql.Conn, rows []record) error
 	// watch ends a transaction that outlives the limit.
 	watch(conn *sql.Conn, limit time.Duration) (stop func())
+	// lost tells whether the connection is gone.
+	lost(conn *sql.Conn) bool
 	// fresh makes a connection that owes nothing to earlier ones, and the function that ends it.
 	fresh(ctx context.Context) (*sql.Conn, func() error, error)
 	// migrator gives a pool that may run for minutes, and the function that ends it.
@@ -61,6 +65,16 @@ type backend interface {
 	ping(ctx context.Context) error
 	close() error
 }
+
+// lane is what a transaction is for. Each lane has connections of its own, because they nest: inside a Write somebody may
+// Read, and inside either a cache may have to load. With one pool, enough of the outer kind would wait for each other.
+type lane int
+
+const (
+	reading lane = iota
+	writing
+	loading // caches and the feed: nothing nests in them
+)
 
 // record is a statement that belongs to the commit.
 type record struct {

@@ -16,8 +16,8 @@ import (
 // a stuck statement or a forgotten transaction cannot hold up other nodes.
 type postgresBackend struct {
 	config *pgx.ConnConfig
-	pool   *sql.DB
-	node   string // tells this node's own notifications from others'
+	pools  [3]*sql.DB // by lane
+	node   string     // tells this node's own notifications from others'
 }
 
 const (
@@ -49,25 +49,38 @@ func openPostgres(url string, maxConns int) (*postgresBackend, error) {
 	if maxConns <= 0 {
 		maxConns = 16
 	}
+	b := &postgresBackend{config: config, node: nodeName()}
+	for l, share := range [...]int{reading: 4, writing: 2, loading: 4} {
+		b.pools[l] = openPool(config, max(1, maxConns/share))
+	}
+	return b, nil
+}
+
+func openPool(config *pgx.ConnConfig, size int) *sql.DB {
 	pool := stdlib.OpenDB(*config, stdlib.OptionAfterConnect(func(ctx context.Context, conn *pgx.Conn) error {
 		_, err := conn.Exec(ctx, durable, pgx.QueryExecModeSimpleProtocol)
 		return err
 	}))
-	pool.SetMaxOpenConns(maxConns)
-	pool.SetMaxIdleConns(maxConns)
+	pool.SetMaxOpenConns(size)
+	pool.SetMaxIdleConns(size)
 	pool.SetConnMaxIdleTime(5 * time.Minute)
 	pool.SetConnMaxLifetime(time.Hour) // so that nodes spread again after a failover
-	return &postgresBackend{config: config, pool: pool, node: nodeName()}, nil
+	return pool
 }
 
-func (b *postgresBackend) conn(ctx context.Context, _ bool) (*sql.Conn, error) {
-	return b.pool.Conn(ctx)
+func (b *postgresBackend) conn(ctx context.Context, l lane) (*sql.Conn, error) {
+	return b.pools[l].Conn(ctx)
+}
+
+func (b *postgresBackend) lost(conn *sql.Conn) (lost bool) {
+	err := raw(conn, func(c *pgx.Conn) error { lost = c.IsClosed(); return nil })
+	return lost || err != nil
 }
 
 // begin opens the transaction and reads the server's clock in one exchange.
-func (b *postgresBackend) begin(ctx context.Context, conn *sql.Conn, write bool) (now time.Time, err error) {
+func (b *postgresBackend) begin(ctx context.Context, conn *sql.Conn, l lane) (now time.Time, err error) {
 	statement := beginRead
-	if write {
+	if l == writing {
 		statement = beginWrite
 	}
 	err = raw(conn, func(c *pgx.Conn) error {
@@ -199,9 +212,15 @@ func collateOnce(ctx context.Context, pool *sql.DB) error {
 	return tx.Commit()
 }
 
-func (b *postgresBackend) ping(ctx context.Context) error { return b.pool.PingContext(ctx) }
+func (b *postgresBackend) ping(ctx context.Context) error { return b.pools[loading].PingContext(ctx) }
 
-func (b *postgresBackend) close() error { return b.pool.Close() }
+func (b *postgresBackend) close() error {
+	var errs []error
+	for _, pool := range b.pools {
+		errs = append(errs, pool.Close())
+	}
+	return errors.Join(errs...)
+}
 
 // raw lends the pgx connection under conn. An error that pgx answered by closing it takes it out of the pool.
 func raw(conn *sql.Conn, f func(*pgx.Conn) error) error {

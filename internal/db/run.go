@@ -23,22 +23,28 @@ const (
 	// defaultLimit bounds a whole Write, and each Read. It is shorter than the overlap of the feed (see feed.go), so that no
 	// transaction can commit after the feed has stopped looking for it.
 	defaultLimit = 10 * time.Second
+	// maxDead bounds how many dead connections one transaction throws away; it is more than a pool holds by default.
+	maxDead = 32
 	// settling bounds the search for the outcome of a commit.
 	settling = 5 * time.Second
 )
 
 // Read runs f on one consistent, committed state of the database. f runs once.
 func (d *DB) Read(ctx context.Context, f func(tx ReadTx) error) error {
-	caller := ctx
-	ctx, cancel := context.WithTimeout(ctx, d.limit)
+	return d.read(ctx, reading, f)
+}
+
+func (d *DB) read(ctx context.Context, l lane, f func(tx ReadTx) error) error {
+	limited, cancel := context.WithTimeout(ctx, d.limit)
 	defer cancel()
-	t, err := d.begin(ctx, false, d.limit)
+	t, err := d.begin(limited, l, d.limit)
 	if err != nil {
-		return ownLimit(caller, fmt.Errorf("begin: %w", translate(err)))
+		return ownLimit(ctx, fmt.Errorf("begin: %w", translate(err)))
 	}
 	defer t.end()
 	if err := f(readTx{t.transaction}); err != nil {
-		return translate(err)
+		_, err = t.blame(err)
+		return err
 	}
 	t.over = true
 	// Nothing depends on this COMMIT: what was read is read. An error only costs the connection.
@@ -102,14 +108,13 @@ func (d *DB) attemptAll(ctx context.Context, f func(tx WriteTx) error) error {
 
 // attempt runs f once. retry is true if the transaction is certainly not in the database and may get there next time.
 func (d *DB) attempt(ctx context.Context, left time.Duration, f func(tx WriteTx) error) (retry bool, err error) {
-	t, err := d.begin(ctx, true, left)
+	t, err := d.begin(ctx, writing, left)
 	if err != nil {
 		return classify(err) == again || classify(err) == broken, fmt.Errorf("begin: %w", translate(err))
 	}
 	defer t.end()
 	if err := f(writeTx{readTx{t.transaction}}); err != nil {
-		class := classify(err)
-		return t.retry || class == again || class == broken, translate(err)
+		return t.blame(err)
 	}
 	t.over = true
 	if t.failed != nil {
@@ -178,24 +183,47 @@ type running struct {
 	ended     bool
 }
 
-func (d *DB) begin(ctx context.Context, write bool, left time.Duration) (*running, error) {
-	conn, err := d.backend.conn(ctx, write)
-	if err != nil {
-		return nil, err
-	}
-	unwatch := d.backend.watch(conn, left)
-	server, err := d.backend.begin(ctx, conn, write)
-	if err != nil {
+// begin starts a transaction. After a failover a pool may be full of connections that are dead without knowing it; each is
+// thrown away when it is met, and only the failure to make a new one counts.
+func (d *DB) begin(ctx context.Context, l lane, left time.Duration) (*running, error) {
+	for range maxDead {
+		conn, err := d.backend.conn(ctx, l)
+		if err != nil {
+			return nil, err
+		}
+		unwatch := d.backend.watch(conn, left)
+		server, err := d.backend.begin(ctx, conn, l)
+		if err == nil {
+			return d.started(conn, l, server, unwatch), nil
+		}
 		unwatch()
+		dead := d.backend.lost(conn)
 		discard(conn)
-		return nil, err
+		if !dead || ctx.Err() != nil {
+			return nil, err
+		}
 	}
-	if write && d.engine == SQLite {
+	return nil, driver.ErrBadConn
+}
+
+func (d *DB) started(conn *sql.Conn, l lane, server time.Time, unwatch func()) *running {
+	if l == writing && d.engine == SQLite {
 		d.writing.Store(goroutine())
 	}
 	server = d.serverTime(server)
-	t := &transaction{conn: conn, write: write, now: d.now(server), server: server}
-	return &running{transaction: t, d: d, unwatch: unwatch}, nil
+	t := &transaction{conn: conn, write: l == writing, now: d.now(server), server: server}
+	return &running{transaction: t, d: d, unwatch: unwatch}
+}
+
+// blame tells whether an error of the function is the database's doing, then names it and says whether another attempt may
+// cure it. Rows hand out errors that the transaction never saw. Errors that are the function's own pass as they are, even
+// those that look like a lost connection's, such as io.EOF.
+func (r *running) blame(err error) (retry bool, named error) {
+	if !fromDriver(err) && r.failed == nil && !r.d.backend.lost(r.conn) {
+		return false, err
+	}
+	class := classify(err)
+	return r.retry || class == again || class == broken, translate(err)
 }
 
 // end rolls back what is not committed and gives the connection back. It runs on every way out, panics included.

@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"sync"
 	"testing"
@@ -547,5 +548,55 @@ func TestNowNeverRunsBack(t *testing.T) {
 		if got := now(); !got.Equal(noon.Add(59 * time.Minute)) {
 			t.Fatalf("%v", got)
 		}
+	})
+}
+
+// An error of the function's own is not the database's, even if it looks like a lost connection.
+func TestErrorOfTheFunctionIsLeftAlone(t *testing.T) {
+	dbtest.Run(t, func(t *testing.T, d *db.DB) {
+		runs := 0
+		err := d.Write(t.Context(), func(tx db.WriteTx) error {
+			runs++
+			return fmt.Errorf("parse body: %w", io.EOF)
+		})
+		if runs != 1 || !errors.Is(err, io.EOF) || fault.Is(err, fault.Unavailable) {
+			t.Error(runs, err)
+		}
+		err = d.Read(t.Context(), func(tx db.ReadTx) error { return io.ErrUnexpectedEOF })
+		if !errors.Is(err, io.ErrUnexpectedEOF) || fault.Is(err, fault.Unavailable) {
+			t.Error(err)
+		}
+	})
+}
+
+// Transactions nest: a request writes, reads beside it, and asks a cache. With one pool enough of them would wait for each
+// other until all of them time out.
+func TestNestedWorkDoesNotStarve(t *testing.T) {
+	onBoth(t, func(t *testing.T, engine db.Engine) {
+		d, err := db.Open(t.Context(), db.Options{URL: dbtest.URL(t, engine), MaxConns: 4})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer d.Close()
+		c := db.NewCache(d, numbers, 100, func(_ context.Context, _ db.ReadTx, key string) (int64, error) { return 1, nil })
+		start(t, d)
+		var all sync.WaitGroup
+		for i := range 20 {
+			all.Go(func() {
+				err := d.Write(t.Context(), func(tx db.WriteTx) error {
+					if err := note(t.Context(), tx, fmt.Sprint(i)); err != nil {
+						return err
+					}
+					return d.Read(t.Context(), func(db.ReadTx) error {
+						_, err := c.Get(t.Context(), fmt.Sprint(i))
+						return err
+					})
+				})
+				if err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
 	})
 }

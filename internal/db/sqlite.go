@@ -21,6 +21,7 @@ import (
 type sqliteBackend struct {
 	writer *sql.DB // one connection, BEGIN IMMEDIATE: writers queue in Go, not in SQLite's busy handler
 	reader *sql.DB // query_only
+	loader *sql.DB // query_only
 }
 
 func openSQLite(path string, maxConns int) (*sqliteBackend, error) {
@@ -45,7 +46,13 @@ func openSQLite(path string, maxConns int) (*sqliteBackend, error) {
 	}
 	reader.SetMaxOpenConns(maxConns)
 	reader.SetMaxIdleConns(maxConns)
-	return &sqliteBackend{writer: writer, reader: reader}, nil
+	loader, err := sql.Open("sqlite", sqliteDSN(path, true))
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("db: open %s: %w", path, err), writer.Close(), reader.Close())
+	}
+	loader.SetMaxOpenConns(loadsAtOnce)
+	loader.SetMaxIdleConns(loadsAtOnce)
+	return &sqliteBackend{writer: writer, reader: reader, loader: loader}, nil
 }
 
 // ownerOnly makes sure that the file exists and that nobody else can read it, before SQLite opens it: the journal files
@@ -59,6 +66,14 @@ func ownerOnly(path string) error {
 		return fmt.Errorf("db: open %s: %w", path, err)
 	}
 	defer f.Close()
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return fmt.Errorf("db: open directory of %s: %w", path, err)
+	}
+	defer dir.Close()
+	if err := dir.Sync(); err != nil { // so that a crash cannot take the new file away with all that was committed to it
+		return fmt.Errorf("db: sync directory of %s: %w", path, err)
+	}
 	info, err := f.Stat()
 	if err != nil {
 		return fmt.Errorf("db: stat %s: %w", path, err)
@@ -79,7 +94,8 @@ func sqliteDSN(path string, readOnly bool) string {
 		"foreign_keys(ON)",
 		"temp_store(MEMORY)", // no copies of rows in files that nobody guards
 		"cache_size(-8000)",
-		"secure_delete(ON)", // what is deleted is gone from the file, too
+		"journal_size_limit(67108864)", // a journal that a long read made grow shrinks again
+		"secure_delete(ON)",            // what is deleted is gone from the file, too
 	}}
 	if readOnly {
 		q.Add("_pragma", "query_only(ON)")
@@ -89,16 +105,22 @@ func sqliteDSN(path string, readOnly bool) string {
 	return (&url.URL{Scheme: "file", Path: path, RawQuery: q.Encode()}).String()
 }
 
-func (b *sqliteBackend) conn(ctx context.Context, write bool) (*sql.Conn, error) {
-	if write {
+func (b *sqliteBackend) conn(ctx context.Context, l lane) (*sql.Conn, error) {
+	switch l {
+	case writing:
 		return b.writer.Conn(ctx)
+	case loading:
+		return b.loader.Conn(ctx)
+	default:
+		return b.reader.Conn(ctx)
 	}
-	return b.reader.Conn(ctx)
 }
 
-func (b *sqliteBackend) begin(ctx context.Context, conn *sql.Conn, write bool) (time.Time, error) {
+func (b *sqliteBackend) lost(*sql.Conn) bool { return false } // there is no wire to lose
+
+func (b *sqliteBackend) begin(ctx context.Context, conn *sql.Conn, l lane) (time.Time, error) {
 	statement := "BEGIN"
-	if write {
+	if l == writing {
 		statement = "BEGIN IMMEDIATE"
 	}
 	_, err := conn.ExecContext(ctx, statement)
@@ -134,7 +156,9 @@ func (b *sqliteBackend) collate(context.Context, *sql.DB) error { return nil }
 
 func (b *sqliteBackend) ping(ctx context.Context) error { return b.reader.PingContext(ctx) }
 
-func (b *sqliteBackend) close() error { return errors.Join(b.reader.Close(), b.writer.Close()) }
+func (b *sqliteBackend) close() error {
+	return errors.Join(b.loader.Close(), b.reader.Close(), b.writer.Close())
+}
 
 // sqlitePath takes the path out of "sqlite:/path" or "sqlite:///path".
 func sqlitePath(rest string) (string, error) {

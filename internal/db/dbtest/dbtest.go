@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -173,10 +174,13 @@ func migrate(url string) error {
 	return errors.Join(d.Migrate(ctx), d.Close())
 }
 
-// owner is the part of a database's name that tells which machine and process made it.
-func owner(pid int) string {
-	host, _ := os.Hostname()
-	return fmt.Sprintf("mintmark_test_%x_%d_", sha256.Sum256([]byte(host)), pid)[:len("mintmark_test_")+8] + fmt.Sprintf("_%d_", pid)
+// owner begins the name of a database with the machine and the process that made it.
+func owner(pid int) string { return fmt.Sprintf("%s%d_", machine(), pid) }
+
+func machine() string {
+	host, _ := os.Hostname() // "" is as good a name as any
+	sum := sha256.Sum256([]byte(host))
+	return fmt.Sprintf("mintmark_test_%x_", sum[:4])
 }
 
 func databaseName() string { return owner(os.Getpid()) + strings.ToLower(rand.Text()[:12]) }
@@ -190,7 +194,7 @@ func removeLeftovers() error {
 		return err
 	}
 	defer conn.Close(ctx)
-	rows, err := conn.Query(ctx, "SELECT datname FROM pg_database WHERE starts_with(datname, 'mintmark_test_')")
+	rows, err := conn.Query(ctx, "SELECT datname FROM pg_database WHERE starts_with(datname, $1)", machine())
 	if err != nil {
 		return err
 	}
@@ -199,13 +203,9 @@ func removeLeftovers() error {
 		return err
 	}
 	for _, name := range names {
-		var pid int
-		rest := name[min(len(name), len("mintmark_test_")+9):]
-		if n, err := fmt.Sscanf(rest, "%d_", &pid); n != 1 || err != nil || !strings.HasPrefix(name, owner(pid)) {
-			continue
-		}
-		if syscall.Kill(pid, 0) == nil {
-			continue
+		digits, _, _ := strings.Cut(strings.TrimPrefix(name, machine()), "_")
+		if pid, err := strconv.Atoi(digits); err != nil || pid <= 0 || syscall.Kill(pid, 0) == nil {
+			continue // not ours, or still at work
 		}
 		// Another test binary may be removing the same one, or may have opened it: either way it is no trouble of ours.
 		_, _ = conn.Exec(ctx, "DROP DATABASE IF EXISTS "+name)
