@@ -1,0 +1,4 @@
+package identity
+
+// AccessKeyID reads the id out of a key.
+var AccessKeyID = accessKeyID
