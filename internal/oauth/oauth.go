@@ -1,0 +1,205 @@
+// Package oauth is the authorization server: it makes access tokens for services, tells whether a token is valid, and
+// takes tokens back.
+//
+// What it guards:
+//   - Every token passed one gate (gate.go), whichever grant asked for it.
+//   - A token is accepted only if a key of our own ring signed it, with that key's algorithm, as an access token of this
+//     issuer, and it has not expired or been revoked (verify.go). A revocation counts at once on this node and within a
+//     second on every other.
+//   - An answer never tells an unknown user from a wrong password, nor why a token is not valid.
+//   - Issuing and checking a token reads no database and writes none: clients, keys and revocations are in memory, and
+//     what happened is counted and journalled in batches.
+//   - The issuer comes from the configuration, never from a request.
+//
+// There are two token endpoints. /oauth2/token keeps to RFC 6749. /oauth2/access_token accepts besides what clients of
+// this family have always sent: JSON under any content type, parameters in the query.
+//
+// Tokens are stored nowhere. Of a revoked token its jti is stored until the token would have expired.
+package oauth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/mintmark/mintmark/internal/clock"
+	"github.com/mintmark/mintmark/internal/db"
+	"github.com/mintmark/mintmark/internal/realm"
+)
+
+// Options configure a Server. DB, Clients, Users and Keys must be set; so must Issuer.
+type Options struct {
+	DB      *db.DB
+	Clients Clients
+	Users   Users
+	Keys    Keys
+
+	Clock   clock.Clock           // nil: clock.System
+	Logger  *slog.Logger          // nil: no log
+	Metrics prometheus.Registerer // nil: not exported
+
+	// Issuer is the URL that clients know this installation by, without a slash at its end.
+	Issuer string
+	// Audience is the aud of tokens for which nobody asked for another. Empty: the issuer.
+	Audience string
+	// Realms of this installation. nil: the standard ones.
+	Realms *realm.Set
+	// SlashRealms shows realms as /services in tokens and answers. Both spellings are accepted in any case.
+	SlashRealms bool
+	// Lifetimes of access tokens by canonical realm. A realm that is not in it has 8 hours.
+	Lifetimes map[string]time.Duration
+	// CachedTokens is how many verified tokens are remembered. 0: 20000, which is some 20 MB when full.
+	CachedTokens int
+	// Version of the program, for the health answer.
+	Version string
+}
+
+const defaultLifetime = 8 * time.Hour
+
+// Server is the authorization server. Make it before the database's feed starts, then Load, then Run.
+type Server struct {
+	db       *db.DB
+	clients  Clients
+	users    Users
+	keys     Keys
+	clock    clock.Clock
+	log      *slog.Logger
+	metrics  *metrics
+	journal  *journal
+	limiter  *limiter
+	revoked  *revocations
+	verifier *Verifier
+
+	issuer      string
+	audience    []string
+	realms      *realm.Set
+	slash       bool
+	lifetimes   map[string]time.Duration
+	version     string
+	issuerClaim []byte // the begin of each token's payload
+	metadata    []byte // the discovery document
+
+	header atomic.Pointer[encodedHeader] // of the tokens that the active key signs
+}
+
+// New makes a Server. It reads nothing yet.
+func New(o Options) (*Server, error) {
+	if o.DB == nil || o.Clients == nil || o.Users == nil || o.Keys == nil {
+		return nil, errors.New("oauth: DB, Clients, Users and Keys must be set")
+	}
+	u, err := url.Parse(o.Issuer)
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || strings.HasSuffix(o.Issuer, "/") {
+		return nil, fmt.Errorf("oauth: the issuer %q is not a URL without query, fragment and final slash", o.Issuer)
+	}
+	if o.Clock == nil {
+		o.Clock = clock.System
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Metrics == nil {
+		o.Metrics = prometheus.NewRegistry()
+	}
+	if o.Audience == "" {
+		o.Audience = o.Issuer
+	}
+	if o.Realms == nil {
+		o.Realms = realm.Standard()
+	}
+	if o.CachedTokens <= 0 {
+		o.CachedTokens = 20000
+	}
+	for name, life := range o.Lifetimes {
+		if life < time.Second || life%time.Second != 0 {
+			return nil, fmt.Errorf("oauth: tokens of realm %s cannot live %v: it must be whole seconds, at least one", name, life)
+		}
+	}
+	s := &Server{
+		db: o.DB, clients: o.Clients, users: o.Users, keys: o.Keys, clock: o.Clock, log: o.Logger,
+		metrics: newMetrics(o.Metrics), journal: newJournal(o.DB, o.Clock, o.Logger), limiter: newLimiter(o.Clock),
+		revoked: newRevocations(o.DB),
+		issuer:  o.Issuer, audience: []string{o.Audience}, realms: o.Realms, slash: o.SlashRealms, lifetimes: o.Lifetimes, version: o.Version,
+		issuerClaim: appendText([]byte(`{"iss":`), o.Issuer),
+		metadata:    metadata(o.Issuer),
+	}
+	s.verifier = &Verifier{keys: o.Keys, clients: o.Clients, clock: o.Clock, issuer: o.Issuer, realms: o.Realms, revoked: s.revoked, cache: newTokenCache(o.CachedTokens)}
+	s.gauges(o.Metrics)
+	return s, nil
+}
+
+// Verifier is what other packages ask about access tokens.
+func (s *Server) Verifier() *Verifier { return s.verifier }
+
+// Load reads what must be known before a token may be called valid. Call it once the database's feed runs, so that
+// nothing falls between the two.
+func (s *Server) Load(ctx context.Context) error { return s.revoked.load(ctx) }
+
+// Run writes the journal and keeps the revocations fresh until ctx ends.
+func (s *Server) Run(ctx context.Context) error {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		s.journal.run(ctx)
+	}()
+	s.keepRevocations(ctx)
+	<-done
+	return nil
+}
+
+// keepRevocations loads again when the feed has lost track, and prunes and sweeps what has expired.
+func (s *Server) keepRevocations(ctx context.Context) {
+	const retry, sweepPeriod, keep = time.Second, 10 * time.Minute, time.Hour
+	prune, sweep := time.NewTicker(time.Minute), time.NewTicker(sweepPeriod)
+	defer prune.Stop()
+	defer sweep.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.revoked.again:
+			if err := s.revoked.load(ctx); err != nil && ctx.Err() == nil {
+				s.log.WarnContext(ctx, "the revoked tokens could not be loaded again; those known still count", "error", err)
+				time.AfterFunc(retry, func() { s.revoked.hear(nil) })
+			}
+		case <-prune.C:
+			s.revoked.prune(s.clock.Now())
+		case <-sweep.C:
+			if err := s.revoked.sweep(ctx, keep); err != nil && ctx.Err() == nil {
+				s.log.WarnContext(ctx, "expired revocations could not be swept", "error", err)
+			}
+		}
+	}
+}
+
+// Ready answers why this node cannot issue and check tokens yet, or nil.
+func (s *Server) Ready(ctx context.Context) error {
+	if !s.revoked.loaded.Load() {
+		return errors.New("the revoked tokens are not loaded yet")
+	}
+	if _, err := s.keys.Signer(ctx); err != nil {
+		return fmt.Errorf("no signing key: %w", err)
+	}
+	return nil
+}
+
+// outward is the realm as answers show it.
+func (s *Server) outward(realm string) string {
+	if s.slash {
+		return "/" + realm
+	}
+	return realm
+}
+
+func (s *Server) lifetime(realm string) time.Duration {
+	if life := s.lifetimes[realm]; life > 0 {
+		return life
+	}
+	return defaultLifetime
+}

@@ -1,0 +1,44 @@
+package oauth
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/mintmark/mintmark/internal/identity"
+	"github.com/mintmark/mintmark/internal/keys"
+	"github.com/mintmark/mintmark/internal/redact"
+	"github.com/mintmark/mintmark/internal/registry"
+)
+
+// Client is an OAuth client as the registry knows it.
+type Client = registry.Client
+
+// Subject is a service user who has proved to be it.
+type Subject = identity.Subject
+
+// Clients is what this package asks about clients (registry.Clients). It answers from memory, at most a second behind
+// the database, and is asked by many requests at once.
+type Clients interface {
+	// Client finds a client; a fault of kind NotFound if there is none. A disabled client is an answer, not an error.
+	Client(ctx context.Context, id string) (Client, error)
+	// AuthenticateClient checks a secret and tells which version it was. Whatever is wrong with the pair is a fault of
+	// kind Unauthenticated, apart from a client that has no secret: registry.ErrPublicClient. Any other error says that
+	// it could not be found out.
+	AuthenticateClient(ctx context.Context, id string, secret redact.Secret) (Client, int64, error)
+}
+
+// Users is what this package asks about service users (identity.Verifier), under the same terms. Nobody can tell by the
+// answer or by its time whether the name exists.
+type Users interface {
+	ServicePassword(ctx context.Context, realm, username string, password redact.Secret) (Subject, error)
+}
+
+// Keys are the keys that tokens are signed and verified with (keys.Ring). All of it answers from memory.
+type Keys interface {
+	// Signer is the key to sign with now; an error of kind Unavailable if there is none.
+	Signer(ctx context.Context) (keys.Signer, error)
+	// Key finds a key that is accepted for verification.
+	Key(kid string) (keys.Public, bool)
+	// ServeJWKS answers GET and HEAD with the public key set.
+	ServeJWKS(w http.ResponseWriter, r *http.Request)
+}

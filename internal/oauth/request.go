@@ -1,0 +1,232 @@
+package oauth
+
+import (
+	"encoding/base64"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"strings"
+	"unicode/utf8"
+)
+
+const (
+	maxBody       = 64 << 10
+	maxParameters = 64
+	maxValue      = 32 << 10 // of one parameter; a token to introspect is the longest
+)
+
+// A parameter of a request. There are few, so a list beats a map.
+type parameter struct{ name, value string }
+
+type parameters []parameter
+
+func (p parameters) find(name string) (string, bool) {
+	for _, q := range p {
+		if q.name == name {
+			return q.value, true
+		}
+	}
+	return "", false
+}
+
+func (p parameters) get(name string) string {
+	v, _ := p.find(name)
+	return v
+}
+
+// add refuses a parameter that stands twice (RFC 6749 section 3.2): one of two parsers in a row would otherwise see one,
+// and the second the other. The error holds the name only if it is one that we know.
+func (p *parameters) add(name, value string) error {
+	if len(*p) == maxParameters {
+		return refuse(invalidRequest, "Too many parameters.")
+	}
+	if _, twice := p.find(name); twice {
+		return refuse(invalidRequest, "A parameter is given more than once"+ofKnown(name)+".")
+	}
+	if len(value) > maxValue || !utf8.ValidString(value) || !utf8.ValidString(name) || strings.IndexByte(value, 0) >= 0 {
+		return refuse(invalidRequest, "The value of a parameter"+ofKnown(name)+" is too long, or is not UTF-8 text.")
+	}
+	*p = append(*p, parameter{name, value})
+	return nil
+}
+
+func ofKnown(name string) string {
+	switch name {
+	case "grant_type", "username", "password", "scope", "realm", "client_id", "client_secret", "token", "token_type_hint", "access_token":
+		return ": " + name
+	}
+	return ""
+}
+
+// form adds the pairs of a form or a query.
+func (p *parameters) form(raw string) error {
+	for raw != "" {
+		var pair string
+		pair, raw, _ = strings.Cut(raw, "&")
+		if pair == "" {
+			continue
+		}
+		name, value, _ := strings.Cut(pair, "=")
+		name, err := url.QueryUnescape(name)
+		if err != nil {
+			return refuse(invalidRequest, "The name of a parameter is not percent-encoded as a form has it.")
+		}
+		if value, err = url.QueryUnescape(value); err != nil {
+			return refuse(invalidRequest, "The value of a parameter"+ofKnown(name)+" is not percent-encoded as a form has it.")
+		}
+		if err := p.add(name, value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// json adds the members of an object. Scope may be a list; null is as good as absent; what no grant knows is ignored
+// (RFC 6749 section 3.2).
+func (p *parameters) json(body []byte) error {
+	r := &jsonReader{b: body}
+	err := r.object(maxParameters, func(name string) error {
+		switch c := r.peek(); {
+		case c == '"':
+			s, err := r.text()
+			if err != nil {
+				return err
+			}
+			return p.add(name, s)
+		case c == '[' && name == "scope":
+			list, err := r.texts(maxScopes)
+			if err != nil {
+				return err
+			}
+			return p.add(name, strings.Join(list, " "))
+		case c == 'n' || ofKnown(name) == "":
+			return r.skip(0)
+		default:
+			return refuse(invalidRequest, "A member has the wrong type"+ofKnown(name)+".")
+		}
+	})
+	if err == nil {
+		err = r.end()
+	}
+	if errors.Is(err, errJSON) {
+		return refuse(invalidRequest, "The body is not one JSON object of text members, each given once.")
+	}
+	return err
+}
+
+// readBody reads the body whole, up to the limit.
+func readBody(r *http.Request) ([]byte, error) {
+	tooLarge := &refusal{status: http.StatusRequestEntityTooLarge, code: invalidRequest, description: "The body is larger than 64 KiB."}
+	if r.ContentLength > maxBody {
+		return nil, tooLarge
+	}
+	if r.Header.Get("Content-Encoding") != "" {
+		return nil, &refusal{status: http.StatusUnsupportedMediaType, code: invalidRequest, description: "Send the body without Content-Encoding."}
+	}
+	buf := make([]byte, 0, max(r.ContentLength, 511)+1) // one more, so that the end is seen without growing
+	for {
+		n, err := r.Body.Read(buf[len(buf):cap(buf)])
+		if buf = buf[:len(buf)+n]; len(buf) > maxBody {
+			return nil, tooLarge
+		}
+		if errors.Is(err, io.EOF) {
+			return buf, nil
+		}
+		if err != nil {
+			var limit *http.MaxBytesError
+			if errors.As(err, &limit) {
+				return nil, tooLarge
+			}
+			return nil, &refusal{status: http.StatusBadRequest, code: invalidRequest, description: "The body could not be read.", cause: err}
+		}
+		if len(buf) == cap(buf) {
+			buf = append(buf, 0)[:len(buf)]
+		}
+	}
+}
+
+// readForm reads a request that must be a form, by RFC 6749. Of the query it takes the realm alone: that belongs to the
+// address of the endpoint, and everything else in an address ends up in logs.
+func readForm(r *http.Request) (parameters, error) {
+	mt, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || mt != "application/x-www-form-urlencoded" {
+		return nil, &refusal{status: http.StatusUnsupportedMediaType, code: invalidRequest, description: "Send the parameters as application/x-www-form-urlencoded."}
+	}
+	body, err := readBody(r)
+	if err != nil {
+		return nil, err
+	}
+	p := make(parameters, 0, 8)
+	if err := p.form(string(body)); err != nil {
+		return nil, err
+	}
+	return p, p.fromQuery(r, func(name string) bool { return name == "realm" })
+}
+
+// readLegacy reads a request of a legacy client. Those send JSON under the content type of a form, since curl -d does;
+// so the body's first byte decides, and the raw body is read before anything takes it for a form: a JSON password may
+// hold `&`, `+` and `%zz`. Parameters may stand in the query too, but secrets may not.
+func readLegacy(r *http.Request) (parameters, error) {
+	body, err := readBody(r)
+	if err != nil {
+		return nil, err
+	}
+	p := make(parameters, 0, 8)
+	text := strings.TrimLeft(string(body), " \t\r\n")
+	if strings.HasPrefix(text, "{") {
+		err = p.json([]byte(text))
+	} else {
+		err = p.form(text)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return p, p.fromQuery(r, func(string) bool { return true })
+}
+
+// fromQuery adds what the query holds, wanted lets through and the body did not give.
+func (p *parameters) fromQuery(r *http.Request, wanted func(name string) bool) error {
+	if r.URL.RawQuery == "" {
+		return nil
+	}
+	var q parameters
+	if err := q.form(r.URL.RawQuery); err != nil {
+		return err
+	}
+	for _, x := range q {
+		if _, given := p.find(x.name); given || !wanted(x.name) {
+			continue
+		}
+		if x.name == "password" || x.name == "client_secret" {
+			return refuse(invalidRequest, "Send "+x.name+" in the body: addresses end up in logs.")
+		}
+		if err := p.add(x.name, x.value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// basic reads the Authorization header. found is false if there is none of scheme Basic; err tells that it cannot be
+// read. The pair is split at the first colon, and a secret may be empty.
+func basic(r *http.Request) (user, secret string, found bool, err error) {
+	scheme, rest, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Basic") {
+		return "", "", false, nil
+	}
+	malformed := refuse(invalidClient, "The Authorization header is not Basic with a base64 pair of client id and secret.")
+	if len(rest) > maxValue {
+		return "", "", true, malformed
+	}
+	pair, err := base64.StdEncoding.DecodeString(strings.TrimSpace(rest))
+	if err != nil || !utf8.Valid(pair) {
+		return "", "", true, malformed
+	}
+	user, secret, colon := strings.Cut(string(pair), ":")
+	if !colon || user == "" || strings.IndexByte(string(pair), 0) >= 0 {
+		return "", "", true, malformed
+	}
+	return user, secret, true, nil
+}

@@ -1,0 +1,148 @@
+package oauth
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/mintmark/mintmark/internal/db"
+)
+
+// topicRevocation is where the change feed tells of revoked tokens. The key itself says everything (see feedKey), so that
+// another node refuses the token without asking the database first.
+const topicRevocation = "revocation"
+
+// revocations is the set of revoked tokens that have not expired yet, in memory on every node: loaded when the server
+// starts, fed by the change feed, pruned as the tokens expire. A token that was revoked is found here at once on the node
+// that revoked it, and within a second on every other.
+type revocations struct {
+	db     *db.DB
+	loaded atomic.Bool   // false: nothing may be called valid yet
+	again  chan struct{} // the feed lost track: load everything again
+
+	mu      sync.RWMutex
+	expires map[string]int64 // Unix seconds by jti; owned by mu
+}
+
+func newRevocations(d *db.DB) *revocations {
+	v := &revocations{db: d, again: make(chan struct{}, 1), expires: map[string]int64{}}
+	d.Subscribe(topicRevocation, v.hear)
+	return v
+}
+
+func feedKey(jti string, expires time.Time) string {
+	return strconv.FormatInt(expires.Unix(), 10) + " " + jti
+}
+
+// hear takes what the feed brings. It must be quick, so it only notes; nil means that anything may have been missed.
+func (v *revocations) hear(keys []string) {
+	if keys == nil {
+		select {
+		case v.again <- struct{}{}:
+		default:
+		}
+		return
+	}
+	for _, key := range keys {
+		text, jti, ok := strings.Cut(key, " ")
+		seconds, err := strconv.ParseInt(text, 10, 64)
+		if ok && err == nil {
+			v.add(jti, seconds)
+		}
+	}
+}
+
+func (v *revocations) add(jti string, expires int64) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.expires[jti] = expires
+}
+
+func (v *revocations) has(jti string) bool {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	_, ok := v.expires[jti]
+	return ok
+}
+
+func (v *revocations) size() int {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	return len(v.expires)
+}
+
+// prune forgets what has expired by itself.
+func (v *revocations) prune(now time.Time) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for jti, expires := range v.expires {
+		if expires < now.Unix() {
+			delete(v.expires, jti)
+		}
+	}
+}
+
+// load adds what the database holds. It only ever adds: a row that is being committed while we read comes by the feed.
+func (v *revocations) load(ctx context.Context) error {
+	found := map[string]int64{}
+	err := v.db.Read(ctx, func(tx db.ReadTx) error {
+		clear(found)
+		rows, err := tx.Query(ctx, `SELECT jti, expires FROM revoked_tokens WHERE expires > $1`, db.Micros(tx.Now()))
+		if err != nil {
+			return fmt.Errorf("select revoked tokens: %w", err)
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var jti string
+			var expires int64
+			if err := rows.Scan(&jti, &expires); err != nil {
+				return fmt.Errorf("read a revoked token: %w", err)
+			}
+			found[jti] = db.Time(expires).Unix()
+		}
+		return rows.Err()
+	})
+	if err != nil {
+		return fmt.Errorf("load revoked tokens: %w", err)
+	}
+	v.mu.Lock()
+	for jti, expires := range found {
+		v.expires[jti] = expires
+	}
+	v.mu.Unlock()
+	v.loaded.Store(true)
+	return nil
+}
+
+// revoke stores that the token is not valid any more, and tells every node. To revoke twice is to revoke once.
+func (v *revocations) revoke(ctx context.Context, tx db.WriteTx, c *Claims, by string) (first bool, err error) {
+	rows, err := tx.Exec(ctx, `INSERT INTO revoked_tokens (jti, client_id, revoked, revoked_by, expires)
+		VALUES ($1, $2, $3, $4, $5) ON CONFLICT (jti) DO NOTHING`,
+		c.ID, c.ClientID, db.Micros(tx.Now()), by, db.Micros(c.Expires))
+	if err != nil {
+		return false, fmt.Errorf("insert a revoked token: %w", err)
+	}
+	if rows > 1 {
+		return false, fmt.Errorf("insert a revoked token: %d rows", rows)
+	}
+	if err := tx.Changed(ctx, topicRevocation, feedKey(c.ID, c.Expires)); err != nil {
+		return false, fmt.Errorf("tell of a revoked token: %w", err)
+	}
+	tx.AfterCommit(func() { v.add(c.ID, c.Expires.Unix()) })
+	return rows == 1, nil
+}
+
+// sweep deletes the rows of tokens that have expired. keep is for clocks that differ between nodes.
+func (v *revocations) sweep(ctx context.Context, keep time.Duration) error {
+	return v.db.Write(ctx, func(tx db.WriteTx) error {
+		// How many there were does not matter: none is as good as all.
+		if _, err := tx.Exec(ctx, `DELETE FROM revoked_tokens WHERE expires < $1`, db.Micros(tx.Now().Add(-keep))); err != nil {
+			return fmt.Errorf("delete expired revocations: %w", err)
+		}
+		return nil
+	})
+}
