@@ -123,13 +123,20 @@ func (s *Service) deliver(ctx context.Context, j jobs.Job, k Kind, p put) error 
 		return failpoint.Hit("rotation.afterRecord")
 	}
 	if ctx.Err() != nil {
-		return ctx.Err() // we were told to stop: that says nothing about the destination
+		return errors.Join(ctx.Err(), s.late(p)) // we were told to stop: that says nothing about the destination
 	}
 	code, text := explain(err)
 	s.metrics.failed(p.to.Store, code)
 	s.log.Warn("a destination did not take a new version", "job", j.Key, "version", p.version, "destination", p.to.String(), "code", code, "error", err)
-	return s.recordFailure(ctx, j, k, p, code, text)
+	err = s.recordFailure(ctx, j, k, p, code, text)
+	if (errors.Is(err, jobs.ErrLost) || errors.Is(err, errStale)) && !certain[code] {
+		return errors.Join(err, s.late(p))
+	}
+	return err
 }
+
+// certain are the failures after which the object was surely not stored.
+var certain = map[string]bool{"forbidden": true, "no_bucket": true, "refused": true}
 
 // write puts the object. It returns at the deadline even if the store does not; then the slot stays taken until the
 // store lets go, and what it did in the meantime is looked into.

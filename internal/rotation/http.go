@@ -15,13 +15,13 @@ type applicationInput struct {
 }
 
 type destinationInput struct {
-	applicationInput
+	ID     string `path:"id" maxLength:"100" doc:"The application."`
 	Store  string `path:"store" maxLength:"63" doc:"The name of a configured store; local is the embedded one."`
 	Bucket string `path:"bucket" maxLength:"63" doc:"3 to 63 lower-case letters, digits, dots and hyphens."`
 }
 
 type rotationInput struct {
-	applicationInput
+	ID   string `path:"id" maxLength:"100" doc:"The application."`
 	Body api.AskRotation
 }
 

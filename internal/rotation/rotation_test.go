@@ -170,12 +170,18 @@ func TestAStoreThatHangsIsCutOff(t *testing.T) {
 type deaf struct {
 	objstore.Store
 	in, out chan struct{}
+	answer  error // after it has stored
+}
+
+func newDeaf(w *world) deaf {
+	return deaf{Store: w.memory, in: make(chan struct{}), out: make(chan struct{})}
 }
 
 func (d deaf) Put(_ context.Context, bucket, key string, body []byte, o objstore.PutOptions) (string, error) {
 	d.in <- struct{}{}
 	<-d.out
-	return d.Store.Put(context.Background(), bucket, key, body, o)
+	etag, err := d.Store.Put(context.Background(), bucket, key, body, o)
+	return etag, errors.Join(err, d.answer)
 }
 
 type oneStore struct{ objstore.Store }
@@ -190,7 +196,7 @@ func TestAPutThatComesBackTooLate(t *testing.T) {
 		w.timeout = 10 * time.Millisecond
 		s := w.node()
 		w.application(s, "a1", "alpha")
-		store := deaf{w.memory, make(chan struct{}), make(chan struct{})}
+		store := newDeaf(w)
 		slow := w.slowNode(store)
 		done := make(chan error)
 		go func() {
@@ -208,6 +214,7 @@ func TestAPutThatComesBackTooLate(t *testing.T) {
 		w.recover(s, "a1", password)
 		w.expect(s, "a1", password, "2 active, 1 retiring")
 		w.clock.Advance(10 * time.Minute)
+		w.use("alpha", "a1", w.kinds[0])
 		store.out <- struct{}{} // version 1 over version 2
 		for w.credential(s, "a1", password).Asked == nil {
 			time.Sleep(time.Millisecond) // until the late put was looked into
@@ -219,8 +226,19 @@ func TestAPutThatComesBackTooLate(t *testing.T) {
 			t.Fatalf("recorded: %+v", d)
 		}
 		w.probe("a1", "alpha")
+		// As long as the bucket shows it, it is accepted, used or not.
+		w.refuse(objstore.Unavailable, "alpha")
+		for range 8 {
+			w.clock.Advance(15 * time.Minute)
+			if _, err := w.run(s, "a1", password); err != nil {
+				t.Fatal(err)
+			}
+			w.probe("a1", "alpha")
+		}
+		w.refuse(objstore.None)
+		w.clock.Advance(15 * time.Minute)
 		w.recover(s, "a1", password)
-		w.expect(s, "a1", password, "3 active, 2 retiring, 1 retiring")
+		w.expect(s, "a1", password, "3 active, 2 retiring, 1 retired")
 		if doc, _ := w.published("alpha", "a1", w.kinds[0]); doc.Version != 3 {
 			t.Fatalf("the bucket shows %d", doc.Version)
 		}
@@ -235,7 +253,7 @@ func TestBulkhead(t *testing.T) {
 	engines(t, func(t *testing.T, w *world) {
 		s := w.node()
 		o := w.options()
-		store := deaf{w.memory, make(chan struct{}), make(chan struct{})}
+		store := newDeaf(w)
 		o.Stores, o.Slots = oneStore{store}, 2
 		slow, err := rotation.New(w.d, w.keyring, o)
 		if err != nil {
@@ -338,18 +356,21 @@ func TestTwoNodesMakeOneVersion(t *testing.T) {
 // out, and the destination gets the newest version again.
 func TestZombiePut(t *testing.T) {
 	for name, open := range map[string]bool{"over the active version": false, "over the open version": true} {
-		t.Run(name, func(t *testing.T) {
-			engines(t, func(t *testing.T, w *world) { zombiePut(t, w, open) })
-		})
+		for how, answer := range map[string]error{"stored": nil, "reported lost": objstore.ErrUnavailable} {
+			t.Run(name+"/"+how, func(t *testing.T) {
+				engines(t, func(t *testing.T, w *world) { zombiePut(t, w, open, answer) })
+			})
+		}
 	}
 }
 
-func zombiePut(t *testing.T, w *world, open bool) {
+func zombiePut(t *testing.T, w *world, open bool, answer error) {
 	s := w.node()
 	w.application(s, "a1", "alpha", "beta")
 	w.recover(s, "a1", password)
 	w.clock.Advance(3 * time.Hour)
-	store := deaf{w.memory, make(chan struct{}), make(chan struct{})}
+	store := newDeaf(w)
+	store.answer = answer
 	zombie, done := w.slowNode(store), make(chan error)
 	j := w.claim("a1", password)
 	go func() {
@@ -625,7 +646,7 @@ func TestDeactivationDuringAPut(t *testing.T) {
 func deactivationDuringAPut(t *testing.T, w *world, again bool) {
 	s := w.node()
 	w.application(s, "a1", "alpha")
-	store := deaf{w.memory, make(chan struct{}), make(chan struct{})}
+	store := newDeaf(w)
 	slow, done := w.slowNode(store), make(chan error)
 	j := w.claim("a1", password)
 	go func() {
