@@ -36,6 +36,8 @@ type Commands struct {
 	Key    keyCommands    `cmd:"" group:"use" help:"Signing keys."`
 	Token  tokenCommands  `cmd:"" group:"use" help:"Get and check access tokens."`
 
+	Agent agentCommand `cmd:"" group:"machine" help:"Fetch an application's credentials into a directory and keep them fresh."`
+
 	Completion completionCommand `cmd:"" group:"use" help:"Print a completion script for a shell."`
 }
 
@@ -95,6 +97,10 @@ func Main(ctx context.Context, grammar any, args []string, std IO, options ...ko
 			{Key: "use", Title: "Use a server:"},
 			{Key: "machine", Title: "On the machine of an application:"},
 			{Key: "texts", Title: "What is said about it:"},
+			{Key: "storage", Title: "Where to fetch from, and as whom:"},
+			{Key: "pace", Title: "Pace:"},
+			{Key: "change", Title: "When something changed:"},
+			{Key: "watch", Title: "To watch it:"},
 			{Key: "server", Title: "Server and output:"},
 		}),
 		kong.BindTo(ctx, (*context.Context)(nil)),

@@ -50,6 +50,7 @@ _mintmark() {
       "token check") path="token check" ;;
       "token introspect") path="token introspect" ;;
       "token revoke") path="token revoke" ;;
+      "agent") path="agent" ;;
       "completion") path="completion" ;;
       "audit") path="audit" ;;
       "audit list") path="audit list" ;;
@@ -57,7 +58,7 @@ _mintmark() {
     esac
   done
   case "$path" in
-    "") words="app audit bucket completion key rotate scope team token --help --output --server --timeout --token-file" ;;
+    "") words="agent app audit bucket completion key rotate scope team token --help --output --server --timeout --token-file" ;;
     "app") words="activate bucket create deactivate grant list revoke scopes show status storage-key update --help --output --server --timeout --token-file" ;;
     "app create") words="--criticality --description --documentation-url --help --incident-contact --name --output --public-client --scm-url --server --service-url --subtitle --support-url --team --timeout --token-file" ;;
     "app list") words="--active --help --output --search --server --team --timeout --token-file" ;;
@@ -105,6 +106,7 @@ _mintmark() {
     "token check") words="--help --output --server --timeout --token-file" ;;
     "token introspect") words="--client-id --client-secret-file --credentials --help --output --password-file --server --timeout --token-file --username" ;;
     "token revoke") words="--client-id --client-secret-file --credentials --help --output --password-file --server --timeout --token-file --username" ;;
+    "agent") words="--application --bucket --credentials-file --endpoint --file-mode --help --hook --hook-timeout --interval --listen --log --once --output --pid-file --profile --region --server --signal --timeout --token-file --wait" ;;
     "completion") words="bash zsh --help --output --server --timeout --token-file" ;;
     "audit") words="checkpoint list --help --output --server --timeout --token-file" ;;
     "audit list") words="--action --actor --follow --help --limit --outcome --output --request --server --target --timeout --token-file" ;;

@@ -50,6 +50,7 @@ _mintmark() {
       "token check") path_here="token check" ;;
       "token introspect") path_here="token introspect" ;;
       "token revoke") path_here="token revoke" ;;
+      "agent") path_here="agent" ;;
       "completion") path_here="completion" ;;
       "audit") path_here="audit" ;;
       "audit list") path_here="audit list" ;;
@@ -57,7 +58,7 @@ _mintmark() {
     esac
   done
   case "$path_here" in
-    "") words_here="app audit bucket completion key rotate scope team token --help --output --server --timeout --token-file" ;;
+    "") words_here="agent app audit bucket completion key rotate scope team token --help --output --server --timeout --token-file" ;;
     "app") words_here="activate bucket create deactivate grant list revoke scopes show status storage-key update --help --output --server --timeout --token-file" ;;
     "app create") words_here="--criticality --description --documentation-url --help --incident-contact --name --output --public-client --scm-url --server --service-url --subtitle --support-url --team --timeout --token-file" ;;
     "app list") words_here="--active --help --output --search --server --team --timeout --token-file" ;;
@@ -105,6 +106,7 @@ _mintmark() {
     "token check") words_here="--help --output --server --timeout --token-file" ;;
     "token introspect") words_here="--client-id --client-secret-file --credentials --help --output --password-file --server --timeout --token-file --username" ;;
     "token revoke") words_here="--client-id --client-secret-file --credentials --help --output --password-file --server --timeout --token-file --username" ;;
+    "agent") words_here="--application --bucket --credentials-file --endpoint --file-mode --help --hook --hook-timeout --interval --listen --log --once --output --pid-file --profile --region --server --signal --timeout --token-file --wait" ;;
     "completion") words_here="bash zsh --help --output --server --timeout --token-file" ;;
     "audit") words_here="checkpoint list --help --output --server --timeout --token-file" ;;
     "audit list") words_here="--action --actor --follow --help --limit --outcome --output --request --server --target --timeout --token-file" ;;
