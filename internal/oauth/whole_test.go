@@ -31,7 +31,7 @@ func (w *whole) write(f func(ctx context.Context, tx db.WriteTx) error) {
 }
 
 // newWhole registers application sales-orders, with the application scope sales_order.read_all.
-func newWhole(t *testing.T, engine db.Engine) *whole {
+func newWhole(t testing.TB, engine db.Engine) *whole {
 	t.Helper()
 	w := &whole{}
 	w.world = newWorld(t, engine, func(base *world, o *oauth.Options) {
@@ -115,7 +115,7 @@ func (w *whole) login(user, client pair) reply {
 }
 
 // soon waits for what the change feed brings.
-func soon(t *testing.T, what string, f func() bool) {
+func soon(t testing.TB, what string, f func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); !f(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
