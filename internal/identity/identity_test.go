@@ -78,7 +78,10 @@ func (w *world) create(app string) (u identity.ServiceUser) {
 func (w *world) prepare(app string, version int64) redact.Secret {
 	w.t.Helper()
 	var document redact.Secret
-	w.write(func(tx db.WriteTx) (err error) { document, err = w.passwords.Prepare(ctx, tx, app, version); return err })
+	w.write(func(tx db.WriteTx) (err error) {
+		document, err = w.passwords.Prepare(ctx, tx, app, version)
+		return err
+	})
 	var content map[string]string
 	if err := json.Unmarshal(document.Bytes(), &content); err != nil {
 		w.t.Fatal(err)

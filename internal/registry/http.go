@@ -14,11 +14,11 @@ import (
 
 // What the endpoints take and give.
 type (
-	teamPath struct {
+	TeamPath struct {
 		ID string `path:"id" maxLength:"100" example:"shop"`
 	}
 	putTeamInput struct {
-		teamPath
+		TeamPath
 		route.IfMatch
 		Body api.PutTeam
 	}
@@ -27,11 +27,11 @@ type (
 		Body api.Team
 	}
 	teamsOutput     struct{ Body api.Teams }
-	applicationPath struct {
+	ApplicationPath struct {
 		ID string `path:"id" maxLength:"100" example:"sales-orders"`
 	}
 	putApplicationInput struct {
-		applicationPath
+		ApplicationPath
 		route.IfMatch
 		Body api.PutApplication
 	}
@@ -49,8 +49,8 @@ type (
 		Search          string    `query:"search" maxLength:"300" doc:"Words that all stand somewhere in id, name, subtitle or description, whatever their case."`
 	}
 	applicationsOutput struct{ Body api.Applications }
-	grantPath          struct {
-		applicationPath
+	GrantPath          struct {
+		ApplicationPath
 		Scope string `path:"scope" maxLength:"200" doc:"Full name of the scope" example:"sales_order.read_all"`
 	}
 	grantOutput  struct{ Body api.Grant }
@@ -94,7 +94,7 @@ func (r *Registry) getTeams(ctx context.Context, tx db.ReadTx, c access.Caller, 
 	return out, nil
 }
 
-func (r *Registry) getTeam(ctx context.Context, tx db.ReadTx, c access.Caller, in *teamPath) (*teamOutput, error) {
+func (r *Registry) getTeam(ctx context.Context, tx db.ReadTx, c access.Caller, in *TeamPath) (*teamOutput, error) {
 	t, err := r.GetTeam(ctx, tx, c, in.ID)
 	if err != nil {
 		return nil, err
@@ -144,7 +144,7 @@ func (r *Registry) getApplications(ctx context.Context, tx db.ReadTx, c access.C
 	return out, nil
 }
 
-func (r *Registry) getApplication(ctx context.Context, tx db.ReadTx, c access.Caller, in *applicationPath) (*applicationOutput, error) {
+func (r *Registry) getApplication(ctx context.Context, tx db.ReadTx, c access.Caller, in *ApplicationPath) (*applicationOutput, error) {
 	a, err := r.GetApplication(ctx, tx, c, in.ID)
 	if err != nil {
 		return nil, err
@@ -166,7 +166,7 @@ func (r *Registry) putApplication(ctx context.Context, tx db.WriteTx, c access.C
 	return &applicationOutput{route.AtVersion(a.Revision), wireApplication(a)}, nil
 }
 
-func (r *Registry) getScopes(ctx context.Context, tx db.ReadTx, c access.Caller, in *applicationPath) (*grantsOutput, error) {
+func (r *Registry) getScopes(ctx context.Context, tx db.ReadTx, c access.Caller, in *ApplicationPath) (*grantsOutput, error) {
 	list, err := r.Scopes(ctx, tx, c, in.ID)
 	if err != nil {
 		return nil, err
@@ -178,7 +178,7 @@ func (r *Registry) getScopes(ctx context.Context, tx db.ReadTx, c access.Caller,
 	return out, nil
 }
 
-func (r *Registry) putScope(ctx context.Context, tx db.WriteTx, c access.Caller, in *grantPath) (*grantOutput, error) {
+func (r *Registry) putScope(ctx context.Context, tx db.WriteTx, c access.Caller, in *GrantPath) (*grantOutput, error) {
 	g, err := r.PutScope(ctx, tx, c, in.ID, in.Scope)
 	if err != nil {
 		return nil, err
@@ -186,7 +186,7 @@ func (r *Registry) putScope(ctx context.Context, tx db.WriteTx, c access.Caller,
 	return &grantOutput{wireGrant(g)}, nil
 }
 
-func (r *Registry) deleteScope(ctx context.Context, tx db.WriteTx, c access.Caller, in *grantPath) (*struct{}, error) {
+func (r *Registry) deleteScope(ctx context.Context, tx db.WriteTx, c access.Caller, in *GrantPath) (*struct{}, error) {
 	return nil, r.DeleteScope(ctx, tx, c, in.ID, in.Scope)
 }
 
