@@ -46,7 +46,7 @@ type RotatingCredential struct {
 type CredentialVersion struct {
 	Version  int64      `json:"version"`
 	State    string     `json:"state" enum:"prepared,active,retiring,retired" doc:"prepared: accepted, and on its way to the destinations. active: the one to use. retiring: still accepted. retired: refused."`
-	Reason   string     `json:"reason" doc:"Why it was made: due, asked, destination, late-delivery, unseen."`
+	Reason   string     `json:"reason" doc:"Why it was made: due, asked, changed, destination, late-delivery, unseen."`
 	Prepared time.Time  `json:"prepared"`
 	Active   *time.Time `json:"activated,omitempty" doc:"Every destination shows it since."`
 	Retiring *time.Time `json:"retiring,omitempty" doc:"Its successor is active since."`

@@ -29,12 +29,16 @@ type wish struct {
 }
 
 type version struct {
-	number                                 int64
-	state                                  lifecycle.State
-	reason                                 string
-	sealed                                 []byte
-	prepared, activated, retiring, retired time.Time
-	forced                                 bool
+	number    int64
+	state     lifecycle.State
+	reason    string
+	fixed     bool   // its document holds no secret
+	sealed    []byte // only while it is prepared
+	prepared  time.Time
+	activated time.Time
+	retiring  time.Time
+	retired   time.Time
+	forced    bool
 }
 
 type delivery struct {
@@ -51,6 +55,7 @@ type delivery struct {
 const (
 	whyDue         = "due"
 	whyAsked       = "asked"
+	whyChanged     = "changed"       // its document has become one without a secret, or with one
 	whyDestination = "destination"   // a destination was added, and the active version's document is not kept
 	whyLate        = "late-delivery" // a node that had lost its claim wrote an older version over a later one
 	whyUnseen      = "unseen"        // applications keep using the old version: a delivery seems to have been lost
@@ -177,10 +182,14 @@ func prepare(c *credential, o observed, p lifecycle.Policy, now time.Time, wait 
 	if o.fixed {
 		p.Period = 100 * 365 * 24 * time.Hour
 	}
-	due := lifecycle.MayPrepare(states, activated, !c.asked.at.IsZero(), p, now)
+	changed := c.active() != nil && c.active().fixed != o.fixed
+	due := lifecycle.MayPrepare(states, activated, changed || !c.asked.at.IsZero(), p, now)
 	if due.Now {
 		why := whyDue
-		if !c.asked.at.IsZero() {
+		switch {
+		case changed:
+			why = whyChanged
+		case !c.asked.at.IsZero():
 			why = c.asked.why
 		}
 		return plan{do: stepPrepare, version: c.last + 1, why: why}
@@ -192,7 +201,7 @@ func prepare(c *credential, o observed, p lifecycle.Policy, now time.Time, wait 
 
 // evidence is what is known about a retiring version.
 func evidence(c *credential, v version, o observed) lifecycle.Evidence {
-	e := lifecycle.Evidence{RetiringSince: v.retiring, LastUsed: o.used[v.number], WatchingSince: o.watching, Delivered: true, SuccessorUsed: o.fixed}
+	e := lifecycle.Evidence{RetiringSince: v.retiring, LastUsed: o.used[v.number], WatchingSince: o.watching, Delivered: true, SuccessorUsed: o.fixed || v.fixed}
 	for number, at := range o.used {
 		if number > v.number && !at.IsZero() {
 			e.SuccessorUsed = true

@@ -736,6 +736,14 @@ func TestAFixedDocumentDoesNotRotateByTime(t *testing.T) {
 		w.clock.Advance(time.Hour)
 		w.mustRun(s, "a1")
 		w.expect(s, "a1", "client-secret", "2 active, 1 retired")
+
+		// It becomes one with a secret: a new one is due at once.
+		w.kinds[1].fixed = false
+		w.mustRun(s, "a1")
+		w.expect(s, "a1", "client-secret", "3 active, 2 retiring, 1 retired")
+		if why := w.credential(s, "a1", "client-secret").Versions[0].Reason; why != "changed" {
+			t.Fatal(why)
+		}
 	})
 }
 

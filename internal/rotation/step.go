@@ -101,10 +101,20 @@ func (s *Service) observe(ctx context.Context, tx db.ReadTx, app string, k Kind)
 	if o.watching, err = watching(ctx, tx); err != nil {
 		return o, err
 	}
-	if f, ok := k.(Fixed); ok {
-		o.fixed, err = f.Fixed(ctx, tx, app)
-	}
+	o.fixed, err = isFixed(ctx, tx, k, app)
 	return o, err
+}
+
+func isFixed(ctx context.Context, tx db.ReadTx, k Kind, app string) (bool, error) {
+	f, ok := k.(Fixed)
+	if !ok {
+		return false, nil
+	}
+	fixed, err := f.Fixed(ctx, tx, app)
+	if err != nil {
+		return false, fmt.Errorf("ask whether the document holds a secret: %w", err)
+	}
+	return fixed, nil
 }
 
 // fenced runs f in a transaction in which the job's claim holds and the credential is as the database has it.
@@ -168,6 +178,10 @@ func additional(app, kind string, number int64) seal.AD {
 // prepare makes the next version. From the commit on it is accepted, and its document is kept sealed until every
 // destination shows it. A crash before the commit leaves nothing; after it, the version, which any node publishes.
 func (s *Service) prepare(ctx context.Context, tx db.WriteTx, k Kind, c *credential, p plan) error {
+	fixed, err := isFixed(ctx, tx, k, c.app)
+	if err != nil {
+		return err
+	}
 	document, err := k.Prepare(ctx, tx, c.app, p.version)
 	if err != nil {
 		return err
@@ -178,9 +192,9 @@ func (s *Service) prepare(ctx context.Context, tx db.WriteTx, k Kind, c *credent
 	}
 	document.Erase()
 	err = expect(tx.Exec(ctx, `INSERT INTO rotation_versions
-		(application, kind, version, state, reason, sealed, prepared_at, activated_at, retiring_at, retired_at, forced)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, 0, 0, 0, $8)`,
-		c.app, c.kind, p.version, string(lifecycle.Prepared), p.why, box, db.Micros(tx.Now()), false))
+		(application, kind, version, state, reason, fixed, sealed, prepared_at, activated_at, retiring_at, retired_at, forced)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, 0, 0, FALSE)`,
+		c.app, c.kind, p.version, string(lifecycle.Prepared), p.why, fixed, box, db.Micros(tx.Now())))
 	if err != nil {
 		return err
 	}

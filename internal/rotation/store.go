@@ -48,14 +48,14 @@ func load(ctx context.Context, tx db.ReadTx, app, kind string) (*credential, err
 
 // loadVersions reads the versions that are accepted, or all that are remembered, ascending.
 func loadVersions(ctx context.Context, tx db.ReadTx, app, kind string, accepted bool) ([]version, error) {
-	rows, err := tx.Query(ctx, `SELECT version, state, reason, sealed, prepared_at, activated_at, retiring_at, retired_at, forced
+	rows, err := tx.Query(ctx, `SELECT version, state, reason, fixed, sealed, prepared_at, activated_at, retiring_at, retired_at, forced
 		FROM rotation_versions WHERE application = $1 AND kind = $2 AND (state IN ('prepared', 'active', 'retiring') OR NOT $3) ORDER BY version`, app, kind, accepted)
 	if err != nil {
 		return nil, fmt.Errorf("read versions: %w", err)
 	}
 	return collect(rows, func() (v version, err error) {
 		var prepared, activated, retiring, retired int64
-		err = rows.Scan(&v.number, &v.state, &v.reason, &v.sealed, &prepared, &activated, &retiring, &retired, &v.forced)
+		err = rows.Scan(&v.number, &v.state, &v.reason, &v.fixed, &v.sealed, &prepared, &activated, &retiring, &retired, &v.forced)
 		v.prepared, v.activated, v.retiring, v.retired = db.Time(prepared), db.Time(activated), db.Time(retiring), db.Time(retired)
 		return v, err
 	})

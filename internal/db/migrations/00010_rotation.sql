@@ -32,8 +32,10 @@ CREATE TABLE rotation_versions (
     kind TEXT NOT NULL,
     version BIGINT NOT NULL,
     state TEXT NOT NULL,
-    -- Why it was made: due, asked, destination, …
+    -- Why it was made: due, asked, changed, destination, …
     reason TEXT NOT NULL,
+    -- Its document holds no secret, as that of a public client: time alone makes no new one. When that changes, one is due.
+    fixed BOOLEAN NOT NULL,
     -- The document that goes to the destinations, sealed; only while the version is prepared, so that any node can write
     -- the same bytes again. The check keeps a forgotten erasure from committing.
     sealed BYTEA,
