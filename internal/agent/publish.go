@@ -215,25 +215,38 @@ func (d *directory) publish(content [2][]byte) (int64, error) {
 	if err := failpoint.Hit("agent.named"); err != nil {
 		return 0, err
 	}
+	if err := d.linkNames(true); err != nil {
+		return 0, err
+	}
 	if err := d.link(final, currentLink); err != nil {
 		return 0, err
 	}
 	if err := failpoint.Hit("agent.swapped"); err != nil {
 		return 0, err
 	}
+	return n, d.linkNames(false)
+}
+
+// linkNames gives the names that clients open to ..current: before it moves those that do not exist, so that at the
+// first start both files appear by its one rename; after it also those that are plain files, as older agents wrote them,
+// so that there is never none.
+func (d *directory) linkNames(missingOnly bool) error {
 	for _, name := range names {
-		if target, err := d.root.Readlink(name); err == nil && target == currentLink+"/"+name {
+		want := currentLink + "/" + name
+		if target, err := d.root.Readlink(name); err == nil && target == want {
 			continue
 		}
-		// A plain file, as older agents wrote it, is replaced by the link in one step.
-		if err := d.link(currentLink+"/"+name, name); err != nil {
-			return 0, err
+		if _, err := d.root.Lstat(name); missingOnly && !errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err := d.link(want, name); err != nil {
+			return err
 		}
 		if err := failpoint.Hit("agent.linked." + name); err != nil {
-			return 0, err
+			return err
 		}
 	}
-	return n, d.sync(".")
+	return nil
 }
 
 // create makes a file that did not exist, and returns when its content is on the disk.
