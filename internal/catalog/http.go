@@ -12,29 +12,29 @@ import (
 
 // What the endpoints take and give.
 type (
-	typePath struct {
+	TypePath struct {
 		ID string `path:"id" maxLength:"100" doc:"Id of the resource type" example:"sales_order"`
 	}
-	scopePath struct {
-		typePath
+	ScopePath struct {
+		TypePath
 		Scope string `path:"scope" maxLength:"64" doc:"Id of the scope" example:"read_all"`
 	}
 	putTypeInput struct {
-		typePath
+		TypePath
 		route.IfMatch
 		Body api.PutResourceType
 	}
 	deleteTypeInput struct {
-		typePath
+		TypePath
 		route.IfMatch
 	}
 	putScopeInput struct {
-		scopePath
+		ScopePath
 		route.IfMatch
 		Body api.PutScope
 	}
 	deleteScopeInput struct {
-		scopePath
+		ScopePath
 		route.IfMatch
 	}
 	typeOutput struct {
@@ -90,7 +90,7 @@ func (c *Catalog) getTypes(ctx context.Context, tx db.ReadTx, caller access.Call
 	return out, nil
 }
 
-func (c *Catalog) getType(ctx context.Context, tx db.ReadTx, caller access.Caller, in *typePath) (*typeOutput, error) {
+func (c *Catalog) getType(ctx context.Context, tx db.ReadTx, caller access.Caller, in *TypePath) (*typeOutput, error) {
 	t, err := c.Type(ctx, tx, caller, in.ID)
 	if err != nil {
 		return nil, err
@@ -113,7 +113,7 @@ func (c *Catalog) deleteType(ctx context.Context, tx db.WriteTx, caller access.C
 	return nil, c.DeleteType(ctx, tx, caller, in.ID, in.IfMatch)
 }
 
-func (c *Catalog) getScopes(ctx context.Context, tx db.ReadTx, caller access.Caller, in *typePath) (*scopesOutput, error) {
+func (c *Catalog) getScopes(ctx context.Context, tx db.ReadTx, caller access.Caller, in *TypePath) (*scopesOutput, error) {
 	list, err := c.Scopes(ctx, tx, caller, in.ID)
 	if err != nil {
 		return nil, err
@@ -125,7 +125,7 @@ func (c *Catalog) getScopes(ctx context.Context, tx db.ReadTx, caller access.Cal
 	return out, nil
 }
 
-func (c *Catalog) getScope(ctx context.Context, tx db.ReadTx, caller access.Caller, in *scopePath) (*scopeOutput, error) {
+func (c *Catalog) getScope(ctx context.Context, tx db.ReadTx, caller access.Caller, in *ScopePath) (*scopeOutput, error) {
 	s, err := c.Scope(ctx, tx, caller, in.ID, in.Scope)
 	if err != nil {
 		return nil, err

@@ -63,6 +63,7 @@ func Do[I, O any](m *Mux, op Op, f func(ctx context.Context, c access.Caller, in
 	if !strings.HasPrefix(op.Path, "/api/") {
 		panic("route: " + op.ID + ": the path must be given in full, beginning with /api/")
 	}
+	mustBind(op, reflect.TypeFor[I]())
 	_, takesBody := reflect.TypeFor[I]().FieldByName("Body")
 	huma.Register(m.api, m.operation(op, takesBody), func(ctx context.Context, in *I) (*O, error) {
 		c := callerOf(ctx)
@@ -75,6 +76,27 @@ func Do[I, O any](m *Mux, op Op, f func(ctx context.Context, c access.Caller, in
 		}
 		return nil, problem(ctx, exchangeOf(ctx).Header(), err)
 	})
+}
+
+// mustBind panics if a parameter of the path would stay empty: huma does not look into embedded structs whose type is not
+// exported, and says nothing.
+func mustBind(op Op, input reflect.Type) {
+	bound := map[string]bool{}
+	for _, f := range reflect.VisibleFields(input) {
+		hidden := false
+		for i := 1; i < len(f.Index); i++ {
+			hidden = hidden || !input.FieldByIndex(f.Index[:i]).IsExported()
+		}
+		if name := f.Tag.Get("path"); name != "" && !hidden {
+			bound[name] = true
+		}
+	}
+	for part := range strings.SplitSeq(op.Path, "/") {
+		name, ok := strings.CutPrefix(part, "{")
+		if name = strings.TrimSuffix(name, "}"); ok && !bound[name] {
+			panic("route: " + op.ID + ": no exported field binds {" + name + "}; embed exported types only")
+		}
+	}
 }
 
 // denied reports a refusal. The client may have hung up; the report is made all the same.

@@ -13,21 +13,21 @@ import (
 
 // What the endpoints take and give.
 type (
-	bucketPath struct {
+	BucketPath struct {
 		Name string `path:"name" maxLength:"63" doc:"Name of the bucket" example:"shop-credentials"`
 	}
-	applicationPath struct {
+	ApplicationPath struct {
 		ID string `path:"id" maxLength:"100" doc:"Id of the application" example:"sales-orders"`
 	}
-	keyPath struct {
+	KeyPath struct {
 		ID string `path:"id" maxLength:"20" doc:"The access key id"`
 	}
 	putBucketInput struct {
-		bucketPath
+		BucketPath
 		Body api.PutBucket
 	}
 	issueInput struct {
-		applicationPath
+		ApplicationPath
 		Body api.IssueStorageKey
 	}
 	bucketOutput  struct{ Body api.Bucket }
@@ -72,7 +72,7 @@ func (s *Storage) getBuckets(ctx context.Context, tx db.ReadTx, c access.Caller,
 	return out, nil
 }
 
-func (s *Storage) getBucket(ctx context.Context, tx db.ReadTx, c access.Caller, in *bucketPath) (*bucketOutput, error) {
+func (s *Storage) getBucket(ctx context.Context, tx db.ReadTx, c access.Caller, in *BucketPath) (*bucketOutput, error) {
 	b, err := s.Bucket(ctx, tx, c, in.Name)
 	if err != nil {
 		return nil, err
@@ -88,7 +88,7 @@ func (s *Storage) putBucket(ctx context.Context, tx db.WriteTx, c access.Caller,
 	return &bucketOutput{wireBucket(b)}, nil
 }
 
-func (s *Storage) getKeys(ctx context.Context, tx db.ReadTx, c access.Caller, in *applicationPath) (*keysOutput, error) {
+func (s *Storage) getKeys(ctx context.Context, tx db.ReadTx, c access.Caller, in *ApplicationPath) (*keysOutput, error) {
 	team, err := s.applications.Team(ctx, tx, in.ID)
 	if err != nil {
 		return nil, err
@@ -116,7 +116,7 @@ func (s *Storage) issueKey(ctx context.Context, tx db.WriteTx, c access.Caller, 
 	return &issuedOutput{api.IssuedStorageKey{StorageKey: wireKey(k), SecretAccessKey: secret.Reveal()}}, nil
 }
 
-func (s *Storage) deleteKey(ctx context.Context, tx db.WriteTx, c access.Caller, in *keyPath) (*struct{}, error) {
+func (s *Storage) deleteKey(ctx context.Context, tx db.WriteTx, c access.Caller, in *KeyPath) (*struct{}, error) {
 	return nil, s.DisableKey(ctx, tx, c, in.ID)
 }
 

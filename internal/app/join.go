@@ -1,0 +1,129 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/mintmark/mintmark/internal/audit"
+	"github.com/mintmark/mintmark/internal/authn"
+	"github.com/mintmark/mintmark/internal/db"
+	"github.com/mintmark/mintmark/internal/fault"
+	"github.com/mintmark/mintmark/internal/identity"
+	"github.com/mintmark/mintmark/internal/oauth"
+	"github.com/mintmark/mintmark/internal/redact"
+	"github.com/mintmark/mintmark/internal/registry"
+)
+
+// The types here join parts that do not know one another. They translate and decide nothing.
+
+// oauthClients shows the registry's clients to the authorization server.
+type oauthClients struct{ clients *registry.Clients }
+
+func (j oauthClients) Client(ctx context.Context, id string) (oauth.Client, error) {
+	c, err := j.clients.Client(ctx, id)
+	return oauthClient(c), err
+}
+
+func (j oauthClients) AuthenticateClient(ctx context.Context, id string, secret redact.Secret) (oauth.Client, int64, error) {
+	c, version, err := j.clients.AuthenticateClient(ctx, id, secret)
+	return oauthClient(c), version, err
+}
+
+func oauthClient(c registry.Client) oauth.Client {
+	return oauth.Client{
+		ID: c.ID, Application: c.Application, Confidential: c.Confidential, Enabled: c.Enabled,
+		Scopes: c.Scopes, DefaultScopes: c.DefaultScopes, GrantTypes: c.GrantTypes,
+	}
+}
+
+// oauthUsers shows service users to the authorization server.
+type oauthUsers struct{ verifier *identity.Verifier }
+
+func (j oauthUsers) ServicePassword(ctx context.Context, realm, username string, password redact.Secret) (oauth.Subject, error) {
+	s, err := j.verifier.ServicePassword(ctx, realm, username, password)
+	return oauth.Subject{UserID: s.UserID, Username: s.Username, Realm: s.Realm, Application: s.Application, Version: s.Version}, err
+}
+
+// oauthTokens tells authentication whose an access token is. A token made by a client's own grant speaks for the
+// application's service user, like one made by its password.
+type oauthTokens struct {
+	verifier *oauth.Verifier
+	clients  *registry.Clients
+}
+
+func (j oauthTokens) Verify(ctx context.Context, token redact.Secret) (authn.Claims, error) {
+	claims, err := j.verifier.Verify(ctx, token.Reveal(), oauth.VerifyOptions{})
+	if errors.Is(err, oauth.ErrToken) {
+		return authn.Claims{}, fault.Wrap(err, fault.Unauthenticated, "invalid_token", "The access token is not valid.")
+	}
+	if err != nil {
+		return authn.Claims{}, err
+	}
+	c, err := j.clients.Client(ctx, claims.ClientID)
+	if err != nil {
+		return authn.Claims{}, err
+	}
+	return authn.Claims{
+		UserID: c.UserID, Username: c.Username, Realm: claims.Realm, ClientID: c.ID, Application: c.Application,
+		Scopes: claims.Scopes, Audience: claims.Audience,
+	}, nil
+}
+
+// applications tells rotation what it must know of an application.
+type applications struct{ registry *registry.Registry }
+
+func (j applications) Team(ctx context.Context, tx db.ReadTx, app string) (team string, active bool, err error) {
+	a, err := registry.LoadApplication(ctx, tx, app)
+	return a.Team, a.Active, err
+}
+
+// clientSecrets tells rotation that the document of a public client holds no secret.
+type clientSecrets struct{ registry.ClientSecrets }
+
+func (j clientSecrets) Fixed(ctx context.Context, tx db.ReadTx, app string) (bool, error) {
+	rotates, err := j.Rotates(ctx, tx, app)
+	return !rotates, err
+}
+
+// makeSequencer makes what puts audit events into the log. Each checkpoint is also kept in a file of the data directory,
+// where somebody who can write to the database cannot reach it.
+func (a *App) makeSequencer() (*audit.Sequencer, error) {
+	trusted, err := a.keptCheckpoint()
+	if err != nil {
+		return nil, err
+	}
+	return audit.NewSequencer(a.db, a.keyring, audit.SequencerOptions{
+		Origin: a.auditOrigin(), Node: a.node, Logger: a.log, Trusted: trusted,
+		OnCheckpoint: func(_ context.Context, c audit.Checkpoint) error {
+			return writePrivate(a.checkpointFile(), redact.New(c.Note))
+		},
+	})
+}
+
+// auditOrigin names this installation's log. It is not the issuer, because that may change while the log goes on.
+func (a *App) auditOrigin() string { return "mintmark/" + a.keyring.RootID() }
+
+func (a *App) checkpointFile() string { return filepath.Join(a.config.DataDir, "audit.checkpoint") }
+
+func (a *App) keptCheckpoint() (string, error) {
+	b, err := os.ReadFile(a.checkpointFile())
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	return string(b), err
+}
+
+// VerifyAudit reads the whole audit log. trusted is a checkpoint that was kept elsewhere; empty: the one that this
+// installation keeps in its data directory.
+func (a *App) VerifyAudit(ctx context.Context, trusted string, progress func(done, total int64)) (audit.Report, error) {
+	if trusted == "" {
+		var err error
+		if trusted, err = a.keptCheckpoint(); err != nil {
+			return audit.Report{}, err
+		}
+	}
+	return audit.Verify(ctx, a.db, audit.VerifyOptions{Keys: a.keyring.AuditPublicKeys(), Trusted: trusted, Progress: progress})
+}

@@ -1,0 +1,244 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/mintmark/mintmark/internal/access"
+	"github.com/mintmark/mintmark/internal/audit"
+	"github.com/mintmark/mintmark/internal/authn"
+	"github.com/mintmark/mintmark/internal/catalog"
+	"github.com/mintmark/mintmark/internal/db"
+	"github.com/mintmark/mintmark/internal/fault"
+	"github.com/mintmark/mintmark/internal/identity"
+	"github.com/mintmark/mintmark/internal/jobs"
+	"github.com/mintmark/mintmark/internal/keys"
+	"github.com/mintmark/mintmark/internal/lifecycle"
+	"github.com/mintmark/mintmark/internal/oauth"
+	"github.com/mintmark/mintmark/internal/objstore"
+	"github.com/mintmark/mintmark/internal/redact"
+	"github.com/mintmark/mintmark/internal/registry"
+	"github.com/mintmark/mintmark/internal/rotation"
+	"github.com/mintmark/mintmark/internal/route"
+	"github.com/mintmark/mintmark/internal/s3api"
+	"github.com/mintmark/mintmark/internal/web"
+)
+
+const signingKeyJob = "signing-key"
+
+// core is what every opened installation has.
+type core struct {
+	identity *identity.Directory
+	keys     *keys.Ring
+}
+
+// parts is what a serving node has besides, from the lower rows of the ladder to the upper.
+type parts struct {
+	mux       *route.Mux
+	catalog   *catalog.Catalog
+	registry  *registry.Registry
+	oauth     *oauth.Server
+	rotation  *rotation.Service
+	authn     *authn.Authenticator
+	s3        *s3api.Server // nil when the embedded endpoint is off
+	jobs      *jobs.Runner
+	sequencer *audit.Sequencer
+	denials   *audit.Denials
+	pages     *web.Pages
+}
+
+// makeCore makes the parts that need nothing but the database and the keyring.
+func (a *App) makeCore() (err error) {
+	a.identity, err = identity.New(a.db, a.keyring, identity.Options{Clock: a.clock, Logger: a.log})
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	lead := time.Duration(a.config.Keys.Lead)
+	a.keys, err = keys.NewRing(a.db, a.keyring, keys.Options{
+		Alg:    keys.Alg(a.config.Keys.Algorithm),
+		Period: time.Duration(a.config.Keys.Period),
+		Lead:   lead,
+		MaxAge: min(lead/2, 5*time.Minute),
+		Keep:   time.Duration(a.config.Tokens.ServiceLifetime) + 5*time.Minute,
+		Clock:  a.clock, Logger: a.log,
+	})
+	if err != nil {
+		return fmt.Errorf("%w: signing_keys: %w", ErrConfig, err)
+	}
+	return nil
+}
+
+// makeParts makes what a serving node has besides. It must run before the change feed starts, because the parts subscribe
+// to it.
+func (a *App) makeParts(ctx context.Context) (err error) {
+	if a.registry, err = registry.New(a.db, a.keyring, a.identity, registry.Options{Clock: a.clock, Logger: a.log}); err != nil {
+		return fmt.Errorf("make the registry: %w", err)
+	}
+	a.catalog = catalog.New(a.registry, a.registry, a.identity.Realms())
+	if a.oauth, err = oauth.New(oauth.Options{
+		DB: a.db, Clients: oauthClients{a.registry.Clients()}, Users: oauthUsers{a.identity.Verifier()}, Keys: a.keys,
+		Clock: a.clock, Logger: a.log, Metrics: a.metrics,
+		Issuer: a.config.Issuer, Realms: a.identity.Realms(), SlashRealms: a.config.Tokens.RealmForm == "slash",
+		Lifetimes: map[string]time.Duration{"services": time.Duration(a.config.Tokens.ServiceLifetime)}, Version: a.build.Version,
+	}); err != nil {
+		return fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	if a.config.S3On() {
+		if a.s3, err = s3api.New(s3api.Options{Dir: filepath.Join(a.config.DataDir, "s3"), DB: a.db, Keyring: a.keyring, Clock: a.clock, Logger: a.log, Metrics: a.metrics}); err != nil {
+			return fmt.Errorf("open the embedded object store: %w", err)
+		}
+	}
+	stores, err := a.openStores(ctx)
+	if err != nil {
+		return err
+	}
+	if err := a.makeRotation(stores); err != nil {
+		return err
+	}
+	a.authn = authn.New(authn.Options{
+		AccessKeys: a.identity, Tokens: oauthTokens{a.oauth.Verifier(), a.registry.Clients()}, Teams: a.registry.Clients(),
+		Realms: a.identity.Realms(), Audience: a.config.Issuer, TrustedProxies: a.proxies(),
+	})
+	a.denials = audit.NewDenials(a.db, a.clock, a.log)
+	if a.sequencer, err = a.makeSequencer(); err != nil {
+		return fmt.Errorf("make the sequencer of the audit log: %w", err)
+	}
+	a.metrics.MustRegister(a.sequencer)
+	if a.pages, err = web.New(web.Info{
+		Version: a.build.Version, Node: a.node, Engine: engineName(a.db.Engine()), Issuer: a.config.Issuer, S3: a.s3Address(),
+		Operations: a.config.Listen.Operations, Started: a.started, Clock: a.clock, Ready: a.ready.Err,
+	}); err != nil {
+		return err
+	}
+	a.routes()
+	return nil
+}
+
+// makeRotation makes the mint and the jobs that drive it.
+func (a *App) makeRotation(stores stores) (err error) {
+	r := a.config.Rotation
+	policy := func(period Duration) lifecycle.Policy {
+		return lifecycle.Policy{Period: time.Duration(period), Grace: time.Duration(r.Grace), MaxOverlap: time.Duration(r.MaxOverlap), MaxLive: maxLive}
+	}
+	passwords, secrets := a.identity.ServicePasswords(), clientSecrets{a.registry.ClientSecrets()}
+	if a.rotation, err = rotation.New(a.db, a.keyring, rotation.Options{
+		Kinds: []rotation.Kind{passwords, secrets}, Applications: applications{a.registry}, Stores: stores,
+		Policies: map[string]lifecycle.Policy{passwords.Name(): policy(r.PasswordPeriod), secrets.Name(): policy(r.SecretPeriod)},
+		Clock:    a.clock, Logger: a.log, Metrics: a.metrics,
+	}); err != nil {
+		return fmt.Errorf("%w: rotation: %w", ErrConfig, err)
+	}
+	a.registry.OnApplicationChanged(func(ctx context.Context, tx db.WriteTx, app registry.Application) error {
+		if !app.Active {
+			if err := s3api.DisableApplicationKeys(ctx, tx, access.SystemCaller("registry"), app.ID); err != nil {
+				return err
+			}
+			return a.rotation.Deactivate(ctx, tx, app.ID)
+		}
+		return a.rotation.Plan(ctx, tx, app.ID)
+	})
+	// The lease is short: when this process dies, its successor must not stand idle for long.
+	a.jobs = jobs.NewRunner(a.db, jobs.Options{Node: a.node, Lease: 6 * time.Second, Grace: time.Duration(a.config.ShutdownGrace), Clock: a.clock, Logger: a.log, Metrics: a.metrics})
+	a.jobs.Handle(rotation.JobKind, a.rotation.Rotate)
+	a.jobs.Handle(signingKeyJob, a.keys.RotationJob)
+	return nil
+}
+
+// maxLive is how many versions of one credential are accepted at once, when an application keeps using an old one.
+const maxLive = 4
+
+func (a *App) proxies() []netip.Prefix {
+	var out []netip.Prefix
+	for _, p := range a.config.TrustedProxies {
+		out = append(out, netip.MustParsePrefix(p)) // checked by Load
+	}
+	return out
+}
+
+func (a *App) s3Address() string {
+	if a.s3 == nil {
+		return ""
+	}
+	scheme := "http://"
+	if a.config.TLS.CertFile != "" {
+		scheme = "https://"
+	}
+	return scheme + a.config.Listen.S3
+}
+
+func engineName(e db.Engine) string {
+	if e == db.SQLite {
+		return "SQLite, embedded"
+	}
+	return "PostgreSQL"
+}
+
+// stores are the places that credentials are delivered to, by name.
+type stores map[string]objstore.Store
+
+// Open finds a store.
+func (s stores) Open(name string) (objstore.Store, error) {
+	if st, ok := s[name]; ok {
+		return st, nil
+	}
+	return nil, fault.New(fault.NotFound, "store_not_found", "There is no store %q in the configuration.", name)
+}
+
+// Names lists the stores, sorted.
+func (s stores) Names() []string {
+	names := make([]string, 0, len(s))
+	for name := range s {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// openStores opens the stores of the configuration, and `local`, the embedded endpoint.
+func (a *App) openStores(ctx context.Context) (stores, error) {
+	out := stores{}
+	if a.s3 != nil {
+		keyID, secret, err := s3api.EnsureMintKey(ctx, a.db, a.keyring)
+		if err != nil {
+			return nil, fmt.Errorf("make the mint's key for the embedded object store: %w", err)
+		}
+		if out["local"], err = objstore.NewS3(ctx, objstore.S3Options{Endpoint: "http://s3.internal", AccessKeyID: keyID, Secret: secret, Transport: inProcess{a.s3}}); err != nil {
+			return nil, fmt.Errorf("open store local: %w", err)
+		}
+	}
+	for _, c := range a.config.Stores {
+		st, err := openStore(ctx, c)
+		if err != nil {
+			return nil, fmt.Errorf("%w: store %s: %w", ErrConfig, c.Name, err)
+		}
+		out[c.Name] = st
+	}
+	return out, nil
+}
+
+func openStore(ctx context.Context, c Store) (objstore.Store, error) {
+	if c.Kind == "directory" {
+		if info, err := os.Stat(c.Path); err != nil || !info.IsDir() {
+			return nil, errors.Join(fmt.Errorf("%s is not a directory", c.Path), err)
+		}
+		return objstore.NewDirectory(c.Path)
+	}
+	var secret redact.Secret
+	if c.SecretKeyFile != "" {
+		var err error
+		if secret, err = readSecret(c.SecretKeyFile); err != nil {
+			return nil, err
+		}
+	}
+	o := objstore.S3Options{Endpoint: c.Endpoint, Region: c.Region, PathStyle: c.PathStyle, AccessKeyID: c.AccessKeyID, Secret: secret, ExpectedOwner: c.ExpectedBucketOwner}
+	if c.OwnerFullControl {
+		o.ACL = "bucket-owner-full-control"
+	}
+	return objstore.NewS3(ctx, o)
+}

@@ -1,0 +1,36 @@
+package app
+
+import (
+	"strings"
+
+	"github.com/mintmark/mintmark/internal/audit"
+	"github.com/mintmark/mintmark/internal/route"
+	"github.com/mintmark/mintmark/internal/s3api"
+)
+
+// routes is the whole surface of the public listener. Each part registers its own addresses; docs/api.md lists them all,
+// and a test compares it with what is registered.
+func (a *App) routes() {
+	a.mux = route.New(route.Options{
+		Logger: a.log, Clock: a.clock, Metrics: a.metrics, DB: a.db, Title: "mintmark", Version: a.build.Version,
+		HTTPS: strings.HasPrefix(a.config.Issuer, "https://"), TrustedProxies: a.proxies(),
+		Authenticate: a.authn.Caller, Denied: a.denials.Record,
+	})
+
+	// /oauth2/… and /.well-known/…: tokens, introspection, revocation, keys, discovery.
+	a.oauth.Register(a.mux)
+
+	// /api/…: management.
+	a.catalog.Routes(a.mux)
+	a.registry.Routes(a.mux)
+	a.rotation.Register(a.mux)
+	a.keys.Routes(a.mux)
+	audit.Register(a.mux, a.keyring, a.auditOrigin())
+	if a.s3 != nil {
+		s3api.NewStorage(a.keyring, a.registry).Routes(a.mux)
+	}
+
+	// Pages.
+	a.mux.Handle("GET /{$}", a.pages.Home)
+	a.mux.Handle("GET "+a.pages.StylePath(), a.pages.Style)
+}

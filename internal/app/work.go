@@ -1,0 +1,88 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// load brings into memory what must be known before the first request.
+func (a *App) load(ctx context.Context) error {
+	if err := a.keys.Refresh(ctx); err != nil {
+		return fmt.Errorf("load the signing keys: %w", err)
+	}
+	if err := a.oauth.Load(ctx); err != nil {
+		return fmt.Errorf("load the revoked tokens: %w", err)
+	}
+	if err := a.rotation.Start(ctx); err != nil {
+		return fmt.Errorf("start rotation: %w", err)
+	}
+	return nil
+}
+
+// startRecorders starts what keeps memory and database the same: it must outlive the requests whose traces it writes.
+func (a *App) startRecorders(ctx context.Context, g *group) *sync.WaitGroup {
+	wg := new(sync.WaitGroup)
+	for name, run := range map[string]func(context.Context) error{
+		"signing keys":             a.keys.Run,
+		"uses of service users":    a.identity.Run,
+		"uses of clients":          a.registry.Run,
+		"token journal":            a.oauth.Run,
+		"denials":                  a.denials.Run,
+		"sequencer":                a.sequencer.Run,
+		"sweeping the change feed": a.sweep,
+	} {
+		g.start(ctx, wg, name, run)
+	}
+	if a.s3 != nil {
+		g.start(ctx, wg, "object store", a.s3.Run)
+	}
+	return wg
+}
+
+// startWorkers starts what changes credentials on its own account.
+func (a *App) startWorkers(ctx context.Context, g *group) *sync.WaitGroup {
+	wg := new(sync.WaitGroup)
+	g.start(ctx, wg, "jobs", a.jobs.Run)
+	return wg
+}
+
+// sweep removes what the change feed has outlived.
+func (a *App) sweep(ctx context.Context) error {
+	tick := time.NewTicker(time.Minute)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			if err := a.db.Sweep(ctx); err != nil && ctx.Err() == nil {
+				a.log.Warn("the change feed could not be swept; it is tried again", "error", err)
+			}
+		}
+	}
+}
+
+// staleAfter is when a node that hears no changes stops being ready. Its caches promise one second.
+const staleAfter = 5 * time.Second
+
+func (a *App) readyChecks() map[string]func(context.Context) error {
+	return map[string]func(context.Context) error{
+		"database": a.db.Ping,
+		"change feed": func(context.Context) error {
+			if lag := a.db.FeedLag(); lag > staleAfter {
+				return fmt.Errorf("no change was heard for %s", lag.Round(time.Second))
+			}
+			return nil
+		},
+		"tokens": a.oauth.Ready,
+		"audit log": func(context.Context) error {
+			if a.sequencer.Status().Broken {
+				return errors.New("the stored log contradicts what was signed; run mintmark audit verify")
+			}
+			return nil
+		},
+	}
+}
