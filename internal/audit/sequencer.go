@@ -347,7 +347,7 @@ func (s *Sequencer) compare(ctx context.Context, tx db.ReadTx, t *tree, newest C
 			continue
 		}
 		if c.Size > t.size {
-			return fmt.Errorf("%w: %d records were signed, the log has %d", ErrBroken, c.Size, t.size)
+			return fmt.Errorf("%w: %d records were signed, the log has %d; run audit verify. If the database was restored from a backup, put the kept checkpoint aside first", ErrBroken, c.Size, t.size)
 		}
 		part, err := loadTree(ctx, tx, c.Size)
 		if err != nil && !errors.Is(err, db.ErrNoRows) {

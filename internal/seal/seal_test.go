@@ -90,6 +90,39 @@ func TestBoxOpensOnlyInItsPlace(t *testing.T) {
 	})
 }
 
+// FuzzOpen: no bytes but those that Seal made open, and none upset it.
+func FuzzOpen(f *testing.F) {
+	d, err := db.Open(context.Background(), db.Options{URL: "sqlite:" + filepath.Join(f.TempDir(), "mintmark.db")})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(func() { d.Close() })
+	if err := d.Migrate(context.Background()); err != nil {
+		f.Fatal(err)
+	}
+	k := sealtest.New(f, d)
+	place := seal.AD{Table: "t", Column: "c", Row: "r"}
+	made, err := k.Seal(seal.Data, place, []byte("x"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	if _, err := k.Open(seal.Data, place, made); err != nil { // or the seeds below would be worth nothing
+		f.Fatal(err)
+	}
+	f.Add(made)
+	f.Add(made[:len(made)-1])
+	f.Add([]byte{1, 0, 0, 0, 1})
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, box []byte) {
+		_, err := k.Open(seal.Data, place, box)
+		if bytes.Equal(box, made) != (err == nil) {
+			t.Errorf("%x: %v", box, err)
+		}
+		k.VerifyMAC("kind", redact.New("x"), box)
+		seal.BoxTerm(box)
+	})
+}
+
 func mustFail(_ redact.Secret, err error) error { return err }
 
 func TestSealRefusesWhatIsNotBound(t *testing.T) {
