@@ -567,11 +567,11 @@ func TestSignalAfterAChange(t *testing.T) {
 	if r := once(t, c); r.HookFailed == nil {
 		t.Error("a missing pid file is not reported")
 	}
-	for _, bad := range []string{"", "1", "0", "-5", "x", "99999999999999999999"} {
+	for i, bad := range []string{"", "1", "0", "-5", "x", "99999999999999999999"} {
 		if err := os.WriteFile(c.PIDFile, []byte(bad), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		s.deliver(int(time.Now().UnixNano() % 1e9))
+		s.deliver(10 + i)
 		if r := once(t, c); r.HookFailed == nil {
 			t.Errorf("pid file %q is not reported", bad)
 		}
