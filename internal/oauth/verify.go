@@ -100,9 +100,11 @@ func (v *Verifier) check(token string) (*Claims, error) {
 		return nil, errClaims
 	}
 	c.Realm, c.KeyID = r.Name, t.kid
-	latest := v.clock.Now().Add(aheadLeeway)
-	if c.IssuedAt.After(latest) || notBefore.After(latest) || !c.Expires.After(v.clock.Now()) {
-		return nil, errExpired
+	if latest := v.clock.Now().Add(aheadLeeway); c.IssuedAt.After(latest) || notBefore.After(latest) {
+		return nil, errEarly
+	}
+	if !c.Expires.After(v.clock.Now()) {
+		return nil, errExpired // before it takes a place in memory
 	}
 	return &c, nil
 }

@@ -249,7 +249,7 @@ func TestFact17AndB103Keys(t *testing.T) {
 func TestTokensAreReadByOthers(t *testing.T) {
 	w := one(t)
 	token := w.token()
-	parsed, err := jose.ParseSigned(token, []jose.SignatureAlgorithm{jose.ES256})
+	parsed, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{jose.ES256})
 	if err != nil {
 		t.Fatal(err)
 	}
