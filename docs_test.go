@@ -1,0 +1,146 @@
+package mintmark_test
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// read is a file of the module as text.
+func read(t *testing.T, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// Documents drift unless something compares them with the code.
+
+func TestLinksLeadSomewhere(t *testing.T) {
+	link := regexp.MustCompile(`\]\(([^)#]+)(#[^)]*)?\)`)
+	seen := 0
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || filepath.Ext(path) != ".md" {
+			return err
+		}
+		for _, m := range link.FindAllStringSubmatch(read(t, path), -1) {
+			if strings.Contains(m[1], "://") {
+				continue
+			}
+			seen++
+			if _, err := os.Stat(filepath.Join(filepath.Dir(path), m[1])); err != nil {
+				t.Errorf("%s: link to %s: %v", path, m[1], err)
+			}
+		}
+		return nil
+	})
+	if err != nil || seen < 10 {
+		t.Errorf("%d links, %v", seen, err)
+	}
+}
+
+func TestEveryMetricIsDocumented(t *testing.T) {
+	text := read(t, "docs/operations.md")
+	name := regexp.MustCompile(`"(mintmark_[a-z0-9_]+_(total|seconds|bytes|size|broken|running|generation|flight|versions|problems|deliveries|tokens|addresses))"`)
+	seen := map[string]bool{}
+	err := filepath.WalkDir("internal", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		for _, m := range name.FindAllStringSubmatch(read(t, path), -1) {
+			seen[m[1]] = true
+			if !strings.Contains(text, "`"+m[1]+"`") {
+				t.Errorf("%s has a metric %s that docs/operations.md does not name", path, m[1])
+			}
+		}
+		return nil
+	})
+	if err != nil || len(seen) < 20 {
+		t.Errorf("%d metrics, %v", len(seen), err)
+	}
+	for _, m := range regexp.MustCompile("`(mintmark_[a-z0-9_]+)`").FindAllStringSubmatch(text, -1) {
+		if !seen[m[1]] {
+			t.Errorf("docs/operations.md names a metric %s that does not exist", m[1])
+		}
+	}
+}
+
+func TestEverySettingIsDocumented(t *testing.T) {
+	f, err := parser.ParseFile(token.NewFileSet(), "internal/app/config.go", nil, parser.SkipObjectResolution)
+	if err != nil {
+		t.Fatal(err)
+	}
+	structs := map[string]*ast.StructType{}
+	ast.Inspect(f, func(n ast.Node) bool {
+		if spec, ok := n.(*ast.TypeSpec); ok {
+			if s, ok := spec.Type.(*ast.StructType); ok {
+				structs[spec.Name.Name] = s
+			}
+		}
+		return true
+	})
+	var settings []string
+	var walk func(s *ast.StructType, prefix string)
+	walk = func(s *ast.StructType, prefix string) {
+		for _, field := range s.Fields.List {
+			if field.Tag == nil {
+				continue
+			}
+			tag, err := strconv.Unquote(field.Tag.Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			path := prefix + reflect.StructTag(tag).Get("yaml")
+			if name, ok := field.Type.(*ast.Ident); ok && structs[name.Name] != nil {
+				walk(structs[name.Name], path+".")
+				continue
+			}
+			settings = append(settings, path)
+		}
+	}
+	walk(structs["Config"], "")
+	if len(settings) < 15 {
+		t.Fatalf("only %d settings were found", len(settings))
+	}
+	text := read(t, "docs/operations.md")
+	for _, s := range settings {
+		if !strings.Contains(text, "`"+s+"`") {
+			t.Errorf("docs/operations.md does not name the setting %s", s)
+		}
+	}
+	for _, field := range structs["Store"].Fields.List {
+		tag, _ := strconv.Unquote(field.Tag.Value)
+		if name := reflect.StructTag(tag).Get("yaml"); !strings.Contains(text, name+": ") {
+			t.Errorf("docs/operations.md does not show the setting %s of a store", name)
+		}
+	}
+}
+
+func TestEveryDependencyHasAReason(t *testing.T) {
+	direct, _, _ := strings.Cut(read(t, "go.mod"), "// indirect")
+	text := read(t, "docs/dependencies.md")
+	modules := regexp.MustCompile(`(?m)^\t(\S+) v\S+$`).FindAllStringSubmatch(direct, -1)
+	if len(modules) < 10 {
+		t.Fatalf("only %d direct dependencies were found", len(modules))
+	}
+	for _, m := range modules {
+		if !strings.Contains(text, "| "+m[1]+" |") {
+			t.Errorf("docs/dependencies.md gives no reason for %s", m[1])
+		}
+	}
+	for _, m := range regexp.MustCompile(`(?m)^\| (\S+\.\S+/\S+) \|`).FindAllStringSubmatch(text, -1) {
+		if !strings.Contains(direct, "\t"+m[1]+" ") {
+			t.Errorf("docs/dependencies.md lists %s, which go.mod does not", m[1])
+		}
+	}
+}
