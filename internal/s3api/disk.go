@@ -107,6 +107,7 @@ func (d *disk) lock(bucket string) *sync.Mutex {
 type upload struct {
 	bucket, key string
 	body        io.Reader
+	size        int64 // that is expected: it only decides how much is read at once
 	headers     map[string]string
 	now         time.Time
 	// complete is called with the size and the MD5 of what was read, before anything can be seen: the place to refuse.
@@ -138,7 +139,11 @@ func (d *disk) put(u upload) (meta, error) {
 	if err := failpoint.Hit("s3api.afterRename"); err != nil {
 		return meta{}, err
 	}
-	return m, d.syncDir(path.Dir(u.bucket + "/" + fileName(u.key)))
+	err = d.syncDir(path.Dir(u.bucket + "/" + fileName(u.key)))
+	if isAbsent(err) {
+		err = nil // somebody has removed the object already, and the directory with it
+	}
+	return m, err
 }
 
 // writeTemporary writes the whole file and makes it durable under a name that nobody reads.
@@ -152,9 +157,9 @@ func (d *disk) writeTemporary(tmp string, u upload) (m meta, err error) {
 			err = fmt.Errorf("close a file: %w", cerr)
 		}
 	}()
-	w := bufio.NewWriterSize(f, 32<<10)
+	w := bufio.NewWriterSize(f, int(min(32<<10, u.size+1<<10)))
 	sum := md5.New()
-	size, err := io.Copy(io.MultiWriter(w, sum), u.body)
+	size, err := io.CopyBuffer(io.MultiWriter(w, sum), u.body, make([]byte, min(32<<10, u.size+512)))
 	if err != nil {
 		return m, fmt.Errorf("receive the object: %w", err)
 	}

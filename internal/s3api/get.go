@@ -34,7 +34,10 @@ func (s *Server) getObject(x *exchange) error {
 	}
 	h.Set("Cache-Control", "private, no-cache") // what an object holds may be a credential; it may set its own
 	for name, value := range o.Headers {
-		h.Set(name, value)
+		if strings.HasPrefix(name, "X-Amz-Meta-") {
+			name = strings.ToLower(name) // S3 answers so, and some clients take the name as it comes
+		}
+		h[name] = []string{value}
 	}
 	h.Set("Accept-Ranges", "bytes")
 	first, length, e := x.rangeOf(o)

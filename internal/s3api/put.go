@@ -57,7 +57,7 @@ func (s *Server) putObject(x *exchange) error {
 	}
 	x.allow(true)
 	m, err := s.disk.put(upload{
-		bucket: x.bucket, key: x.key, body: in, headers: headers, now: s.clock.Now(),
+		bucket: x.bucket, key: x.key, body: in, size: in.announce, headers: headers, now: s.clock.Now(),
 		complete: in.complete, condition: writeCondition(x.header),
 	})
 	x.received = in.size
