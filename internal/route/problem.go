@@ -114,6 +114,9 @@ func writeStatus(w http.ResponseWriter, r *http.Request, status int, code, detai
 }
 
 func writeDocument(w http.ResponseWriter, r *http.Request, p *api.Problem) {
+	if x := exchangeOf(r.Context()); x != nil && x.status != 0 {
+		return // the answer has begun: this would only end up in the middle of it
+	}
 	body, err := json.Marshal(p)
 	if err != nil { // a struct of strings; it cannot happen, and then the status still tells
 		body = []byte(`{}`)
