@@ -16,7 +16,7 @@ work=$(mktemp -d "${TMPDIR:-/tmp}/mintmark-soak-build.XXXXXX")
 trap 'rm -rf "$work"; stop_postgres' EXIT
 go build -o "$work/soak" ./soak
 
-flags=(-binary bin/mintmark -for "${FOR:-10m}" -kill-every "${KILL_EVERY:-20s}" -period "${PERIOD:-5s}")
+flags=(-binary "${BINARY:-bin/mintmark}" -for "${FOR:-10m}" -kill-every "${KILL_EVERY:-20s}" -period "${PERIOD:-5s}")
 "$work/soak" "${flags[@]}" -engine sqlite >"$work/sqlite" & sqlite=$!
 "$work/soak" "${flags[@]}" -engine postgres -postgres "${admin/\/postgres\?//$name?}" >"$work/postgres" & postgres=$!
 status=0

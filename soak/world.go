@@ -52,7 +52,7 @@ type process struct {
 }
 
 func newWorld(o *options) (*world, error) {
-	ports, err := freePorts(3)
+	ports, err := freePorts(map[string]int{"sqlite": 20000, "postgres": 26000}[o.engine], 3)
 	if err != nil {
 		return nil, err
 	}
@@ -90,10 +90,10 @@ log: {level: warn}
 }
 
 // freePorts finds loopback addresses below the range of outgoing connections, so that a restarted server gets its own
-// back.
-func freePorts(n int) ([]string, error) {
+// back. Two soaks at once begin at different numbers, since nothing holds a port between the look and the start.
+func freePorts(from, n int) ([]string, error) {
 	var out []string
-	for port := 20000 + os.Getpid()%5000; port < 32000 && len(out) < n; port++ {
+	for port := from + os.Getpid()%5000; port < 32768 && len(out) < n; port++ {
 		addr := fmt.Sprintf("127.0.0.1:%d", port)
 		l, err := net.Listen("tcp", addr)
 		if err != nil {
@@ -193,16 +193,22 @@ func (w *world) call(ctx context.Context, method, path string, body any) ([]byte
 	if err != nil {
 		return nil, err
 	}
-	b, err := json.Marshal(body)
-	if err != nil {
-		return nil, err
+	var content io.Reader
+	if body != nil {
+		b, err := json.Marshal(body)
+		if err != nil {
+			return nil, err
+		}
+		content = bytes.NewReader(b)
 	}
-	req, err := http.NewRequestWithContext(ctx, method, w.url+path, bytes.NewReader(b))
+	req, err := http.NewRequestWithContext(ctx, method, w.url+path, content)
 	if err != nil {
 		return nil, err
 	}
 	req.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(key)))
-	req.Header.Set("Content-Type", "application/json")
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
 	res, err := http.DefaultTransport.RoundTrip(req)
 	if err != nil {
 		return nil, err
@@ -228,11 +234,11 @@ func (w *world) register(ctx context.Context) error {
 		{"PUT", "/api/teams/shop", m{"name": "Shop"}},
 		{"PUT", "/api/resource-types/sales_order", m{"name": "sales order", "resource_owners": []string{"employees", "customers"}, "owning_team": "shop"}},
 		{"PUT", "/api/resource-types/sales_order/scopes/read_all", m{"summary": "grants read access to all orders", "is_resource_owner_scope": false}},
-		{"PUT", "/api/applications/" + application, m{"team": "shop", "name": "Sales orders"}},
-		{"PUT", "/api/applications/" + application + "/scopes/sales_order.read_all", m{}},
+		{"PUT", "/api/applications/" + application, m{"team_id": "shop", "name": "Sales orders", "active": true}},
+		{"PUT", "/api/applications/" + application + "/scopes/sales_order.read_all", nil},
 		{"PUT", "/api/buckets/" + bucketName, m{"team": "shop"}},
-		{"PUT", "/api/applications/" + application + "/destinations/local/" + bucketName, m{}},
-		{"PUT", "/api/applications/" + application + "/destinations/files/" + bucketName, m{}},
+		{"PUT", "/api/applications/" + application + "/destinations/local/" + bucketName, nil},
+		{"PUT", "/api/applications/" + application + "/destinations/files/" + bucketName, nil},
 	} {
 		if _, err := w.call(ctx, step.method, step.path, step.body); err != nil {
 			return err
@@ -243,7 +249,7 @@ func (w *world) register(ctx context.Context) error {
 		return err
 	}
 	var key struct {
-		ID     string `json:"access_key_id"`
+		ID     string `json:"id"`
 		Secret string `json:"secret_access_key"`
 	}
 	if err := json.Unmarshal(answer, &key); err != nil || key.ID == "" || key.Secret == "" {

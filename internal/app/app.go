@@ -88,8 +88,8 @@ func Inspect(ctx context.Context, c Config, build Build, log *slog.Logger) (*App
 	})
 }
 
-func open(ctx context.Context, c Config, build Build, log *slog.Logger, prepare func(*db.DB, context.Context) error) (a *App, err error) {
-	a = &App{config: c, build: build, log: log, clock: clock.System, metrics: prometheus.NewRegistry()}
+func open(ctx context.Context, c Config, build Build, log *slog.Logger, prepare func(*db.DB, context.Context) error) (_ *App, err error) {
+	a := &App{config: c, build: build, log: log, clock: clock.System, metrics: prometheus.NewRegistry()}
 	a.node, a.started = id.New(id.Node, a.clock.Now()), a.clock.Now()
 	a.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	a.db, err = db.Open(ctx, db.Options{URL: c.Database.URL.Reveal(), Clock: a.clock, Logger: log, MaxConns: c.Database.MaxConnections})

@@ -13,12 +13,13 @@ import (
 )
 
 // Start opens the installation, does what a first start needs, and opens the listeners. Run then serves.
-func Start(ctx context.Context, c Config, build Build, log *slog.Logger) (a *App, err error) {
+func Start(ctx context.Context, c Config, build Build, log *slog.Logger) (_ *App, err error) {
 	certs, err := loadCertificates(c.TLS, clock.System, log)
 	if err != nil {
 		return nil, err
 	}
-	if a, err = Open(ctx, c, build, log); err != nil {
+	a, err := Open(ctx, c, build, log)
+	if err != nil {
 		return nil, err
 	}
 	defer func() {
