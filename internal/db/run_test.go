@@ -577,7 +577,7 @@ func TestNestedWorkDoesNotStarve(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer d.Close()
+		t.Cleanup(func() { d.Close() }) // after the feed has stopped
 		c := db.NewCache(d, numbers, 100, func(_ context.Context, _ db.ReadTx, key string) (int64, error) { return 1, nil })
 		start(t, d)
 		var all sync.WaitGroup
