@@ -336,6 +336,23 @@ func TestDisabledAndEnabledAgain(t *testing.T) {
 	})
 }
 
+// A disabled user is refused even if a version of its password were left.
+func TestDisabledIsRefusedByItself(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		w.create("kio")
+		password := w.prepare("kio", 1)
+		w.write(func(tx db.WriteTx) error {
+			if _, err := tx.Exec(ctx, `UPDATE users SET disabled = 1`); err != nil {
+				return err
+			}
+			return tx.Changed(ctx, "service_user", "services/kio")
+		})
+		if w.accepted("kio", password) {
+			t.Error("a disabled user logs in")
+		}
+	})
+}
+
 func TestUsesAreEvidence(t *testing.T) {
 	onBoth(t, func(t *testing.T, w *world) {
 		w.create("kio")
