@@ -127,19 +127,21 @@ func TestEverySettingIsDocumented(t *testing.T) {
 }
 
 func TestEveryDependencyHasAReason(t *testing.T) {
-	direct, _, _ := strings.Cut(read(t, "go.mod"), "// indirect")
-	text := read(t, "docs/dependencies.md")
-	modules := regexp.MustCompile(`(?m)^\t(\S+) v\S+$`).FindAllStringSubmatch(direct, -1)
-	if len(modules) < 10 {
-		t.Fatalf("only %d direct dependencies were found", len(modules))
+	direct := map[string]bool{} // an indirect one has a comment behind its version
+	for _, m := range regexp.MustCompile(`(?m)^\t(\S+) v\S+$`).FindAllStringSubmatch(read(t, "go.mod"), -1) {
+		direct[m[1]] = true
 	}
-	for _, m := range modules {
-		if !strings.Contains(text, "| "+m[1]+" |") {
-			t.Errorf("docs/dependencies.md gives no reason for %s", m[1])
+	if len(direct) < 10 {
+		t.Fatalf("only %d direct dependencies were found", len(direct))
+	}
+	text := read(t, "docs/dependencies.md")
+	for m := range direct {
+		if !strings.Contains(text, "| "+m+" |") {
+			t.Errorf("docs/dependencies.md gives no reason for %s", m)
 		}
 	}
 	for _, m := range regexp.MustCompile(`(?m)^\| (\S+\.\S+/\S+) \|`).FindAllStringSubmatch(text, -1) {
-		if !strings.Contains(direct, "\t"+m[1]+" ") {
+		if !direct[m[1]] {
 			t.Errorf("docs/dependencies.md lists %s, which go.mod does not", m[1])
 		}
 	}

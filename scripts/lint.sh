@@ -3,9 +3,7 @@
 # the first thing.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-
-# Kept out of go.mod, so that a tool never decides which version of a library the product links.
-staticcheck=honnef.co/go/tools/cmd/staticcheck@v0.8.2
+source scripts/tools.sh
 
 failed=0
 complain() {
@@ -28,7 +26,10 @@ go vet ./... || complain "go vet found something"
 go vet -tags faultinject ./... || complain "go vet -tags faultinject found something"
 
 echo "== staticcheck"
-go run "$staticcheck" -version >/dev/null || complain "cannot run $staticcheck: the Go module proxy must be reachable once"
-go run "$staticcheck" ./... || complain "staticcheck found something"
+if staticcheck=$(tool honnef.co/go/tools/cmd/staticcheck@v0.8.2); then
+  "$staticcheck" ./... || complain "staticcheck found something"
+else
+  complain "staticcheck could not run"
+fi
 
 exit "$failed"

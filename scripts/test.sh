@@ -1,24 +1,31 @@
 #!/usr/bin/env bash
-# Everything that must hold before a change is taken: linters, reproducible build, then all tests with the race
-# detector on SQLite and on a PostgreSQL of its own, then the packages with injected faults. The tests come last, so
-# that the last line is the runner's summary of both runs; the exit code is theirs.
+# Everything that must hold before a change is taken: linters, reproducible build, the tour of README.md, then all tests
+# with the race detector on SQLite and on a PostgreSQL of its own, then the packages with injected faults. The tests come
+# last, so that the last line is the runner's summary of both runs; the exit code is theirs.
 #
 # Needs Go and, for the race detector, a C compiler; installs PostgreSQL and the compiler on Debian when it may.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/postgres.sh
+source scripts/tools.sh
 
-# Kept out of go.mod like every tool; it only counts and prints what `go test` reports.
-gotestsum=gotest.tools/gotestsum@v1.13.0
-
-trap stop_postgres EXIT
+tour_log=$(mktemp "${TMPDIR:-/tmp}/mintmark-tour-log.XXXXXX")
+finish() {
+  stop_postgres
+  rm -f "$tour_log"
+}
+trap finish EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
 command -v gcc >/dev/null || command -v clang >/dev/null || need_debian gcc libc6-dev
 
+gotestsum=$(tool gotest.tools/gotestsum@v1.13.0) # counts and prints what go test reports
 ./scripts/lint.sh
 ./scripts/reproducible.sh
+make -s build
+echo "== tour of README.md"
+./scripts/tour_test.sh >"$tour_log" 2>&1 || { cat "$tour_log"; exit 1; }
 start_postgres
 
 # Two runs behind one summary: the second builds failpoints in, for the packages that test what a crash leaves.
@@ -35,4 +42,4 @@ both_runs() {
 
 echo "== tests"
 export -f both_runs
-go run "$gotestsum" --format pkgname-and-test-fails --hide-summary skipped --raw-command -- bash -c both_runs
+"$gotestsum" --format pkgname-and-test-fails --hide-summary skipped --raw-command -- bash -c both_runs

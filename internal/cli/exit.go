@@ -81,7 +81,7 @@ func hint(err error) string {
 	case errors.Is(err, client.ErrUnreachable):
 		return "Is the server running, and is this its address? Name another with --server URL or MINTMARK_URL."
 	case errors.As(err, &refused) && errors.Is(err, api.ErrUnauthenticated):
-		return "The server did not accept the credentials. If they come from a directory, look whether `mintmark agent` still runs there."
+		return "The server did not accept the credentials. Is the application active (mintmark app show), and does `mintmark agent` still keep them fresh?"
 	case errors.Is(err, api.ErrUnauthenticated):
 		return "Put an access key or token into the file that --token-file names (MINTMARK_TOKEN_FILE). It may have expired."
 	case errors.Is(err, api.ErrForbidden):
