@@ -3,8 +3,7 @@ package app
 import (
 	"context"
 	"errors"
-	"io/fs"
-	"os"
+	"fmt"
 	"path/filepath"
 
 	"github.com/mintmark/mintmark/internal/audit"
@@ -89,31 +88,23 @@ func (j clientSecrets) Fixed(ctx context.Context, tx db.ReadTx, app string) (boo
 }
 
 // makeSequencer makes what puts audit events into the log. Each checkpoint is also kept in a file of the data directory,
-// where somebody who can write to the database cannot reach it.
+// where somebody who can write to the database does not reach it.
 func (a *App) makeSequencer() (*audit.Sequencer, error) {
-	trusted, err := a.keptCheckpoint()
+	kept := a.keptCheckpoint()
+	trusted, err := kept.Load()
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: audit log: %w; it was not written by this installation: find out who did, then move it away", ErrConfig, err)
 	}
 	return audit.NewSequencer(a.db, a.keyring, audit.SequencerOptions{
-		Origin: a.auditOrigin(), Node: a.node, Logger: a.log, Trusted: trusted,
-		OnCheckpoint: func(_ context.Context, c audit.Checkpoint) error {
-			return writePrivate(a.checkpointFile(), redact.New(c.Note))
-		},
+		Origin: a.auditOrigin(), Node: a.node, Logger: a.log, Trusted: trusted, OnCheckpoint: kept.Keep,
 	})
 }
 
 // auditOrigin names this installation's log. It is not the issuer, because that may change while the log goes on.
 func (a *App) auditOrigin() string { return "mintmark/" + a.keyring.RootID() }
 
-func (a *App) checkpointFile() string { return filepath.Join(a.config.DataDir, "audit.checkpoint") }
-
-func (a *App) keptCheckpoint() (string, error) {
-	b, err := os.ReadFile(a.checkpointFile())
-	if errors.Is(err, fs.ErrNotExist) {
-		return "", nil
-	}
-	return string(b), err
+func (a *App) keptCheckpoint() *audit.File {
+	return audit.NewFile(filepath.Join(a.config.DataDir, "audit.checkpoint"), a.keyring)
 }
 
 // VerifyAudit reads the whole audit log. trusted is a checkpoint that was kept elsewhere; empty: the one that this
@@ -121,7 +112,7 @@ func (a *App) keptCheckpoint() (string, error) {
 func (a *App) VerifyAudit(ctx context.Context, trusted string, progress func(done, total int64)) (audit.Report, error) {
 	if trusted == "" {
 		var err error
-		if trusted, err = a.keptCheckpoint(); err != nil {
+		if trusted, err = a.keptCheckpoint().Load(); err != nil {
 			return audit.Report{}, err
 		}
 	}

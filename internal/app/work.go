@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -78,11 +77,5 @@ func (a *App) readyChecks() map[string]func(context.Context) error {
 			return nil
 		},
 		"tokens": a.oauth.Ready,
-		"audit log": func(context.Context) error {
-			if a.sequencer.Status().Broken {
-				return errors.New("the stored log contradicts what was signed; run mintmark audit verify")
-			}
-			return nil
-		},
 	}
 }
