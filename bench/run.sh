@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# Measures mintmark on SQLite and PostgreSQL beside the floor: go run ./bench, with a PostgreSQL that is started for it
+# unless MINTMARK_TEST_POSTGRES names one. Arguments go to the program.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+# shellcheck source=scripts/postgres.sh
+. scripts/postgres.sh
+trap stop_postgres EXIT
+start_postgres >&2
+go run ./bench "$@"
