@@ -14,6 +14,7 @@ import (
 	"github.com/mintmark/mintmark/internal/db"
 	"github.com/mintmark/mintmark/internal/failpoint"
 	"github.com/mintmark/mintmark/internal/jobs"
+	"github.com/mintmark/mintmark/internal/objstore"
 	"github.com/mintmark/mintmark/internal/rotation"
 )
 
@@ -69,10 +70,18 @@ type faulty struct {
 	stop   context.CancelFunc
 	held   []document // what the application held at some time since the old version became active
 	mu     sync.Mutex
+	// The prober runs under the read lock; over is set under the write lock at the end.
+	probing sync.RWMutex
+	over    bool
 }
 
 func (f *faulty) run() {
 	f.frozen, f.thaw = make(chan struct{}), make(chan struct{})
+	defer func() {
+		f.probing.Lock()
+		defer f.probing.Unlock()
+		f.over = true
+	}()
 	k := f.kinds[0]
 	s := f.node()
 	f.application(s, "a1", "alpha", "beta")
@@ -154,13 +163,6 @@ func (f *faulty) arm() {
 		<-f.thaw
 		return nil
 	}))
-	f.t.Cleanup(func() {
-		select {
-		case <-f.thaw:
-		default:
-			close(f.thaw) // a killed node's goroutines end with the test
-		}
-	})
 }
 
 // attempt runs the job until it ends or stands still.
@@ -198,22 +200,35 @@ func (f *faulty) forgetHeld(d document) {
 	f.held = slices.DeleteFunc(f.held, func(x document) bool { return x == d })
 }
 
-// step is the prober. It runs on the goroutine of whoever hits a failpoint, so it reports without ending the test.
+// step is the prober. It runs on the goroutine of whoever hits a failpoint, beside the test itself, so it reports without
+// ending the test; and what it finds refused it reads again, because it may have been replaced in between.
 func (f *faulty) step() {
+	f.probing.RLock()
+	defer f.probing.RUnlock()
+	if f.over { // what is left of a killed node outlives the test
+		return
+	}
 	k := f.kinds[0]
 	for _, b := range []string{"alpha", "beta"} {
-		if doc, ok := f.published(b, "a1", k); !ok || !f.accepted(k, doc) {
+		doc, ok := f.published(b, "a1", k)
+		if ok && f.accepted(k, doc) {
+			continue
+		}
+		if now, _ := f.published(b, "a1", k); now == doc {
 			f.t.Errorf("bucket %s shows version %d (there: %v), which is refused", b, doc.Version, ok)
 		}
 	}
-	f.mu.Lock()
-	held := slices.Clone(f.held)
-	f.mu.Unlock()
-	for _, doc := range held {
-		if !f.accepted(k, doc) {
+	for _, doc := range f.holds() {
+		if !f.accepted(k, doc) && slices.Contains(f.holds(), doc) {
 			f.t.Errorf("version %d, which the application holds, is refused", doc.Version)
 		}
 	}
+}
+
+func (f *faulty) holds() []document {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.held)
 }
 
 // wakeUp lets the paused node go on after another rotation. Whatever it still does, the buckets end at the newest version.
@@ -243,4 +258,34 @@ func (f *faulty) wakeUp(s *rotation.Service) {
 	}
 	f.step()
 	f.noSealed(0)
+}
+
+// A fault while it is noticed that a delivery was lost: one wish, one version.
+func TestFaultsWhenADeliveryWasLost(t *testing.T) {
+	for _, point := range []string{"rotation.beforeRenew", "rotation.afterRenew"} {
+		t.Run(strings.TrimPrefix(point, "rotation."), func(t *testing.T) {
+			engines(t, func(t *testing.T, w *world) {
+				s := w.node()
+				w.application(s, "a1", "alpha")
+				w.recover(s, "a1", password)
+				w.clock.Advance(3 * time.Hour)
+				w.refuse(objstore.Forgotten, "alpha")
+				w.recover(s, "a1", password)
+				before := failpoint.Fired(point)
+				t.Cleanup(failpoint.Set(point, 1, func() error { return failpoint.ErrInjected }))
+				for range 10 {
+					w.clock.Advance(7 * time.Minute)
+					w.use("alpha", "a1", w.kinds[0])
+					w.recover(s, "a1", password)
+				}
+				if failpoint.Fired(point)-before != 1 {
+					t.Fatal("the fault did not happen")
+				}
+				w.expect(s, "a1", password, "3 active, 2 retiring, 1 retiring")
+				if n := w.events("a1", "credential.rotate"); n != 1 {
+					t.Fatalf("%d wishes", n)
+				}
+			})
+		})
+	}
 }
