@@ -141,6 +141,9 @@ func (s *Server) listObjects(x *exchange) error {
 	if err := x.may(List, l.prefix); err != nil {
 		return err
 	}
+	if len(l.prefix) > maxKey || len(l.startAfter) > maxKey || len(l.delimiter) > maxKey {
+		return invalidArgument("Prefix, delimiter and start-after are at most as long as a key, 1024 bytes.")
+	}
 	var e *apiError
 	if l.limit, e = limitOf(x.query, "max-keys"); e != nil {
 		return e

@@ -13,6 +13,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -115,18 +116,29 @@ func writeCondition(h http.Header) func(*meta) error {
 }
 
 func writeFailure(err error) error {
-	var tooLarge *http.MaxBytesError
-	switch {
-	case errors.As(err, &tooLarge):
-		return errTooLarge
-	case errors.Is(err, io.ErrUnexpectedEOF):
-		return errIncomplete
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
 		e := *errUnavailable
 		e.err = err
 		return &e
 	}
 	return err
+}
+
+// bodyFailure is why a body could not be read: always the client's or the network's doing.
+func bodyFailure(err error) error {
+	var known *apiError
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &known):
+		return err
+	case errors.As(err, &tooLarge):
+		return errTooLarge
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return &apiError{status: 400, code: "RequestTimeout", message: "The body did not arrive within the time allowed.", err: err}
+	}
+	e := *errIncomplete
+	e.err = err
+	return &e
 }
 
 // storedHeaders is what is kept with the object.
@@ -282,6 +294,9 @@ func (in *incoming) Read(p []byte) (int, error) {
 	}
 	for _, sum := range in.sums {
 		sum.Write(p[:n])
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = bodyFailure(err)
 	}
 	return n, err
 }

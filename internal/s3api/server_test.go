@@ -6,11 +6,13 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/xml"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -280,6 +282,7 @@ func TestRefusals(t *testing.T) {
 		{"PUT", "/shop-bucket/k", "x", []string{"X-Amz-Meta-Long", strings.Repeat("m", 5000)}, 400, "MetadataTooLarge"},
 		{"PUT", "/shop-bucket/k", "x", []string{"X-Amz-Content-Sha256", "STREAMING-UNSIGNED-PAYLOAD-TRAILER"}, 411, "MissingContentLength"},
 		{"PUT", "/shop-bucket/k", strings.Repeat("x", 16<<20+1), nil, 400, "EntityTooLarge"},
+		{"GET", "/shop-bucket?list-type=2&prefix=" + strings.Repeat("a/", 600), "", nil, 400, "InvalidArgument"},
 		{"GET", "/shop-bucket?list-type=2&max-keys=-1", "", nil, 400, "InvalidArgument"},
 		{"GET", "/shop-bucket?list-type=2&continuation-token=%25", "", nil, 400, "InvalidArgument"},
 		{"GET", "/shop-bucket?list-type=2&prefix=a&prefix=b", "", nil, 400, "InvalidArgument"},
@@ -429,5 +432,36 @@ func TestPresigned(t *testing.T) {
 	h.plain("PUT", put, "x").is(t, "expired", 403, "AccessDenied")
 	if log := h.log.String(); strings.Contains(log, "X-Amz-Signature") || strings.Contains(log, "Credential") || !strings.Contains(log, `"presigned":true`) || !strings.Contains(log, `"operation":"GetObject"`) {
 		t.Errorf("log:\n%s", log)
+	}
+}
+
+// brokenBody is a body that fails after a few bytes, as when the client goes away.
+type brokenBody struct {
+	io.Reader
+	err error
+}
+
+func (b brokenBody) Read(p []byte) (int, error) {
+	n, err := b.Reader.Read(p)
+	if err != nil {
+		err = b.err
+	}
+	return n, err
+}
+
+func (brokenBody) Close() error { return nil }
+
+func TestBodyThatBreaksOff(t *testing.T) {
+	h := newHouse(t)
+	h.put("k", "old")
+	for err, code := range map[error]string{io.ErrUnexpectedEOF: "IncompleteBody", os.ErrDeadlineExceeded: "RequestTimeout", errors.New("connection reset"): "IncompleteBody"} {
+		r := h.request(h.root, "PUT", "/shop-bucket/k", "new object")
+		r.Body = brokenBody{strings.NewReader("new"), err}
+		w := httptest.NewRecorder()
+		h.server.ServeHTTP(w, r)
+		answer{w.Code, w.Header(), w.Body.String()}.is(t, err.Error(), 400, code)
+	}
+	if a := h.do(h.root, "GET", "/shop-bucket/k", ""); a.body != "old" {
+		t.Errorf("the object is %q", a.body)
 	}
 }
