@@ -3,6 +3,7 @@ package oauth
 import (
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"strings"
 )
 
@@ -14,15 +15,15 @@ const maxToken = 16 << 10
 var errToken = errors.New("oauth: the token is not valid")
 
 var (
-	errForm      = errors.Join(errToken, errors.New("not a compact JWS of ours"))
-	errSignature = errors.Join(errToken, errors.New("the signature does not match"))
-	errKey       = errors.Join(errToken, errors.New("no such signing key"))
-	errClaims    = errors.Join(errToken, errors.New("a claim is missing or of the wrong type"))
-	errIssuer    = errors.Join(errToken, errors.New("another issuer"))
-	errAudience  = errors.Join(errToken, errors.New("another audience"))
-	errExpired   = errors.Join(errToken, errors.New("expired"))
-	errEarly     = errors.Join(errToken, errors.New("not valid yet"))
-	errRevoked   = errors.Join(errToken, errors.New("revoked"))
+	errForm      = fmt.Errorf("%w: not a compact JWS of ours", errToken)
+	errSignature = fmt.Errorf("%w: the signature does not match", errToken)
+	errKey       = fmt.Errorf("%w: no such signing key", errToken)
+	errClaims    = fmt.Errorf("%w: a claim is missing or of the wrong type", errToken)
+	errIssuer    = fmt.Errorf("%w: another issuer", errToken)
+	errAudience  = fmt.Errorf("%w: another audience", errToken)
+	errExpired   = fmt.Errorf("%w: expired", errToken)
+	errEarly     = fmt.Errorf("%w: not valid yet", errToken)
+	errRevoked   = fmt.Errorf("%w: revoked", errToken)
 )
 
 // jws is a token taken apart. Nothing in it is believed before its signature is checked with the key that kid names.
