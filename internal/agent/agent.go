@@ -206,16 +206,20 @@ func (a *Agent) Once(ctx context.Context) (Result, error) {
 	}
 	waiting, cancel := context.WithTimeout(ctx, a.c.Wait)
 	defer cancel()
+	var last error // why it is not there yet; that the time is over is no reason
 	for failures := 1; ; failures++ {
 		result, err := a.cycle(waiting)
 		if err == nil || errors.Is(err, ErrDirectory) {
 			return result, err
 		}
+		if waiting.Err() == nil || last == nil {
+			last = err
+		}
 		if stop := a.pause(waiting, a.firstPause(failures)); stop != nil {
 			if ctx.Err() != nil {
 				return result, ctx.Err()
 			}
-			return result, fmt.Errorf("%w of %v: %w", ErrDeadline, a.c.Wait, err)
+			return result, fmt.Errorf("%w of %v: %w", ErrDeadline, a.c.Wait, last)
 		}
 	}
 }

@@ -230,7 +230,7 @@ func TestFaultsKeepTheLastGood(t *testing.T) {
 			s := newStore(t)
 			config := configuration(t, s)
 			if name == "hang" {
-				config.CallTimeout = 50 * time.Millisecond
+				config.CallTimeout = 1500 * time.Millisecond // the other object must come within it
 			}
 			// At the first start: nothing appears, not even the file that could be fetched.
 			s.fail(only("client.json", c.fault))
@@ -481,7 +481,7 @@ func TestWaitForTheFirstCredentials(t *testing.T) {
 	s := newStore(t)
 	s.fail(answer(404, "NoSuchKey"))
 	c := configuration(t, s)
-	c.Wait = 300 * time.Millisecond
+	c.Wait = time.Second
 	if _, err := newAgent(t, c).Once(ctx); !errors.Is(err, agent.ErrDeadline) || agent.ExitCode(err) != 75 || !errors.Is(err, agent.ErrNotFound) {
 		t.Errorf("Once: %v, exit code %d", err, agent.ExitCode(err))
 	}

@@ -24,7 +24,7 @@ type fetcher struct {
 	c         *Config
 	log       *slog.Logger
 	identity  *identity
-	transport *http.Transport
+	transport http.RoundTripper
 	client    *s3.Client
 	who       string // the identity that the client was made for
 	region    string // found out from a refusal; "": as configured
