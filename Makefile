@@ -24,7 +24,7 @@ lint: ## gofmt, go vet, go mod tidy, staticcheck
 	@./scripts/lint.sh
 
 bench: ## measure CPU, memory and rates on both engines, beside the floor of plain net/http
-	@go run ./bench $(BENCHFLAGS)
+	@./bench/run.sh $(BENCHFLAGS)
 
 soak: build ## 10 minutes of rotation and kill -9 with probers that must never be refused
 	@./scripts/soak.sh

@@ -1,0 +1,155 @@
+#!/usr/bin/env bash
+# Drives a real server with other people's clients, as they are published: curl, the AWS command line, boto3, and the
+# STUPS clients berry, tokens and zign. Their versions are fixed; they live in a Python environment below .cache.
+# Needs python3 with venv, and the package index once.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+source scripts/postgres.sh # for free_port
+
+[[ -x bin/mintmark ]] || make build
+venv=$PWD/.cache/interop/venv
+packages=(stups-tokens==1.1.19 stups-zign==1.2.2 stups-berry==1.0.28 'setuptools<81' awscli boto3)
+if [[ ! -x $venv/bin/aws ]]; then
+  python3 -m venv "$venv"
+  "$venv/bin/pip" install -q --disable-pip-version-check "${packages[@]}"
+fi
+
+work=$(mktemp -d "${TMPDIR:-/tmp}/mintmark-interop.XXXXXX")
+server=
+finish() {
+  if [[ -n $server ]]; then
+    kill "$server" 2>/dev/null || true
+    wait "$server" 2>/dev/null || true
+  fi
+  rm -rf "$work"
+}
+trap finish EXIT
+bin=$PWD/bin
+cd "$work"
+export HOME="$work" PATH="$bin:$venv/bin:$PATH"
+
+failed=0
+passed=0
+# try NAME COMMAND…: the command must succeed.
+try() {
+  local name=$1
+  shift
+  if "$@" >out 2>&1; then
+    echo "ok    $name"
+    passed=$((passed + 1))
+  else
+    echo "FAIL  $name"
+    sed 's/^/      /' out
+    failed=$((failed + 1))
+  fi
+}
+# refused NAME COMMAND…: the command must fail, and its output must say TEXT (the environment variable).
+refused() {
+  local name=$1
+  shift
+  if ! "$@" >out 2>&1 && grep -q "$TEXT" out; then
+    echo "ok    $name"
+    passed=$((passed + 1))
+  else
+    echo "FAIL  $name"
+    sed 's/^/      /' out
+    failed=$((failed + 1))
+  fi
+}
+
+public=$(free_port) s3=$(free_port) operations=$(free_port)
+export MINTMARK_URL=http://127.0.0.1:$public MINTMARK_TOKEN_FILE=$work/data/admin.key
+mintmark serve --data-dir data --set "listen.public=127.0.0.1:$public" --set "listen.s3=127.0.0.1:$s3" \
+  --set "listen.operations=127.0.0.1:$operations" 2>server.log &
+server=$!
+for _ in {1..100}; do
+  curl -fs "http://127.0.0.1:$operations/readyz" >/dev/null && break
+  sleep 0.1
+done
+{
+  mintmark team create shop
+  mintmark scope type create sales_order --team shop --owner-realm customers
+  mintmark scope create sales_order.read_all
+  mintmark app create sales-orders --team shop
+  mintmark app create other-app --team shop
+  mintmark app grant sales-orders sales_order.read_all
+  mintmark bucket create shop-mint --team shop
+  mintmark app bucket add sales-orders shop-mint
+  mintmark app bucket add other-app shop-mint
+  mintmark app storage-key create sales-orders shop-mint --file key
+  mintmark rotate sales-orders --wait
+} >setup.log 2>&1 || { cat setup.log server.log; exit 1; }
+
+unset AWS_PROFILE AWS_SESSION_TOKEN
+AWS_ACCESS_KEY_ID=$(sed -n 's/^aws_access_key_id = //p' key)
+AWS_SECRET_ACCESS_KEY=$(sed -n 's/^aws_secret_access_key = //p' key)
+export AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_DEFAULT_REGION=us-east-1 AWS_EC2_METADATA_DISABLED=true
+export AWS_ENDPOINT_URL_S3=http://127.0.0.1:$s3
+
+# The AWS command line and boto3 against the embedded endpoint.
+try "aws s3 cp" aws s3 cp s3://shop-mint/sales-orders/user.json .
+try "aws s3 cp wrote the document" grep -q application_password user.json
+TEXT=AccessDenied refused "aws s3 ls: the key may get, not list" aws s3 ls s3://shop-mint/sales-orders/
+try "aws s3api head-object" aws s3api head-object --bucket shop-mint --key sales-orders/client.json
+TEXT=403 refused "aws s3 cp of another application's file" aws s3 cp s3://shop-mint/other-app/user.json other.json
+TEXT=AccessDenied refused "aws s3 cp into the bucket" aws s3 cp user.json s3://shop-mint/sales-orders/user.json
+cat >boto.py <<'PY'
+import boto3, botocore, json, urllib.request
+s3 = boto3.client("s3")
+got = s3.get_object(Bucket="shop-mint", Key="sales-orders/client.json")
+assert sorted(json.load(got["Body"])) == ["client_id", "client_secret"]
+try:
+    s3.get_object(Bucket="shop-mint", Key="sales-orders/client.json", IfNoneMatch=got["ETag"])
+    raise SystemExit("no 304")
+except botocore.exceptions.ClientError as e:
+    assert e.response["ResponseMetadata"]["HTTPStatusCode"] == 304, e
+head = s3.head_object(Bucket="shop-mint", Key="sales-orders/client.json")
+assert head["ETag"] == got["ETag"] and head["ContentType"] == "application/json", head
+url = s3.generate_presigned_url("get_object", {"Bucket": "shop-mint", "Key": "sales-orders/user.json"})
+assert b"application_username" in urllib.request.urlopen(url).read()
+part = s3.get_object(Bucket="shop-mint", Key="sales-orders/user.json", Range="bytes=0-0")
+assert part["Body"].read() == b"{" and part["ResponseMetadata"]["HTTPStatusCode"] == 206
+PY
+try "boto3: get, conditional get, head, presigned, range" python boto.py
+TEXT=SignatureDoesNotMatch refused "boto3 with a wrong secret" env AWS_SECRET_ACCESS_KEY=wrong python boto.py
+
+# berry, the agent of before.
+mkdir creds
+try "berry --once" berry -a sales-orders -m shop-mint --once creds
+try "berry wrote both files" grep -q client_secret creds/client.json
+
+# Tokens: the curl of the STUPS documentation, as it stands there.
+member() { python -c 'import json, sys; print(json.load(open(sys.argv[1]))[sys.argv[2]])' "$1" "$2"; }
+cat >request.json <<JSON
+{
+    "grant_type": "password",
+    "username": "$(member creds/user.json application_username)",
+    "password": "$(member creds/user.json application_password)",
+    "scope": "uid sales_order.read_all"
+}
+JSON
+try "curl -d @request.json" curl -fsS -X POST -u "$(member creds/client.json client_id):$(member creds/client.json client_secret)" -d @request.json \
+  "$MINTMARK_URL/oauth2/access_token?realm=services" -o token.json
+try "tokeninfo" curl -fsS "$MINTMARK_URL/oauth2/tokeninfo?access_token=$(member token.json access_token)" -o info.json
+try "tokeninfo says who and what" python -c '
+import json
+i = json.load(open("info.json"))
+assert i["uid"] == "sales-orders" and i["realm"] == "services" and i["scope"] == ["uid", "sales_order.read_all"], i
+assert i["token_type"] == "Bearer" and i["grant_type"] == "password" and 28000 < i["expires_in"] <= 28800, i'
+
+# The STUPS libraries.
+export OAUTH2_ACCESS_TOKEN_URL="$MINTMARK_URL/oauth2/access_token?realm=/services" CREDENTIALS_DIR=$work/creds
+try "python tokens" python -c '
+import tokens
+tokens.configure()
+tokens.manage("sales-orders", ["uid", "sales_order.read_all"])
+open("tokens.txt", "w").write(tokens.get("sales-orders"))'
+try "its token is valid" sh -c 'mintmark token check - <tokens.txt'
+try "zign token" sh -c 'zign token -n sales-orders uid sales_order.read_all >zign.txt'
+try "its token is valid" sh -c 'mintmark token check - <zign.txt'
+try "python tokens on the agent's directory" sh -c '
+mintmark agent -a sales-orders -m shop-mint --endpoint "$AWS_ENDPOINT_URL_S3" --once agent &&
+CREDENTIALS_DIR=$PWD/agent python -c "import tokens; tokens.configure(); tokens.manage(\"a\", [\"uid\"]); assert tokens.get(\"a\")"'
+
+echo "interop: $passed passed, $failed failed"
+[[ $failed -eq 0 ]]
