@@ -120,8 +120,8 @@ func (c *chunkedReader) next() error {
 	if c.chunks++; c.chunks > maxChunks {
 		return refuse(400, "InvalidChunkSizeError", "The body is cut into too many chunks.")
 	}
-	size, extension, signed := strings.Cut(head, ";")
-	c.signature, signed = strings.CutPrefix(extension, "chunk-signature=")
+	size, extension, _ := strings.Cut(head, ";")
+	signature, signed := strings.CutPrefix(extension, "chunk-signature=")
 	if signed != (c.signer != nil) || !signed && extension != "" || size == "" || len(size) > 16 || !lowerHex(strings.ToLower(size)) {
 		return errMalformedBody
 	}
@@ -129,7 +129,7 @@ func (c *chunkedReader) next() error {
 	if err != nil {
 		return errMalformedBody
 	}
-	c.left, c.begun = n, true
+	c.left, c.begun, c.signature = n, true, signature
 	c.sum.Reset()
 	if n > 0 {
 		return nil
