@@ -16,7 +16,7 @@ const (
 	// every is how often a node asks for changes: four times in the second that caches may be stale.
 	every = 250 * time.Millisecond
 	// overlap is how far back each question reaches. A change carries the time at which its transaction began and can be
-	// seen only when that transaction has committed, which is at most limit later, plus what one statement may take; so a
+	// seen only when that transaction has committed, which is at most defaultLimit later, plus what one statement may take; so a
 	// poll that looks back further than that misses none, and needs no counter that all transactions would queue for.
 	overlap = 15 * time.Second
 	// keepChanges and keepMarks are how long Sweep leaves rows alone: many times longer than anybody looks for them.

@@ -1,8 +1,8 @@
 -- +goose Up
 -- A row for each write transaction that wrote: the proof that it committed, for the node that lost its connection while
 -- COMMIT was under way. That node writes the row itself, with fence true, if it finds none: then the transaction can never
--- commit any more and may be run again. Ids begin with the time, so the primary key is all that polling and sweeping need: every
--- write of the program pays for what is indexed here. Old rows are swept.
+-- commit any more and may be run again. Ids begin with the time, so the primary key is all that polling and sweeping need:
+-- every write of the program pays for what is indexed here. Old rows are swept.
 CREATE TABLE tx_marks (
     id TEXT PRIMARY KEY,
     at BIGINT NOT NULL,
