@@ -39,6 +39,9 @@ func Run(ctx context.Context, o Options) (err error) {
 	if o.Watch == 0 {
 		o.Watch = 20 * time.Second
 	}
+	if o.Watch < 8*time.Second {
+		return errors.New("--watch must be at least 8s: the first rotation comes after 5")
+	}
 	dir, err := os.MkdirTemp("", "mintmark-demo-")
 	if err != nil {
 		return err

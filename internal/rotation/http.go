@@ -36,7 +36,7 @@ type statusOutput struct{ Body *api.Rotation }
 
 // Register serves the endpoints of destinations and rotations.
 func (s *Service) Register(m *route.Mux) {
-	tags := []string{"rotation"}
+	tags := []string{"Rotation"}
 	route.Write(m, route.Op{Method: http.MethodPut, Path: "/api/applications/{id}/destinations/{store}/{bucket}", ID: "destination.put",
 		Summary: "Add a destination", Action: access.WriteApplication, Tags: tags,
 		Description: "The application's credentials are written to the bucket from now on, as <id>/user.json and <id>/client.json. A new version of each is made at once, because versions in use are not kept in clear. 201: added; 200: it was there."},

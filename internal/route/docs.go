@@ -22,7 +22,20 @@ var docsHTML string
 //go:embed docs.css
 var docsCSS []byte
 
-var docsPage = template.Must(template.New("docs").Parse(docsHTML))
+var docsPage = template.Must(template.New("docs").Funcs(template.FuncMap{"prose": prose}).Parse(docsHTML))
+
+// prose is text in which `this` is code. Everything is escaped first.
+func prose(text string) template.HTML {
+	parts := strings.Split(template.HTMLEscapeString(text), "`")
+	var b strings.Builder
+	for i, part := range parts {
+		if i%2 == 1 && i < len(parts)-1 {
+			part = "<code>" + part + "</code>"
+		}
+		b.WriteString(part)
+	}
+	return template.HTML(b.String()) //nolint:gosec // escaped above
+}
 
 // OpenAPI is the OpenAPI 3.1 document of everything registered so far, indented and in a fixed order.
 func (m *Mux) OpenAPI() ([]byte, error) {
