@@ -121,6 +121,9 @@ func (a *App) Run(ctx context.Context) (err error) {
 	for _, s := range a.servers {
 		s.stop(grace)
 	}
+	if a.s3 != nil {
+		err = errors.Join(err, a.s3.Close())
+	}
 	a.log.Info("stopped")
 	return err
 }
