@@ -38,14 +38,12 @@ func readCredentials(r *http.Request, p parameters, d dialect) (credentials, err
 	id, secret, inHeader, err := basic(r)
 	formID := p.get("client_id")
 	formSecret, inForm := p.find("client_secret")
-	missing := refuse(invalidClient, "Send the client's id and secret, by HTTP Basic or as client_id and client_secret.")
 	if d == legacy {
-		missing.status = http.StatusBadRequest // so this family of clients has always been told
 		if formID != "" && inForm {
 			return credentials{id: formID, secret: redact.New(formSecret), shown: true}, nil
 		}
 		if err != nil {
-			return credentials{}, missing
+			return credentials{}, noCredentials(d)
 		}
 	}
 	switch {
@@ -60,7 +58,15 @@ func readCredentials(r *http.Request, p parameters, d dialect) (credentials, err
 	case formID != "":
 		return credentials{id: formID, secret: redact.New(formSecret), shown: inForm}, nil
 	}
-	return credentials{}, missing
+	return credentials{}, noCredentials(d)
+}
+
+func noCredentials(d dialect) *refusal {
+	no := refuse(invalidClient, "Send the client's id and secret, by HTTP Basic or as client_id and client_secret.")
+	if d == legacy {
+		no.status = http.StatusBadRequest // so this family of clients has always been told
+	}
+	return no
 }
 
 // authenticate finds out which client is asking. A public client is named and not proven: callers that need proof ask

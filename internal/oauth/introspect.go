@@ -37,7 +37,7 @@ func (s *Server) introspect(w http.ResponseWriter, r *http.Request) {
 	case err != nil || !s.concerns(c, client):
 		answer(w, http.StatusOK, inactive)
 	default:
-		answer(w, http.StatusOK, s.appendIntrospection(make([]byte, 0, 768), c))
+		answerWith(w, func(b []byte) []byte { return s.appendIntrospection(b, c) })
 	}
 }
 

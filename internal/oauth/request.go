@@ -7,7 +7,9 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
+	"sync"
 	"unicode/utf8"
 )
 
@@ -116,20 +118,40 @@ func (p *parameters) json(body []byte) error {
 	return err
 }
 
+// bodies holds buffers that bodies are read into. They are cleared after use: passwords pass through them.
+var bodies = sync.Pool{New: func() any { b := make([]byte, 0, 2048); return &b }}
+
 // readBody reads the body whole, up to the limit.
-func readBody(r *http.Request) ([]byte, error) {
-	tooLarge := &refusal{status: http.StatusRequestEntityTooLarge, code: invalidRequest, description: "The body is larger than 64 KiB."}
+func readBody(r *http.Request) (string, error) {
+	buf := bodies.Get().(*[]byte)
+	b, err := appendBody((*buf)[:0], r)
+	text := string(b)
+	clear(b)
+	if cap(b) <= 4096 { // an attacker's large ones are not kept
+		*buf = b[:0]
+		bodies.Put(buf)
+	}
+	return text, err
+}
+
+func tooLarge() *refusal {
+	return &refusal{status: http.StatusRequestEntityTooLarge, code: invalidRequest, description: "The body is larger than 64 KiB."}
+}
+
+func appendBody(buf []byte, r *http.Request) ([]byte, error) {
 	if r.ContentLength > maxBody {
-		return nil, tooLarge
+		return buf, tooLarge()
 	}
 	if r.Header.Get("Content-Encoding") != "" {
-		return nil, &refusal{status: http.StatusUnsupportedMediaType, code: invalidRequest, description: "Send the body without Content-Encoding."}
+		return buf, &refusal{status: http.StatusUnsupportedMediaType, code: invalidRequest, description: "Send the body without Content-Encoding."}
 	}
-	buf := make([]byte, 0, max(r.ContentLength, 511)+1) // one more, so that the end is seen without growing
 	for {
+		if len(buf) == cap(buf) {
+			buf = slices.Grow(buf, max(len(buf), 512))
+		}
 		n, err := r.Body.Read(buf[len(buf):cap(buf)])
 		if buf = buf[:len(buf)+n]; len(buf) > maxBody {
-			return nil, tooLarge
+			return buf, tooLarge()
 		}
 		if errors.Is(err, io.EOF) {
 			return buf, nil
@@ -137,21 +159,29 @@ func readBody(r *http.Request) ([]byte, error) {
 		if err != nil {
 			var limit *http.MaxBytesError
 			if errors.As(err, &limit) {
-				return nil, tooLarge
+				return buf, tooLarge()
 			}
-			return nil, &refusal{status: http.StatusBadRequest, code: invalidRequest, description: "The body could not be read.", cause: err}
-		}
-		if len(buf) == cap(buf) {
-			buf = append(buf, 0)[:len(buf)]
+			return buf, &refusal{status: http.StatusBadRequest, code: invalidRequest, description: "The body could not be read.", cause: err}
 		}
 	}
+}
+
+const formType = "application/x-www-form-urlencoded"
+
+// isForm tells whether the body says that it is a form.
+func isForm(r *http.Request) bool {
+	ct := r.Header.Get("Content-Type")
+	if ct == formType {
+		return true
+	}
+	mt, _, err := mime.ParseMediaType(ct)
+	return err == nil && mt == formType
 }
 
 // readForm reads a request that must be a form, by RFC 6749. Of the query it takes the realm alone: that belongs to the
 // address of the endpoint, and everything else in an address ends up in logs.
 func readForm(r *http.Request) (parameters, error) {
-	mt, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if err != nil || mt != "application/x-www-form-urlencoded" {
+	if !isForm(r) {
 		return nil, &refusal{status: http.StatusUnsupportedMediaType, code: invalidRequest, description: "Send the parameters as application/x-www-form-urlencoded."}
 	}
 	body, err := readBody(r)
@@ -159,7 +189,7 @@ func readForm(r *http.Request) (parameters, error) {
 		return nil, err
 	}
 	p := make(parameters, 0, 8)
-	if err := p.form(string(body)); err != nil {
+	if err := p.form(body); err != nil {
 		return nil, err
 	}
 	return p, p.fromQuery(r, func(name string) bool { return name == "realm" })
@@ -174,7 +204,7 @@ func readLegacy(r *http.Request) (parameters, error) {
 		return nil, err
 	}
 	p := make(parameters, 0, 8)
-	text := strings.TrimLeft(string(body), " \t\r\n")
+	text := strings.TrimLeft(body, " \t\r\n")
 	if strings.HasPrefix(text, "{") {
 		err = p.json([]byte(text))
 	} else {
@@ -209,6 +239,10 @@ func (p *parameters) fromQuery(r *http.Request, wanted func(name string) bool) e
 	return nil
 }
 
+func malformedBasic() *refusal {
+	return refuse(invalidClient, "The Authorization header is not Basic with a base64 pair of client id and secret.")
+}
+
 // basic reads the Authorization header. found is false if there is none of scheme Basic; err tells that it cannot be
 // read. The pair is split at the first colon, and a secret may be empty.
 func basic(r *http.Request) (user, secret string, found bool, err error) {
@@ -216,17 +250,19 @@ func basic(r *http.Request) (user, secret string, found bool, err error) {
 	if !strings.EqualFold(scheme, "Basic") {
 		return "", "", false, nil
 	}
-	malformed := refuse(invalidClient, "The Authorization header is not Basic with a base64 pair of client id and secret.")
+	if len(r.Header["Authorization"]) > 1 {
+		return "", "", true, malformedBasic() // a proxy might have looked at the other one
+	}
 	if len(rest) > maxValue {
-		return "", "", true, malformed
+		return "", "", true, malformedBasic()
 	}
 	pair, err := base64.StdEncoding.DecodeString(strings.TrimSpace(rest))
 	if err != nil || !utf8.Valid(pair) {
-		return "", "", true, malformed
+		return "", "", true, malformedBasic()
 	}
 	user, secret, colon := strings.Cut(string(pair), ":")
 	if !colon || user == "" || strings.IndexByte(string(pair), 0) >= 0 {
-		return "", "", true, malformed
+		return "", "", true, malformedBasic()
 	}
 	return user, secret, true, nil
 }

@@ -47,10 +47,10 @@ func encodeHeader(kid, alg string) *encodedHeader {
 
 // mint makes the token that c describes, apart from ID and KeyID, which it sets. It reads no database and writes none:
 // what was issued is counted, and what must be undone is revoked by jti.
-func (s *Server) mint(ctx context.Context, c *Claims) (string, error) {
+func (s *Server) mint(ctx context.Context, c *Claims) ([]byte, error) {
 	signer, err := s.keys.Signer(ctx)
 	if err != nil {
-		return "", fmt.Errorf("find the signing key: %w", err)
+		return nil, fmt.Errorf("find the signing key: %w", err)
 	}
 	c.ID, c.KeyID = id.New(id.Token, c.IssuedAt), signer.Kid
 	header := s.header.Load()
@@ -67,10 +67,10 @@ func (s *Server) mint(ctx context.Context, c *Claims) (string, error) {
 	var sig [64]byte
 	signature, err := signer.AppendSignature(sig[:0], token)
 	if err != nil {
-		return "", fmt.Errorf("sign a token: %w", err)
+		return nil, fmt.Errorf("sign a token: %w", err)
 	}
 	token = append(token, '.')
-	return string(base64.RawURLEncoding.AppendEncode(token, signature)), nil
+	return base64.RawURLEncoding.AppendEncode(token, signature), nil
 }
 
 // appendClaims appends the claims of RFC 9068 and those that services of this family read: realm, and scope as an array.

@@ -300,6 +300,12 @@ func TestB46Basic(t *testing.T) {
 	}
 }
 
+func TestTwoAuthorizationHeaders(t *testing.T) {
+	w := one(t)
+	r := w.send("POST", "/oauth2/token?realm=services", passwordForm, us, func(r *http.Request) { r.Header.Add("Authorization", basicOf("other-client-id", "other-client-secret")) })
+	w.expect(r, 401, "invalid_client")
+}
+
 func basicOf(id, secret string) string {
 	r, _ := http.NewRequest("GET", "/", nil)
 	auth(id, secret)(r)

@@ -1,7 +1,6 @@
 package oauth
 
 import (
-	"mime"
 	"net/http"
 	"slices"
 	"strconv"
@@ -47,7 +46,7 @@ func (s *Server) tokeninfo(w http.ResponseWriter, r *http.Request) {
 		tokenProblem(w, r, http.StatusUnauthorized, badToken, "invalid_token", err)
 		return
 	}
-	answer(w, http.StatusOK, s.appendTokeninfo(make([]byte, 0, len(token)+512), token, c))
+	answerWith(w, func(b []byte) []byte { return s.appendTokeninfo(b, token, c) })
 }
 
 // tokenProblem writes one of the two fixed answers, under the content type that they always had.
@@ -79,7 +78,7 @@ func shownToken(r *http.Request) (string, error) {
 	if r.Method != http.MethodPost {
 		return "", nil
 	}
-	if mt, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || mt != "application/x-www-form-urlencoded" {
+	if !isForm(r) {
 		return "", nil
 	}
 	body, err := readBody(r)
@@ -87,7 +86,7 @@ func shownToken(r *http.Request) (string, error) {
 		return "", err
 	}
 	var p parameters
-	if err := p.form(string(body)); err != nil {
+	if err := p.form(body); err != nil {
 		return "", err
 	}
 	return p.get("access_token"), nil
