@@ -302,7 +302,9 @@ func TestB46Basic(t *testing.T) {
 
 func TestTwoAuthorizationHeaders(t *testing.T) {
 	w := one(t)
-	r := w.send("POST", "/oauth2/token?realm=services", passwordForm, us, func(r *http.Request) { r.Header.Add("Authorization", basicOf("other-client-id", "other-client-secret")) })
+	r := w.send("POST", "/oauth2/token?realm=services", passwordForm, us, func(r *http.Request) {
+		r.Header.Add("Authorization", basicOf("other-client-id", "other-client-secret"))
+	})
 	w.expect(r, 401, "invalid_client")
 }
 
