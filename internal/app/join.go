@@ -34,7 +34,7 @@ func (j oauthClients) AuthenticateClient(ctx context.Context, id string, secret 
 func oauthClient(c registry.Client) oauth.Client {
 	return oauth.Client{
 		ID: c.ID, Application: c.Application, Confidential: c.Confidential, Enabled: c.Enabled,
-		Scopes: c.Scopes, DefaultScopes: c.DefaultScopes, GrantTypes: c.GrantTypes,
+		EnabledSince: c.EnabledSince, Scopes: c.Scopes, DefaultScopes: c.DefaultScopes, GrantTypes: c.GrantTypes,
 	}
 }
 
@@ -43,7 +43,7 @@ type oauthUsers struct{ verifier *identity.Verifier }
 
 func (j oauthUsers) ServicePassword(ctx context.Context, realm, username string, password redact.Secret) (oauth.Subject, error) {
 	s, err := j.verifier.ServicePassword(ctx, realm, username, password)
-	return oauth.Subject{UserID: s.UserID, Username: s.Username, Realm: s.Realm, Application: s.Application, Version: s.Version}, err
+	return oauth.Subject{UserID: s.UserID, Username: s.Username, Realm: s.Realm, Application: s.Application, EnabledSince: s.EnabledSince, Version: s.Version}, err
 }
 
 // oauthTokens tells authentication whose an access token is. A token made by a client's own grant speaks for the
