@@ -16,6 +16,7 @@
 package keys
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -23,6 +24,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -101,7 +103,7 @@ type Ring struct {
 // snapshot is what was loaded at once. It never changes.
 type snapshot struct {
 	byKid    map[string]Public
-	signers  []held // keys that this node may sign with, the newest activation first
+	signers  []held // keys that this node may sign with, the best first
 	document []byte
 	etag     string
 }
@@ -109,6 +111,7 @@ type snapshot struct {
 // held is a key that is active, or was just before.
 type held struct {
 	signer    Signer
+	rank      int       // 0: active, of the ring's algorithm; 1: active, of another; 2: retiring
 	usableAt  time.Time // this node has published it for Lead
 	notUsedBy time.Time // zero, or from when on even a late node must not use it
 }
@@ -206,7 +209,7 @@ func (r *Ring) build(rows []row, dbNow time.Time) (*snapshot, error) {
 			}
 		}
 		known[row.Kid] = since
-		if row.Alg != r.o.Alg || row.State == lifecycle.Prepared {
+		if row.State == lifecycle.Prepared {
 			continue
 		}
 		signer, err := r.open(row)
@@ -214,13 +217,17 @@ func (r *Ring) build(rows []row, dbNow time.Time) (*snapshot, error) {
 			return nil, err
 		}
 		h := held{signer: signer, usableAt: since.Add(r.o.Lead)}
-		if row.State == lifecycle.Retiring {
-			h.notUsedBy = here(row.Retiring.Add(r.o.Lead))
-			s.signers = append(s.signers, h)
-		} else {
-			s.signers = append([]held{h}, s.signers...)
+		switch {
+		case row.State == lifecycle.Retiring:
+			h.rank, h.notUsedBy = 2, here(row.Retiring.Add(r.o.Lead))
+		case row.Alg != r.o.Alg:
+			h.rank = 1
 		}
+		s.signers = append(s.signers, h)
 	}
+	slices.SortFunc(s.signers, func(a, b held) int {
+		return cmp.Or(cmp.Compare(a.rank, b.rank), b.notUsedBy.Compare(a.notUsedBy)) // of those that retire, the latest
+	})
 	document, err := json.Marshal(set)
 	if err != nil {
 		return nil, err
@@ -281,15 +288,12 @@ func (s *snapshot) pick(now time.Time) (Signer, bool) {
 	if len(s.signers) == 0 {
 		return Signer{}, false
 	}
-	first := s.signers[0]
-	if now.Before(first.usableAt) {
-		for i := len(s.signers) - 1; i > 0; i-- { // the latest to retire is the last
-			if h := s.signers[i]; !h.notUsedBy.IsZero() && now.Before(h.notUsedBy) && !now.Before(h.usableAt) {
-				return h.signer, true
-			}
+	for _, h := range s.signers {
+		if !now.Before(h.usableAt) && (h.notUsedBy.IsZero() || now.Before(h.notUsedBy)) {
+			return h.signer, true
 		}
 	}
-	return first.signer, true
+	return s.signers[0].signer, true
 }
 
 // Key finds a key that is accepted for verification. It reads memory only.

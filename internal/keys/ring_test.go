@@ -381,6 +381,56 @@ func TestRevoke(t *testing.T) {
 	})
 }
 
+// The configuration names another algorithm: its first key is published before it signs, and those of the old one run out.
+func TestAlgorithmChanges(t *testing.T) {
+	onBoth(t, func(t *testing.T, d *db.DB, k *seal.Keyring, c *clock.Fake) {
+		old := newRing(t, d, k, c, schedule)
+		if err := old.Ensure(ctx); err != nil {
+			t.Fatal(err)
+		}
+		c.Advance(30 * time.Minute)
+		must[time.Time](t)(old.Step(ctx)) // the old algorithm has a prepared key too
+		before := signer(t, old).Kid
+		o := schedule
+		o.Alg = keys.EdDSA
+		r := newRing(t, d, k, c, o)
+		for range 2 {
+			if err := r.Ensure(ctx); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if len(published(t, r)) != 3 || signer(t, r).Kid != before {
+			t.Errorf("%d keys are published, and it signs with one that no verifier knows: %v", len(published(t, r)), signer(t, r).Kid != before)
+		}
+		c.Set(must[time.Time](t)(r.Step(ctx)))
+		must[time.Time](t)(r.Step(ctx))
+		refresh(t, r)
+		refresh(t, old)
+		if s := signer(t, r); s.Alg != keys.EdDSA || c.Now().Sub(start) != 35*time.Minute {
+			t.Errorf("after %s it signs with %s", c.Now().Sub(start), s.Alg)
+		}
+		if signer(t, old).Kid != before {
+			t.Error("a node that has the old configuration still signs with the old key")
+		}
+		for range 10 {
+			c.Set(must[time.Time](t)(r.Step(ctx)))
+			refresh(t, r)
+			if c.Now().Sub(start) < 90*time.Minute && !published(t, r)[before] {
+				t.Fatalf("after %s the old key is gone, and its tokens with it", c.Now().Sub(start))
+			}
+		}
+		for kid := range published(t, r) {
+			if pub, _ := r.Key(kid); pub.Alg != keys.EdDSA {
+				t.Errorf("a key of the old algorithm is still published")
+			}
+		}
+		refresh(t, old)
+		if signer(t, old).Alg != keys.EdDSA {
+			t.Error("the node with the old configuration has nothing else to sign with")
+		}
+	})
+}
+
 // A thief of the database who moves private halves between rows gets an error, not signatures under the wrong name.
 func TestSwappedRowsDoNotOpen(t *testing.T) {
 	onBoth(t, func(t *testing.T, d *db.DB, k *seal.Keyring, c *clock.Fake) {

@@ -3,6 +3,7 @@ package keys
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/mintmark/mintmark/internal/access"
@@ -20,21 +21,26 @@ const JobKind = "signing-key"
 const kept = 50
 
 // Ensure makes the first key, active at once because no verifier has a key set without it, and sees to it that the
-// rotation is scheduled. It changes nothing where that was done before.
+// rotation is scheduled. Where the keys so far are of another algorithm, the first of this one is only prepared, and
+// they sign until verifiers can know it. It changes nothing where there is nothing to do.
 func (r *Ring) Ensure(ctx context.Context) error {
 	err := r.d.Write(ctx, func(tx db.WriteTx) error {
-		rows, err := r.mine(ctx, tx)
+		own, other, err := r.keys(ctx, tx)
 		if err != nil {
 			return err
 		}
-		due := tx.Now() // the job finds out what there is to do
-		if find(rows, lifecycle.Active) == nil {
-			if _, err := r.replace(ctx, tx, access.SystemCaller("keys"), rows); err != nil {
-				return err
-			}
-			due = due.Add(r.o.Period / 2)
+		caller := access.SystemCaller("keys")
+		switch {
+		case find(own, lifecycle.Active) != nil:
+		case find(other, lifecycle.Active) == nil:
+			_, err = r.replace(ctx, tx, caller, own)
+		case find(own, lifecycle.Prepared) == nil:
+			_, err = r.prepare(ctx, tx, caller, tx.Now().Add(r.o.Lead))
 		}
-		return jobs.Schedule(ctx, tx, JobKind, string(r.o.Alg), due)
+		if err != nil {
+			return err
+		}
+		return jobs.Schedule(ctx, tx, JobKind, string(r.o.Alg), tx.Now()) // the job finds out what is due
 	})
 	if err != nil {
 		return fmt.Errorf("make the first signing key: %w", err)
@@ -59,19 +65,20 @@ func (r *Ring) RotationJob(ctx context.Context, j jobs.Job) (jobs.Result, error)
 	return jobs.Result{Next: next}, err
 }
 
-// mine reads the published keys of the ring's algorithm, oldest first.
-func (r *Ring) mine(ctx context.Context, tx db.ReadTx) ([]*Info, error) {
+// keys reads the published keys, oldest first: those of the ring's algorithm, and the others.
+func (r *Ring) keys(ctx context.Context, tx db.ReadTx) (own, other []*Info, err error) {
 	rows, err := published(ctx, tx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var list []*Info
 	for i := range rows {
 		if rows[i].Alg == r.o.Alg {
-			list = append(list, &rows[i].Info)
+			own = append(own, &rows[i].Info)
+		} else {
+			other = append(other, &rows[i].Info)
 		}
 	}
-	return list, nil
+	return own, other, nil
 }
 
 func find(list []*Info, state lifecycle.State) *Info {
@@ -89,23 +96,27 @@ func (r *Ring) step(ctx context.Context, tx db.WriteTx, caller access.Caller) (n
 	if err := r.retireDue(ctx, tx, caller); err != nil {
 		return next, err
 	}
-	list, err := r.mine(ctx, tx)
+	own, _, err := r.keys(ctx, tx)
 	if err != nil {
 		return next, err
 	}
-	active := find(list, lifecycle.Active)
-	if active == nil {
+	active, prepared := find(own, lifecycle.Active), find(own, lifecycle.Prepared)
+	if active == nil && prepared == nil {
 		return next, fault.Wrap(ErrNoKey, fault.Internal, "no_signing_key", "No signing key is active.")
 	}
-	prepared := find(list, lifecycle.Prepared)
 	if prepared != nil && !now.Before(prepared.ActivateAt) {
 		if err := r.swap(ctx, tx, caller, active, prepared); err != nil {
 			return next, err
 		}
 		active, prepared = prepared, nil
 	}
-	if prepared == nil && !now.Before(active.Activated.Add(r.o.Period/2)) {
-		if prepared, err = r.prepare(ctx, tx, caller, later(active.Activated.Add(r.o.Period), now.Add(r.o.Lead))); err != nil {
+	if active != nil {
+		if prepared == nil && !now.Before(active.Activated.Add(r.o.Period/2)) {
+			if prepared, err = r.prepare(ctx, tx, caller, later(active.Activated.Add(r.o.Period), now.Add(r.o.Lead))); err != nil {
+				return next, err
+			}
+		}
+		if err := r.endOtherAlgorithms(ctx, tx, caller, active); err != nil {
 			return next, err
 		}
 	}
@@ -114,30 +125,58 @@ func (r *Ring) step(ctx context.Context, tx db.WriteTx, caller access.Caller) (n
 	} else {
 		next = active.Activated.Add(r.o.Period / 2)
 	}
-	if list, err = r.allRetiring(ctx, tx); err != nil {
-		return next, err
-	}
-	for _, k := range list {
+	retiring, err := r.allRetiring(ctx, tx)
+	for _, k := range retiring {
 		if k.RetireAt.Before(next) {
 			next = k.RetireAt
 		}
 	}
-	return next, nil
+	return next, err
+}
+
+// endOtherAlgorithms lets the keys run out that the configuration no longer asks for. It waits for half a period, so that
+// nodes which still have the older configuration while the new one is rolled out are not without a key.
+func (r *Ring) endOtherAlgorithms(ctx context.Context, tx db.WriteTx, caller access.Caller, active *Info) error {
+	if tx.Now().Before(active.Activated.Add(r.o.Period / 2)) {
+		return nil
+	}
+	_, other, err := r.keys(ctx, tx)
+	if err != nil {
+		return err
+	}
+	for _, k := range other {
+		switch {
+		case k.State == lifecycle.Retiring:
+			continue
+		case k.State == lifecycle.Prepared: // it has signed nothing
+			err = retire(ctx, tx, k, false)
+		default:
+			err = r.letRetire(ctx, tx, k)
+		}
+		if err == nil {
+			err = record(ctx, tx, caller, "key.retire", *k, "its algorithm is no longer in use")
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// letRetire keeps a key published that signs no more: for Lead, in which a late node may still sign with it, and Keep, in
+// which what it signed is valid.
+func (r *Ring) letRetire(ctx context.Context, tx db.WriteTx, k *Info) error {
+	k.Retiring, k.RetireAt = tx.Now(), tx.Now().Add(r.o.Lead+r.o.Keep)
+	return move(ctx, tx, k, lifecycle.Retiring, `retiring = $4, retire_at = $5`, db.Micros(k.Retiring), db.Micros(k.RetireAt))
 }
 
 // allRetiring reads the retiring keys of every algorithm: those of one that is no longer in use have no other job.
 func (r *Ring) allRetiring(ctx context.Context, tx db.ReadTx) ([]*Info, error) {
-	rows, err := published(ctx, tx)
+	own, other, err := r.keys(ctx, tx)
 	if err != nil {
 		return nil, err
 	}
-	var list []*Info
-	for i := range rows {
-		if rows[i].State == lifecycle.Retiring {
-			list = append(list, &rows[i].Info)
-		}
-	}
-	return list, nil
+	return slices.DeleteFunc(slices.Concat(own, other), func(k *Info) bool { return k.State != lifecycle.Retiring }), nil
 }
 
 func (r *Ring) retireDue(ctx context.Context, tx db.WriteTx, caller access.Caller) error {
@@ -174,17 +213,19 @@ func (r *Ring) prepare(ctx context.Context, tx db.WriteTx, caller access.Caller,
 	return &k, record(ctx, tx, caller, "key.prepare", k, "")
 }
 
-// swap makes the prepared key the active one. The old one stays published for Lead, in which a late node may still sign
-// with it, and Keep, in which what it signed is valid.
+// swap makes the prepared key the active one, and lets the old one, if there is one, retire.
 func (r *Ring) swap(ctx context.Context, tx db.WriteTx, caller access.Caller, active, prepared *Info) error {
-	active.Retiring, active.RetireAt = tx.Now(), tx.Now().Add(r.o.Lead+r.o.Keep)
-	if err := move(ctx, tx, active, lifecycle.Retiring, `retiring = $4, retire_at = $5`, db.Micros(active.Retiring), db.Micros(active.RetireAt)); err != nil {
-		return err
+	note := "the first of its algorithm"
+	if active != nil {
+		note = "in place of " + active.Kid
+		if err := r.letRetire(ctx, tx, active); err != nil {
+			return err
+		}
 	}
 	if err := activate(ctx, tx, prepared); err != nil {
 		return err
 	}
-	return record(ctx, tx, caller, "key.activate", *prepared, "in place of "+active.Kid)
+	return record(ctx, tx, caller, "key.activate", *prepared, note)
 }
 
 // Rotate asks for the next key as soon as verifiers can know it: one is prepared unless there is one, and becomes active
@@ -193,11 +234,11 @@ func (r *Ring) Rotate(ctx context.Context, tx db.WriteTx, caller access.Caller) 
 	if err := access.Allow(caller, access.RotateKeys, access.Target{Type: "signing_key"}); err != nil {
 		return Info{}, err
 	}
-	list, err := r.mine(ctx, tx)
+	own, _, err := r.keys(ctx, tx)
 	if err != nil {
 		return Info{}, err
 	}
-	k := find(list, lifecycle.Prepared)
+	k := find(own, lifecycle.Prepared)
 	if k == nil {
 		if k, err = r.prepare(ctx, tx, caller, tx.Now().Add(r.o.Lead)); err != nil {
 			return Info{}, err
@@ -229,21 +270,17 @@ func (r *Ring) Revoke(ctx context.Context, tx db.WriteTx, caller access.Caller, 
 	if !k.State.Accepted() {
 		return fault.New(fault.Conflict, "key_retired", "The key is %s already.", k.State)
 	}
-	wasActive := k.State == lifecycle.Active && k.Alg == r.o.Alg
 	if err := retire(ctx, tx, &k, true); err != nil {
 		return err
 	}
 	if err := record(ctx, tx, caller, "key.revoke", k, ""); err != nil {
 		return err
 	}
-	if !wasActive {
-		return nil
-	}
-	list, err := r.mine(ctx, tx)
-	if err != nil {
+	own, _, err := r.keys(ctx, tx)
+	if err != nil || find(own, lifecycle.Active) != nil {
 		return err
 	}
-	replacement, err := r.replace(ctx, tx, caller, list)
+	replacement, err := r.replace(ctx, tx, caller, own)
 	if err != nil {
 		return err
 	}
