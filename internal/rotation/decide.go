@@ -220,7 +220,8 @@ func evidence(c *credential, v version, o observed) lifecycle.Evidence {
 func spread(app, kind string, period time.Duration) time.Duration {
 	h := fnv.New32a()
 	h.Write([]byte(jobKey(app, kind)))
-	return period / 128 * time.Duration(h.Sum32()%1024) / 1024
+	// In the precision of stored times: a due time between two of them would never be reached by a clock at rest.
+	return (period / 128 * time.Duration(h.Sum32()%1024) / 1024).Truncate(time.Microsecond)
 }
 
 // sooner is the earlier of two times, of which the zero time is never.

@@ -224,7 +224,7 @@ func explain(err error) (code, text string) {
 func (s *Service) recordDelivered(ctx context.Context, j jobs.Job, k Kind, p put) error {
 	// What was put is recorded even if we are told to stop meanwhile.
 	ctx = context.WithoutCancel(ctx)
-	err := s.fenced(ctx, j, k, func(tx db.WriteTx, c *credential, _ plan) error {
+	err := s.fenced(ctx, j, k, func(tx db.WriteTx, c *credential) error {
 		open := c.open()
 		if !c.live || open == nil || open.number != p.version {
 			return errStale
@@ -254,7 +254,7 @@ func (s *Service) recordDelivered(ctx context.Context, j jobs.Job, k Kind, p put
 }
 
 func (s *Service) recordFailure(ctx context.Context, j jobs.Job, k Kind, p put, code, text string) error {
-	return s.fenced(ctx, j, k, func(tx db.WriteTx, c *credential, _ plan) error {
+	return s.fenced(ctx, j, k, func(tx db.WriteTx, c *credential) error {
 		for _, d := range c.deliveries {
 			if d.Destination != p.to {
 				continue

@@ -66,7 +66,7 @@ func (l *life) live() {
 		l.buckets[b] = objstore.None
 	}
 	if len(l.buckets) == 0 {
-		l.add("alpha")
+		l.add("delta") // the one that no step has used
 	}
 	l.recover(l.s, l.app, l.k.name)
 	l.clock.Advance(policy.MaxOverlap) // those that hold the places of the next go

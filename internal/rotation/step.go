@@ -61,7 +61,7 @@ func (s *Service) Rotate(ctx context.Context, j jobs.Job) (jobs.Result, error) {
 			return jobs.Result{Next: now.Add(time.Second + rand.N(time.Second))}, nil
 		}
 	}
-	return jobs.Result{Next: last}, nil
+	return jobs.Result{Next: last.Add(time.Second)}, nil
 }
 
 func bounded(look, now time.Time) time.Time {
@@ -75,23 +75,24 @@ func bounded(look, now time.Time) time.Time {
 // look reads a credential and decides. A credential that does not exist is one to stop at.
 func (s *Service) look(ctx context.Context, app string, k Kind) (c *credential, p plan, now time.Time, err error) {
 	err = s.db.Read(ctx, func(tx db.ReadTx) error {
-		c, p, err = s.decide(ctx, tx, app, k)
 		now = tx.Now()
+		if c, err = load(ctx, tx, app, k.Name()); err == nil {
+			p, err = s.decide(ctx, tx, c, k)
+		}
 		return err
 	})
 	return c, p, now, err
 }
 
-func (s *Service) decide(ctx context.Context, tx db.ReadTx, app string, k Kind) (*credential, plan, error) {
-	c, err := load(ctx, tx, app, k.Name())
-	if err != nil || c == nil || !c.live {
-		return c, plan{do: stepStop, why: "the application is not active"}, err
+func (s *Service) decide(ctx context.Context, tx db.ReadTx, c *credential, k Kind) (plan, error) {
+	if c == nil || !c.live {
+		return plan{do: stepStop, why: "the application is not active"}, nil
 	}
-	o, err := s.observe(ctx, tx, app, k)
+	o, err := s.observe(ctx, tx, c.app, k)
 	if err != nil {
-		return c, plan{}, err
+		return plan{}, err
 	}
-	return c, decide(c, o, s.policies[k.Name()], tx.Now()), nil
+	return decide(c, o, s.policies[k.Name()], tx.Now()), nil
 }
 
 func (s *Service) observe(ctx context.Context, tx db.ReadTx, app string, k Kind) (o observed, err error) {
@@ -118,20 +119,20 @@ func isFixed(ctx context.Context, tx db.ReadTx, k Kind, app string) (bool, error
 }
 
 // fenced runs f in a transaction in which the job's claim holds and the credential is as the database has it.
-func (s *Service) fenced(ctx context.Context, j jobs.Job, k Kind, f func(tx db.WriteTx, c *credential, p plan) error) error {
+func (s *Service) fenced(ctx context.Context, j jobs.Job, k Kind, f func(tx db.WriteTx, c *credential) error) error {
 	return s.db.Write(ctx, func(tx db.WriteTx) error {
 		if err := s.held(ctx, tx, j); err != nil {
 			return err
 		}
 		app, _, _ := strings.Cut(j.Key, "/")
-		c, p, err := s.decide(ctx, tx, app, k)
+		c, err := load(ctx, tx, app, k.Name())
 		if err != nil {
 			return err
 		}
 		if c == nil {
 			return errStale
 		}
-		return f(tx, c, p)
+		return f(tx, c)
 	})
 }
 
@@ -148,7 +149,11 @@ func (s *Service) take(ctx context.Context, j jobs.Job, k Kind, want plan) error
 	if err := failpoint.Hit(around[want.do][0]); err != nil {
 		return err
 	}
-	err := s.fenced(ctx, j, k, func(tx db.WriteTx, c *credential, p plan) error {
+	err := s.fenced(ctx, j, k, func(tx db.WriteTx, c *credential) error {
+		p, err := s.decide(ctx, tx, c, k)
+		if err != nil {
+			return err
+		}
 		if p.do != want.do || p.version != want.version {
 			return errStale
 		}
@@ -284,7 +289,7 @@ func (s *Service) failed(ctx context.Context, j jobs.Job, k Kind, p plan, cause 
 	}
 	s.log.Warn("a step of a rotation failed", "job", j.Key, "step", string(p.do), "version", p.version, "error", cause)
 	var next time.Time
-	err := s.fenced(ctx, j, k, func(tx db.WriteTx, c *credential, _ plan) error {
+	err := s.fenced(ctx, j, k, func(tx db.WriteTx, c *credential) error {
 		next = tx.Now().Add(s.backoff(c.failures + 1))
 		since := c.since
 		if c.problem == "" {

@@ -54,7 +54,7 @@ func newWorld(t testing.TB, engine db.Engine) *world {
 
 func newWorldOn(t testing.TB, d *db.DB, c *clock.Fake) *world {
 	t.Helper()
-	w := &world{t: t, clock: c, d: d, memory: objstore.NewMemory("alpha", "beta", "gamma"), timeout: 10 * time.Second}
+	w := &world{t: t, clock: c, d: d, memory: objstore.NewMemory("alpha", "beta", "gamma", "delta"), timeout: 10 * time.Second}
 	w.keyring = sealtest.New(t, w.d)
 	w.write(func(ctx context.Context, tx db.WriteTx) error {
 		for _, q := range []string{
