@@ -17,7 +17,8 @@ type TokenOptions struct {
 	Scopes     []string     // empty: the client's default scopes
 	HTTPClient *http.Client // nil: one with a limit of 30 seconds
 	UserAgent  string       // empty: "mintmark-go"
-	// Renewed is told how each renewal ended (nil: it worked), for logs and metrics. May be nil. It must be quick.
+	// Renewed is told how each renewal ended (nil: it worked), for logs and metrics, before those who wait for the token
+	// get it. May be nil. It must be quick and may run at any time.
 	Renewed func(error)
 }
 
@@ -125,10 +126,10 @@ func (s *TokenSource) renew(ctx context.Context, flight *renewal) {
 		s.notYet = time.Now().Add(s.pause)
 	}
 	s.mu.Unlock()
-	close(flight.done)
 	if s.o.Renewed != nil {
 		s.o.Renewed(flight.err)
 	}
+	close(flight.done)
 }
 
 // request asks with what lies in the directory now. Should the server not like it, the pair may have been replaced
