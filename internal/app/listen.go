@@ -38,7 +38,9 @@ func listen(ctx context.Context, name, addr string, h http.Handler, certs *certi
 		WriteTimeout:      60 * time.Second,
 		IdleTimeout:       60 * time.Second,
 		MaxHeaderBytes:    32 << 10,
-		ErrorLog:          slog.NewLogLogger(log.With("listener", name).Handler(), slog.LevelDebug),
+		// Else net/http answers OPTIONS * by itself, past every limit of ours.
+		DisableGeneralOptionsHandler: true,
+		ErrorLog:                     slog.NewLogLogger(log.With("listener", name).Handler(), slog.LevelDebug),
 	}}, nil
 }
 
