@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Everything that must hold before a change is taken: linters, reproducible build, the tour of README.md, then all tests
+# Everything that must hold before a change is taken: linters, reproducible build, the tour of README.md, every command
+# against a real server, then all tests
 # with the race detector on SQLite and on a PostgreSQL of its own, then the packages with injected faults. The tests come
 # last, so that the last line is the runner's summary of both runs; the exit code is theirs.
 #
@@ -26,6 +27,8 @@ gotestsum=$(tool gotest.tools/gotestsum@v1.13.0) # counts and prints what go tes
 make -s build
 echo "== tour of README.md"
 ./scripts/tour_test.sh >"$tour_log" 2>&1 || { cat "$tour_log"; exit 1; }
+echo "== every command against a real server"
+./scripts/cli_test.sh
 start_postgres
 
 # Two runs behind one summary: the second builds failpoints in, for the packages that test what a crash leaves.

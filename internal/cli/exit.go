@@ -80,6 +80,8 @@ func hint(err error) string {
 	switch {
 	case errors.Is(err, client.ErrUnreachable):
 		return "Is the server running, and is this its address? Name another with --server URL or MINTMARK_URL."
+	case errors.As(err, &refused) && refused.Code == "invalid_scope":
+		return "An administrator gives an application a scope: mintmark app grant APPLICATION SCOPE."
 	case errors.As(err, &refused) && errors.Is(err, api.ErrUnauthenticated):
 		return "The server did not accept the credentials. Is the application active (mintmark app show), and does `mintmark agent` still keep them fresh?"
 	case errors.Is(err, api.ErrUnauthenticated):
