@@ -47,7 +47,7 @@ func readCredentials(r *http.Request, p parameters, d dialect) (credentials, err
 		}
 	}
 	switch {
-	case inHeader && inForm:
+	case inHeader && inForm && d == strictly:
 		return credentials{}, refuse(invalidRequest, "The client authenticates in more than one way.")
 	case err != nil:
 		return credentials{}, err

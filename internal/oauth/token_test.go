@@ -270,6 +270,10 @@ func TestB44TwoWaysToAuthenticate(t *testing.T) {
 	if r.status != 200 {
 		t.Errorf("legacy: %d %s", r.status, r.body)
 	}
+	// Half a pair in the form is none.
+	if r := w.send("POST", "/oauth2/access_token?realm=services", passwordForm+"&client_secret=wrong", us); r.status != 200 {
+		t.Errorf("legacy, secret without id in the form: %d %s", r.status, r.body)
+	}
 	if r := w.send("POST", "/oauth2/token?realm=services", passwordForm+"&client_id=my-client-id&client_secret=my-client-secret"); r.status != 200 {
 		t.Errorf("client_secret_post: %d %s", r.status, r.body)
 	}
