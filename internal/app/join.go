@@ -10,41 +10,12 @@ import (
 	"github.com/mintmark/mintmark/internal/authn"
 	"github.com/mintmark/mintmark/internal/db"
 	"github.com/mintmark/mintmark/internal/fault"
-	"github.com/mintmark/mintmark/internal/identity"
 	"github.com/mintmark/mintmark/internal/oauth"
 	"github.com/mintmark/mintmark/internal/redact"
 	"github.com/mintmark/mintmark/internal/registry"
 )
 
 // The types here join parts that do not know one another. They translate and decide nothing.
-
-// oauthClients shows the registry's clients to the authorization server.
-type oauthClients struct{ clients *registry.Clients }
-
-func (j oauthClients) Client(ctx context.Context, id string) (oauth.Client, error) {
-	c, err := j.clients.Client(ctx, id)
-	return oauthClient(c), err
-}
-
-func (j oauthClients) AuthenticateClient(ctx context.Context, id string, secret redact.Secret) (oauth.Client, int64, error) {
-	c, version, err := j.clients.AuthenticateClient(ctx, id, secret)
-	return oauthClient(c), version, err
-}
-
-func oauthClient(c registry.Client) oauth.Client {
-	return oauth.Client{
-		ID: c.ID, Application: c.Application, Confidential: c.Confidential, Enabled: c.Enabled,
-		EnabledSince: c.EnabledSince, Scopes: c.Scopes, DefaultScopes: c.DefaultScopes, GrantTypes: c.GrantTypes,
-	}
-}
-
-// oauthUsers shows service users to the authorization server.
-type oauthUsers struct{ verifier *identity.Verifier }
-
-func (j oauthUsers) ServicePassword(ctx context.Context, realm, username string, password redact.Secret) (oauth.Subject, error) {
-	s, err := j.verifier.ServicePassword(ctx, realm, username, password)
-	return oauth.Subject{UserID: s.UserID, Username: s.Username, Realm: s.Realm, Application: s.Application, EnabledSince: s.EnabledSince, Version: s.Version}, err
-}
 
 // oauthTokens tells authentication whose an access token is. A token made by a client's own grant speaks for the
 // application's service user, like one made by its password.
