@@ -280,6 +280,20 @@ func (s *Service) recordFailure(ctx context.Context, j jobs.Job, k Kind, p put, 
 func (s *Service) late(p put) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
+	for {
+		err := s.repair(ctx, p)
+		if !fault.Is(err, fault.Unavailable) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(time.Second): // nobody else knows: do not give up for a database that is away for a moment
+		}
+	}
+}
+
+func (s *Service) repair(ctx context.Context, p put) error {
 	return s.db.Write(ctx, func(tx db.WriteTx) error {
 		c, err := load(ctx, tx, p.app, p.kind)
 		if err != nil || c == nil || !c.live {
