@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Everything that must hold before a change is taken: linters, reproducible build, the tour of README.md, every command
-# against a real server, then all tests
-# with the race detector on SQLite and on a PostgreSQL of its own, then the packages with injected faults. The tests come
-# last, so that the last line is the runner's summary of both runs; the exit code is theirs.
+# against a real server, all tests with the race detector on SQLite and on a PostgreSQL of its own, and the packages with
+# injected faults. The tests come last, so that the last line is the runner's summary of both runs; the exit code is
+# theirs.
 #
 # Needs Go and, for the race detector, a C compiler; installs PostgreSQL and the compiler on Debian when it may.
 set -euo pipefail
