@@ -64,6 +64,8 @@ type IO struct {
 
 const description = `The credential plane of an organisation: knows every application and permission, gives each its credentials, keeps them moving, and lets every service check them.
 
+Begin with "mintmark demo": it tells the whole story by commands that you can copy.
+
 Exit codes: 0 done; 1 failed; 2 wrong usage; 69 the server cannot be reached or cannot answer; 75 not done in time, try again; 77 not allowed; 78 wrong configuration, root key or database schema.`
 
 // Main parses args by the grammar (a pointer to a struct that embeds Commands), runs what they name and answers the
@@ -91,7 +93,7 @@ func Main(ctx context.Context, grammar any, args []string, std IO, options ...ko
 		kong.Description(description),
 		kong.Writers(std.Stdout, std.Stderr),
 		kong.Exit(func(c int) { panic(exit(c)) }),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, FlagsLast: true, WrapUpperBound: 100}),
 		kong.ExplicitGroups([]kong.Group{
 			{Key: "run", Title: "Run a server:"},
 			{Key: "use", Title: "Use a server:"},
