@@ -9,11 +9,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/mintmark/mintmark/api"
 	"github.com/mintmark/mintmark/client"
+	"github.com/mintmark/mintmark/internal/clock"
 	"github.com/mintmark/mintmark/internal/db"
 )
 
@@ -169,12 +171,20 @@ func basic(c client.Credentials) string {
 // storageKnocks try the doors of the object store as nobody.
 func storageKnocks() []knock {
 	object := "/shop-mint/sales-orders/user.json"
-	signed := "AWS4-HMAC-SHA256 Credential=MMNOBODY/20260101/us-east-1/s3/aws4_request, SignedHeaders=host;x-amz-date, Signature=" + strings.Repeat("0", 64)
+	signed := func(at time.Time) map[string]string {
+		return map[string]string{
+			"X-Amz-Date": at.UTC().Format("20060102T150405Z"), "X-Amz-Content-Sha256": "UNSIGNED-PAYLOAD",
+			"Authorization": "AWS4-HMAC-SHA256 Credential=MMNOBODY/" + at.UTC().Format("20060102") +
+				"/us-east-1/s3/aws4_request, SignedHeaders=host;x-amz-content-sha256;x-amz-date, Signature=" + strings.Repeat("0", 64),
+		}
+	}
+	now := clock.System.Now()
 	return []knock{
 		look("no signature", "GET", object, 403, "AccessDenied"),
 		look("list by nobody", "GET", "/shop-mint?list-type=2", 403, "AccessDenied"),
 		look("write by nobody", "PUT", object, 403, "AccessDenied"),
-		{name: "unknown access key", method: "GET", path: object, header: map[string]string{"Authorization": signed, "X-Amz-Date": "20260101T000000Z", "X-Amz-Content-Sha256": "UNSIGNED-PAYLOAD"}, status: 403, code: "InvalidAccessKeyId"},
+		{name: "unknown access key", method: "GET", path: object, header: signed(now), status: 403, code: "SignatureDoesNotMatch"},
+		{name: "signature of yesterday", method: "GET", path: object, header: signed(now.Add(-24 * time.Hour)), status: 403, code: "RequestTimeTooSkewed"},
 		{name: "signature of nonsense", method: "GET", path: object, header: map[string]string{"Authorization": "AWS4-HMAC-SHA256 nonsense"}, status: 400, code: "AuthorizationHeaderMalformed"},
 	}
 }
