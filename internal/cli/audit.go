@@ -112,9 +112,7 @@ func (cmd *auditList) follow(ctx context.Context, s *Session, c *client.Client, 
 		if len(events) > 0 {
 			query.After = events[len(events)-1].Seq
 		}
-		select {
-		case <-time.After(time.Second):
-		case <-ctx.Done():
+		if s.pause(ctx, time.Second) != nil {
 			return nil // interrupted: that is how following ends
 		}
 		page, err := onePage(ctx, s, func(ctx context.Context, _ client.Page) (*api.AuditEvents, error) {

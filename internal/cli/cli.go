@@ -50,8 +50,8 @@ type Globals struct {
 }
 
 // AfterApply hands every command its Session.
-func (g *Globals) AfterApply(k *kong.Context, c clock.Clock) error {
-	k.Bind(&Session{globals: g, out: k.Stdout, err: k.Stderr, clock: c})
+func (g *Globals) AfterApply(k *kong.Context, std IO) error {
+	k.Bind(&Session{globals: g, out: k.Stdout, err: k.Stderr, clock: std.Clock, pause: std.Pause})
 	return nil
 }
 
@@ -60,6 +60,8 @@ type IO struct {
 	Stdin          io.Reader // nil: the process's own
 	Stdout, Stderr io.Writer
 	Clock          clock.Clock // nil: the machine's
+	// Pause waits between two looks at something that takes its time. Nil: it really does.
+	Pause func(context.Context, time.Duration) error
 }
 
 const description = `The credential plane of an organisation: knows every application and permission, gives each its credentials, keeps them moving, and lets every service check them.
@@ -73,6 +75,9 @@ Exit codes: 0 done; 1 failed; 2 wrong usage; 69 the server cannot be reached or 
 func Main(ctx context.Context, grammar any, args []string, std IO, options ...kong.Option) (code int) {
 	if std.Clock == nil {
 		std.Clock = clock.System
+	}
+	if std.Pause == nil {
+		std.Pause = pause
 	}
 	if std.Stdin == nil {
 		std.Stdin = os.Stdin
@@ -106,8 +111,8 @@ func Main(ctx context.Context, grammar any, args []string, std IO, options ...ko
 			{Key: "server", Title: "Server and output:"},
 		}),
 		kong.BindTo(ctx, (*context.Context)(nil)),
+		kong.Bind(std),
 		kong.BindTo(std.Stdin, (*io.Reader)(nil)),
-		kong.BindTo(std.Clock, (*clock.Clock)(nil)),
 	}, options...)
 	parser, err := kong.New(grammar, options...)
 	if err != nil {
@@ -126,6 +131,16 @@ type Session struct {
 	globals  *Globals
 	out, err io.Writer
 	clock    clock.Clock
+	pause    func(context.Context, time.Duration) error
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // json tells whether a program reads the output.

@@ -45,9 +45,12 @@ func run(t *testing.T, stdin string, args ...string) result {
 	t.Helper()
 	t.Setenv("COLUMNS", "100")
 	var out, err bytes.Buffer
-	code := cli.Main(context.Background(), &grammar{}, args, cli.IO{Stdin: strings.NewReader(stdin), Stdout: &out, Stderr: &err, Clock: clock.NewFake(now)})
+	code := cli.Main(context.Background(), &grammar{}, args, cli.IO{Stdin: strings.NewReader(stdin), Stdout: &out, Stderr: &err, Clock: clock.NewFake(now), Pause: atOnce})
 	return result{code, out.String(), err.String()}
 }
+
+// atOnce lets no time pass.
+func atOnce(ctx context.Context, _ time.Duration) error { return ctx.Err() }
 
 // alone takes the environment of the developer away from the program.
 func alone(t *testing.T) {
@@ -83,7 +86,7 @@ func compare(t *testing.T, file, got string) {
 // Every command explains itself, with examples.
 func TestHelp(t *testing.T) {
 	alone(t)
-	k, err := kong.New(&grammar{}, kong.BindTo(clock.System, (*clock.Clock)(nil)))
+	k, err := kong.New(&grammar{}, kong.Bind(cli.IO{}))
 	if err != nil {
 		t.Fatal(err)
 	}

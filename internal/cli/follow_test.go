@@ -43,7 +43,7 @@ func TestAuditFollow(t *testing.T) {
 		}
 	}})
 	var out, err bytes.Buffer
-	code := cli.Main(ctx, &grammar{}, []string{"audit", "list", "-n", "0", "--follow", "-o", "json", "--server", s.URL}, cli.IO{Stdout: &out, Stderr: &err})
+	code := cli.Main(ctx, &grammar{}, []string{"audit", "list", "-n", "0", "--follow", "-o", "json", "--server", s.URL}, cli.IO{Stdout: &out, Stderr: &err, Pause: atOnce})
 	if code != 0 || strings.Count(out.String(), "\n") != 1 || !strings.Contains(out.String(), `"seq":8`) || !strings.Contains(err.String(), "trying again") {
 		t.Errorf("exit %d\n%s%s", code, out.String(), err.String())
 	}

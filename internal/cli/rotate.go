@@ -104,10 +104,8 @@ func (cmd *rotateCommand) watch(ctx context.Context, s *Session, c *client.Clien
 		if open == 0 {
 			return r, nil
 		}
-		select {
-		case <-time.After(300 * time.Millisecond):
-		case <-ctx.Done():
-			return nil, cmd.giveUp(ctx, context.Cause(ctx))
+		if err := s.pause(ctx, 300*time.Millisecond); err != nil {
+			return nil, cmd.giveUp(ctx, err)
 		}
 	}
 }
