@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -222,6 +223,42 @@ func TestUnknownOutcomeIsSaid(t *testing.T) {
 	}
 	if n := count(t, witness, notes); n != 1 {
 		t.Fatalf("%d rows", n)
+	}
+}
+
+// A commit that nobody could ask about may become visible after this node's caches have read again. Then they must hear
+// of it once more.
+func TestFeedTellsAgainOfAnUnknownCommit(t *testing.T) {
+	if !postgresOnly(t) {
+		return
+	}
+	address, w := proxied(t, dbtest.URL(t, db.PostgreSQL))
+	d := dbtest.OpenURL(t, address, clock.System)
+	e := listen(t, d, "clients")
+	start(t, d)
+	e.next(t)
+	db.SetLimit(d, 2*time.Second)
+	changed(t, d, "clients", "warm")
+	e.next(t)
+	err := d.Write(t.Context(), func(tx db.WriteTx) error {
+		if err := tx.Changed(t.Context(), "clients", "a"); err != nil {
+			return err
+		}
+		w.down.Store(true)
+		w.mode.Store(stall) // other connections, the feed's too, hang as well
+		return nil
+	})
+	if !errors.Is(err, db.ErrUnknownOutcome) {
+		t.Fatal(err)
+	}
+	if keys := e.next(t); !slices.Equal(keys, []string{"a"}) {
+		t.Fatalf("heard %q", keys)
+	}
+	w.mode.Store(pass)
+	w.cut()
+	w.down.Store(false)
+	if keys := e.next(t); !slices.Equal(keys, []string{"a"}) {
+		t.Fatalf("heard %q", keys)
 	}
 }
 

@@ -19,8 +19,13 @@ const (
 	// seen only when that transaction has committed, which is at most defaultLimit later, plus what one statement may take; so a
 	// poll that looks back further than that misses none, and needs no counter that all transactions would queue for.
 	overlap = 15 * time.Second
-	// keepChanges and keepMarks are how long Sweep leaves rows alone: many times longer than anybody looks for them.
-	keepChanges = 10 * time.Minute
+	// deepOverlap and deepEvery are for the commits that break this rule: a server that waits for its synchronous standby,
+	// or whose disk hangs, is still committing long after the client has given up, and no timeout of it ends that. Such a
+	// change is heard of within deepEvery of becoming visible, if it is not older than deepOverlap.
+	deepOverlap = 10 * time.Minute
+	deepEvery   = 5 * time.Second
+	// keepChanges and keepMarks are how long Sweep leaves rows alone: longer than anybody looks for them.
+	keepChanges = 2 * deepOverlap
 	keepMarks   = time.Hour
 	sweepBatch  = 1000
 )
@@ -29,8 +34,9 @@ const (
 type feed struct {
 	mu          sync.Mutex
 	subscribers map[string][]func(keys []string) // by topic; owned by mu
-	seen        map[string]int64                 // ids of changes inside the overlap, with their time; owned by mu
+	seen        map[string]int64                 // ids of changes inside the deep overlap, with their time; owned by mu
 	since       time.Time                        // the database's clock at the last poll; only the poller uses it
+	deep        func() time.Duration             // stopwatch since the last poll that looked far back; only the poller uses it
 	started     bool                             // owned by mu
 
 	heard atomic.Pointer[func() time.Duration] // stopwatch since the start of the last poll that succeeded
@@ -135,6 +141,10 @@ func (d *DB) poll(ctx context.Context) error {
 	// Rows stay for keepChanges, so the gap could be bridged by looking further back. After so long it is simpler to
 	// believe nothing, and right even if rows were swept or the database was put back from a backup.
 	lost := d.FeedLag() > overlap
+	back := overlap
+	if lost || d.feed.deep == nil || d.feed.deep() > deepEvery {
+		back = deepOverlap
+	}
 	var now time.Time
 	var fresh []change
 	var stamps []int64
@@ -144,7 +154,7 @@ func (d *DB) poll(ctx context.Context) error {
 		if d.feed.since.Before(now) && !d.feed.since.IsZero() {
 			since = d.feed.since // the last poll may be long ago; and the clock may have been set back since
 		}
-		all, times, err := recent(ctx, tx, since.Add(-overlap))
+		all, times, err := recent(ctx, tx, since.Add(-back))
 		fresh, stamps = d.unseen(all, times)
 		return err
 	})
@@ -156,8 +166,11 @@ func (d *DB) poll(ctx context.Context) error {
 	} else {
 		d.deliver(fresh)
 	}
-	d.remember(fresh, stamps, Micros(now.Add(-overlap)))
+	d.remember(fresh, stamps, Micros(now.Add(-deepOverlap)))
 	d.feed.since = now
+	if back == deepOverlap {
+		d.feed.deep = began
+	}
 	d.feed.heard.Store(&began) // after the delivery: who sees the feed fresh sees its news, too
 	return nil
 }
@@ -237,14 +250,16 @@ func (d *DB) deliverAll() {
 	}
 }
 
-// deliverOwn tells this node's subscribers at once of what this node has just committed, and rings the other nodes.
-func (d *DB) deliverOwn(t *transaction) {
+// deliverOwn tells this node's subscribers at once of what this node has just committed, and rings the other nodes. When
+// the outcome is unknown, the poll tells them once more if the commit becomes visible: what they read again now may be
+// from before it.
+func (d *DB) deliverOwn(t *transaction, certain bool) {
 	if len(t.changed) == 0 {
 		return
 	}
 	d.deliver(t.changed)
 	d.feed.mu.Lock()
-	if d.feed.started { // else nobody would ever forget them
+	if certain && d.feed.started { // else nobody would ever forget them
 		for _, c := range t.changed {
 			d.feed.seen[c.id] = Micros(t.now)
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/mintmark/mintmark/internal/clock"
 	"github.com/mintmark/mintmark/internal/db"
 	"github.com/mintmark/mintmark/internal/db/dbtest"
+	"github.com/mintmark/mintmark/internal/id"
 )
 
 // nodes opens two handles on one database.
@@ -131,6 +132,31 @@ func TestFeedHearsOfALateCommit(t *testing.T) {
 		}
 		if keys := there.next(t); !slices.Equal(keys, []string{"late"}) {
 			t.Fatalf("heard %q", keys)
+		}
+	})
+}
+
+// A server that waits for its standby, or for its disk, may end a commit minutes after everybody has given it up.
+func TestFeedHearsOfACommitThatHungInTheServer(t *testing.T) {
+	onBoth(t, func(t *testing.T, engine db.Engine) {
+		one, two := nodes(t, engine, clock.System)
+		there := listen(t, two, "clients")
+		start(t, two)
+		there.next(t)
+		err := one.Write(t.Context(), func(tx db.WriteTx) error {
+			at := tx.Now().Add(-3 * time.Minute) // when the transaction began
+			_, err := tx.Exec(t.Context(), "INSERT INTO changes (id, at, topic, item) VALUES ($1, $2, 'clients', 'hung')", id.New(id.Change, at), db.Micros(at))
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if keys := there.next(t); !slices.Equal(keys, []string{"hung"}) {
+			t.Fatalf("heard %q", keys)
+		}
+		changed(t, one, "clients", "later")
+		if keys := there.next(t); !slices.Equal(keys, []string{"later"}) {
+			t.Fatalf("heard %q: what was heard far back must not come again", keys)
 		}
 	})
 }

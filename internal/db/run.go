@@ -136,7 +136,7 @@ func (d *DB) attempt(ctx context.Context, left time.Duration, f func(tx WriteTx)
 	}
 	t.committed = err == nil
 	t.end() // hooks may write: give the connection back first
-	d.deliverOwn(t.transaction)
+	d.deliverOwn(t.transaction, t.committed)
 	if err != nil {
 		return false, err
 	}
