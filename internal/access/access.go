@@ -40,6 +40,15 @@ type Caller struct {
 // SystemCaller is mintmark acting on its own account, under the name of the part that acts.
 func SystemCaller(part string) Caller { return Caller{Kind: System, ID: part, Name: part} }
 
+// String is how records name the caller in created_by and its like: realm/name of a user, the name of a part of the
+// system. A user's name alone would not say whom it means, because each realm has its own.
+func (c Caller) String() string {
+	if c.Realm != "" {
+		return c.Realm + "/" + c.Name
+	}
+	return c.ID
+}
+
 // HasScope tells whether the caller's token carries the scope.
 func (c Caller) HasScope(scope string) bool { return slices.Contains(c.Scopes, scope) }
 

@@ -54,3 +54,15 @@ func TestNobodyMayDoNothing(t *testing.T) {
 		}
 	}
 }
+
+func TestCallerHasOneName(t *testing.T) {
+	for want, c := range map[string]access.Caller{
+		"employees/jane": {Kind: access.Person, ID: "usr_1", Name: "jane", Realm: "employees"},
+		"customers/jane": {Kind: access.Person, ID: "usr_2", Name: "jane", Realm: "customers"},
+		"rotation":       access.SystemCaller("rotation"),
+	} {
+		if got := c.String(); got != want {
+			t.Errorf("%s is named %q, want %q", c.ID, got, want)
+		}
+	}
+}

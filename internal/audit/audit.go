@@ -109,6 +109,11 @@ func Record(ctx context.Context, tx db.WriteTx, e Event) error {
 	return nil
 }
 
+// Done records that the caller did the action to the target: what nearly every change has to tell.
+func Done(ctx context.Context, tx db.WriteTx, c access.Caller, action, targetType, targetID string, details map[string]any) error {
+	return Record(ctx, tx, Event{Action: action, Outcome: Success, Caller: c, TargetType: targetType, TargetID: targetID, Details: details})
+}
+
 func (e Event) store(now time.Time) (Stored, error) {
 	if !actionGrammar.MatchString(e.Action) {
 		return Stored{}, fmt.Errorf("audit: action %q is not noun.verb", e.Action)

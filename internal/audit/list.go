@@ -3,7 +3,6 @@ package audit
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"strings"
 
@@ -82,19 +81,4 @@ func (f Filter) query(limit int) (string, []any) {
 	args = append(args, limit)
 	return fmt.Sprintf(`SELECT l.seq, %s FROM audit_log l JOIN audit_events e ON e.id = l.event_id WHERE %s ORDER BY l.seq %s LIMIT $%d`,
 		"e."+strings.ReplaceAll(columns, ", ", ", e."), strings.Join(where, " AND "), order, len(args)), args
-}
-
-// Find is one event by its id; Seq is 0 while it waits for its place.
-func Find(ctx context.Context, tx db.ReadTx, eventID string) (e Stored, ok bool, err error) {
-	var at int64
-	err = tx.QueryRow(ctx, `SELECT COALESCE(l.seq, 0), e.`+strings.ReplaceAll(columns, ", ", ", e.")+`
-		FROM audit_events e LEFT JOIN audit_log l ON l.event_id = e.id WHERE e.id = $1`, eventID).Scan(append([]any{&e.Seq}, e.fields(&at)...)...)
-	if errors.Is(err, db.ErrNoRows) {
-		return Stored{}, false, nil
-	}
-	if err != nil {
-		return Stored{}, false, fmt.Errorf("find audit event: %w", err)
-	}
-	e.At = db.Time(at)
-	return e, true, nil
 }

@@ -228,7 +228,7 @@ func (c *Catalog) PutType(ctx context.Context, tx db.WriteTx, caller access.Call
 			return ResourceType{}, err
 		}
 	}
-	now, who := tx.Now(), by(caller)
+	now, who := tx.Now(), caller.String()
 	t.Revision, t.Created, t.CreatedBy, t.Modified, t.ModifiedBy = stored.Revision+1, stored.Created, stored.CreatedBy, now, who
 	action := "resource_type.change"
 	if !exists {
@@ -237,7 +237,7 @@ func (c *Catalog) PutType(ctx context.Context, tx db.WriteTx, caller access.Call
 	if err := storeType(ctx, tx, t, exists); err != nil {
 		return ResourceType{}, err
 	}
-	return t, record(ctx, tx, caller, action, "resource_type", t.ID, map[string]any{
+	return t, audit.Done(ctx, tx, caller, action, "resource_type", t.ID, map[string]any{
 		"name": t.Name, "resource_owners": t.ResourceOwners, "owning_team": t.OwningTeam,
 		"resource_owners_before": stored.ResourceOwners, "owning_team_before": stored.OwningTeam,
 	})
@@ -341,7 +341,7 @@ func (c *Catalog) DeleteType(ctx context.Context, tx db.WriteTx, caller access.C
 			return err
 		}
 	}
-	return record(ctx, tx, caller, "resource_type.delete", "resource_type", id, map[string]any{"scopes": len(scopes)})
+	return audit.Done(ctx, tx, caller, "resource_type.delete", "resource_type", id, map[string]any{"scopes": len(scopes)})
 }
 
 // writable reads the type for a caller who may change it. Whoever may not is told so before whether it exists.
@@ -387,7 +387,7 @@ func (c *Catalog) PutScope(ctx context.Context, tx db.WriteTx, caller access.Cal
 			return Scope{}, err
 		}
 	}
-	now, who := tx.Now(), by(caller)
+	now, who := tx.Now(), caller.String()
 	s.Revision, s.Created, s.CreatedBy, s.Modified, s.ModifiedBy = stored.Revision+1, stored.Created, stored.CreatedBy, now, who
 	action := "scope.change"
 	if !exists {
@@ -396,7 +396,7 @@ func (c *Catalog) PutScope(ctx context.Context, tx db.WriteTx, caller access.Cal
 	if err := storeScope(ctx, tx, s, exists); err != nil {
 		return Scope{}, err
 	}
-	return s, record(ctx, tx, caller, action, "scope", s.Name(), map[string]any{
+	return s, audit.Done(ctx, tx, caller, action, "scope", s.Name(), map[string]any{
 		"summary": s.Summary, "is_resource_owner_scope": s.IsResourceOwnerScope, "criticality_level": s.CriticalityLevel,
 	})
 }
@@ -439,7 +439,7 @@ func (c *Catalog) DeleteScope(ctx context.Context, tx db.WriteTx, caller access.
 	if err := deleteScope(ctx, tx, resourceType, id); err != nil {
 		return err
 	}
-	return record(ctx, tx, caller, "scope.delete", "scope", s.Name(), nil)
+	return audit.Done(ctx, tx, caller, "scope.delete", "scope", s.Name(), nil)
 }
 
 func (c *Catalog) refuseHeld(ctx context.Context, tx db.ReadTx, s Scope, verb string) error {
@@ -456,22 +456,6 @@ func (c *Catalog) refuseHeld(ctx context.Context, tx db.ReadTx, s Scope, verb st
 		list, more = held[:shown], fmt.Sprintf(" and %d more", len(held)-shown)
 	}
 	return fault.New(fault.Conflict, "scope_in_use", "Scope %s cannot be %s while applications hold it: %s%s.", s.Name(), verb, strings.Join(list, ", "), more)
-}
-
-func record(ctx context.Context, tx db.WriteTx, caller access.Caller, action, targetType, target string, details map[string]any) error {
-	err := audit.Record(ctx, tx, audit.Event{Action: action, Outcome: audit.Success, Caller: caller, TargetType: targetType, TargetID: target, Details: details})
-	if err != nil {
-		return fmt.Errorf("record %s: %w", action, err)
-	}
-	return nil
-}
-
-// by is how created_by and last_modified_by name a caller.
-func by(c access.Caller) string {
-	if c.Realm != "" {
-		return c.Realm + "/" + c.Name
-	}
-	return c.ID
 }
 
 func invalid(location, code, text string) *fault.Error {

@@ -102,14 +102,14 @@ func storeType(ctx context.Context, tx db.WriteTx, t ResourceType, exists bool) 
 			WHERE id = $1 AND revision = $5 - 1`
 		args = []any{t.ID, t.Name, t.Description, t.OwningTeam, t.Revision, db.Micros(t.Modified), t.ModifiedBy}
 	}
-	if err := one(tx.Exec(ctx, query, args...)); err != nil {
+	if err := db.One(tx.Exec(ctx, query, args...)); err != nil {
 		return fmt.Errorf("store resource type: %w", err)
 	}
 	if _, err := tx.Exec(ctx, `DELETE FROM resource_type_owners WHERE resource_type = $1`, t.ID); err != nil {
 		return fmt.Errorf("replace resource owners: %w", err)
 	}
 	for _, r := range t.ResourceOwners {
-		if err := one(tx.Exec(ctx, `INSERT INTO resource_type_owners (resource_type, realm) VALUES ($1, $2)`, t.ID, r)); err != nil {
+		if err := db.One(tx.Exec(ctx, `INSERT INTO resource_type_owners (resource_type, realm) VALUES ($1, $2)`, t.ID, r)); err != nil {
 			return fmt.Errorf("store resource owner: %w", err)
 		}
 	}
@@ -117,7 +117,7 @@ func storeType(ctx context.Context, tx db.WriteTx, t ResourceType, exists bool) 
 }
 
 func deleteType(ctx context.Context, tx db.WriteTx, id string) error {
-	if err := one(tx.Exec(ctx, `DELETE FROM resource_types WHERE id = $1`, id)); err != nil {
+	if err := db.One(tx.Exec(ctx, `DELETE FROM resource_types WHERE id = $1`, id)); err != nil {
 		return fmt.Errorf("delete resource type: %w", err)
 	}
 	return nil
@@ -179,23 +179,15 @@ func storeScope(ctx context.Context, tx db.WriteTx, s Scope, exists bool) error 
 			revision, modified, modified_by, created, created_by) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`
 		args = append(args, db.Micros(s.Created), s.CreatedBy)
 	}
-	if err := one(tx.Exec(ctx, query, args...)); err != nil {
+	if err := db.One(tx.Exec(ctx, query, args...)); err != nil {
 		return fmt.Errorf("store scope: %w", err)
 	}
 	return tx.Changed(ctx, Topic, s.Name())
 }
 
 func deleteScope(ctx context.Context, tx db.WriteTx, resourceType, id string) error {
-	if err := one(tx.Exec(ctx, `DELETE FROM scopes WHERE resource_type = $1 AND id = $2`, resourceType, id)); err != nil {
+	if err := db.One(tx.Exec(ctx, `DELETE FROM scopes WHERE resource_type = $1 AND id = $2`, resourceType, id)); err != nil {
 		return fmt.Errorf("delete scope: %w", err)
 	}
 	return tx.Changed(ctx, Topic, resourceType+"."+id)
-}
-
-// one turns the answer of Exec into an error unless exactly one row was affected.
-func one(rows int64, err error) error {
-	if err == nil && rows != 1 {
-		return fmt.Errorf("%d rows affected, not 1", rows)
-	}
-	return err
 }

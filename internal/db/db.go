@@ -17,6 +17,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -64,6 +65,14 @@ type WriteTx interface {
 	Changed(ctx context.Context, topic, key string) error
 	// AfterCommit runs f on this node once the commit is certain. It is for wake-ups and counters; it must not block.
 	AfterCommit(f func())
+}
+
+// One turns the answer of Exec into an error unless exactly one row was affected.
+func One(rows int64, err error) error {
+	if err == nil && rows != 1 {
+		return fmt.Errorf("%d rows affected, not 1", rows)
+	}
+	return err
 }
 
 // Micros is the stored form of a time; the zero time is 0.

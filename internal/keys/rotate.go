@@ -245,7 +245,7 @@ func (r *Ring) Rotate(ctx context.Context, tx db.WriteTx, caller access.Caller) 
 		}
 	} else if soonest := k.Created.Add(r.o.Lead); soonest.Before(k.ActivateAt) {
 		k.ActivateAt = soonest
-		if err := one(tx.Exec(ctx, `UPDATE signing_keys SET activate_at = $2 WHERE kid = $1 AND state = $3`, k.Kid, db.Micros(soonest), lifecycle.Prepared)); err != nil {
+		if err := db.One(tx.Exec(ctx, `UPDATE signing_keys SET activate_at = $2 WHERE kid = $1 AND state = $3`, k.Kid, db.Micros(soonest), lifecycle.Prepared)); err != nil {
 			return Info{}, fmt.Errorf("bring activation forward: %w", err)
 		}
 		if err := record(ctx, tx, caller, "key.rotate", *k, "activation brought forward"); err != nil {
@@ -319,12 +319,7 @@ func (r *Ring) List(ctx context.Context, tx db.ReadTx, caller access.Caller) ([]
 }
 
 func record(ctx context.Context, tx db.WriteTx, caller access.Caller, action string, k Info, note string) error {
-	err := audit.Record(ctx, tx, audit.Event{
-		Action: action, Outcome: audit.Success, Caller: caller, TargetType: "signing_key", TargetID: k.Kid,
-		Details: map[string]any{"alg": string(k.Alg), "state": string(k.State), "activate_at": k.ActivateAt, "note": note},
+	return audit.Done(ctx, tx, caller, action, "signing_key", k.Kid, map[string]any{
+		"alg": string(k.Alg), "state": string(k.State), "activate_at": k.ActivateAt, "note": note,
 	})
-	if err != nil {
-		return fmt.Errorf("record %s: %w", action, err)
-	}
-	return nil
 }

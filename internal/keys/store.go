@@ -114,7 +114,7 @@ func (r *Ring) insert(ctx context.Context, tx db.WriteTx, activateAt time.Time) 
 	n, err := tx.Exec(ctx, `INSERT INTO signing_keys (kid, alg, state, public_key, private_box, created, activate_at, activated, retiring, retire_at, retired, revoked)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, 0, 0, 0, 0, $8)`,
 		info.Kid, info.Alg, info.State, der, box, db.Micros(info.Created), db.Micros(activateAt), false)
-	if err := one(n, err); err != nil {
+	if err := db.One(n, err); err != nil {
 		return Info{}, fmt.Errorf("store signing key: %w", err)
 	}
 	return info, tx.Changed(ctx, Topic, info.Kid)
@@ -126,7 +126,7 @@ func move(ctx context.Context, tx db.WriteTx, k *Info, to lifecycle.State, set s
 		return err
 	}
 	args = append([]any{k.Kid, k.State, to}, args...)
-	if err := one(tx.Exec(ctx, `UPDATE signing_keys SET state = $3, `+set+` WHERE kid = $1 AND state = $2`, args...)); err != nil {
+	if err := db.One(tx.Exec(ctx, `UPDATE signing_keys SET state = $3, `+set+` WHERE kid = $1 AND state = $2`, args...)); err != nil {
 		return fmt.Errorf("move key to %s: %w", to, err)
 	}
 	k.State = to
@@ -141,12 +141,4 @@ func activate(ctx context.Context, tx db.WriteTx, k *Info) error {
 func retire(ctx context.Context, tx db.WriteTx, k *Info, revoked bool) error {
 	k.Retired, k.Revoked = tx.Now(), revoked
 	return move(ctx, tx, k, lifecycle.Retired, `retired = $4, revoked = $5, private_box = $6`, db.Micros(k.Retired), revoked, []byte{})
-}
-
-// one turns the answer of Exec into an error unless exactly one row was affected.
-func one(rows int64, err error) error {
-	if err == nil && rows != 1 {
-		return fmt.Errorf("%d rows affected, not 1", rows)
-	}
-	return err
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/mintmark/mintmark/internal/access"
+	"github.com/mintmark/mintmark/internal/audit"
 	"github.com/mintmark/mintmark/internal/db"
 	"github.com/mintmark/mintmark/internal/fault"
 	"github.com/mintmark/mintmark/internal/id"
@@ -136,7 +137,7 @@ func (r *Registry) PutApplication(ctx context.Context, tx db.WriteTx, c access.C
 	if exists && next == stored {
 		return stored, nil
 	}
-	next.Revision, next.Modified, next.ModifiedBy = stored.Revision+1, tx.Now(), by(c)
+	next.Revision, next.Modified, next.ModifiedBy = stored.Revision+1, tx.Now(), c.String()
 	if exists {
 		err = r.change(ctx, tx, c, stored, next)
 	} else {
@@ -262,11 +263,11 @@ func (r *Registry) create(ctx context.Context, tx db.WriteTx, c access.Caller, a
 			return Application{}, err
 		}
 	}
-	if err := one(tx.Exec(ctx, `INSERT INTO clients (id, application, confidential, created, enabled_since, disabled) VALUES ($1, $2, $3, $4, $4, $5)`,
+	if err := db.One(tx.Exec(ctx, `INSERT INTO clients (id, application, confidential, created, enabled_since, disabled) VALUES ($1, $2, $3, $4, $4, $5)`,
 		a.ClientID, a.ID, a.Confidential, db.Micros(tx.Now()), disabled)); err != nil {
 		return Application{}, fmt.Errorf("store client: %w", err)
 	}
-	return a, record(ctx, tx, c, "application.create", "application", a.ID, map[string]any{
+	return a, audit.Done(ctx, tx, c, "application.create", "application", a.ID, map[string]any{
 		"team": a.Team, "name": a.Name, "active": a.Active, "confidential": a.Confidential, "client_id": a.ClientID, "service_user": a.ServiceUserID,
 	})
 }
@@ -299,11 +300,11 @@ func (r *Registry) change(ctx context.Context, tx db.WriteTx, c access.Caller, b
 			return fmt.Errorf("change the kind of client: %w", err)
 		}
 	}
-	return record(ctx, tx, c, "application.change", "application", after.ID, differences(before, after))
+	return audit.Done(ctx, tx, c, "application.change", "application", after.ID, differences(before, after))
 }
 
 func (r *Registry) setClient(ctx context.Context, tx db.WriteTx, set, clientID string, value any) error {
-	return one(tx.Exec(ctx, `UPDATE clients SET `+set+` WHERE id = $1`, clientID, value))
+	return db.One(tx.Exec(ctx, `UPDATE clients SET `+set+` WHERE id = $1`, clientID, value))
 }
 
 // differences are what an auditor wants to know: who owns it, what counts; of the texts only that they changed.

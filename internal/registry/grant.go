@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/mintmark/mintmark/internal/access"
+	"github.com/mintmark/mintmark/internal/audit"
 	"github.com/mintmark/mintmark/internal/catalog"
 	"github.com/mintmark/mintmark/internal/db"
 	"github.com/mintmark/mintmark/internal/fault"
@@ -70,13 +71,13 @@ func (r *Registry) PutScope(ctx context.Context, tx db.WriteTx, c access.Caller,
 	if len(grants) >= maxScopes {
 		return Grant{}, fault.New(fault.Conflict, "too_many_scopes", "An application can hold %d scopes.", maxScopes)
 	}
-	g := Grant{Scope: name, ResourceOwnerScope: s.IsResourceOwnerScope, By: by(c), At: tx.Now()}
+	g := Grant{Scope: name, ResourceOwnerScope: s.IsResourceOwnerScope, By: c.String(), At: tx.Now()}
 	table, owner, byColumn, atColumn, ownerID := r.table(s, a)
-	if err := one(tx.Exec(ctx, `INSERT INTO `+table+` (`+owner+`, scope, `+byColumn+`, `+atColumn+`) VALUES ($1, $2, $3, $4)`,
+	if err := db.One(tx.Exec(ctx, `INSERT INTO `+table+` (`+owner+`, scope, `+byColumn+`, `+atColumn+`) VALUES ($1, $2, $3, $4)`,
 		ownerID, name, g.By, db.Micros(g.At))); err != nil {
 		return Grant{}, fmt.Errorf("store grant: %w", err)
 	}
-	if err := record(ctx, tx, c, "scope.grant", "application", a.ID, map[string]any{"scope": name, "resource_owner_scope": g.ResourceOwnerScope}); err != nil {
+	if err := audit.Done(ctx, tx, c, "scope.grant", "application", a.ID, map[string]any{"scope": name, "resource_owner_scope": g.ResourceOwnerScope}); err != nil {
 		return Grant{}, err
 	}
 	return g, r.announce(ctx, tx, a)
@@ -96,7 +97,7 @@ func (r *Registry) DeleteScope(ctx context.Context, tx db.WriteTx, c access.Call
 	if n == 0 {
 		return fault.New(fault.NotFound, "scope_not_granted", "The application does not hold this scope.")
 	}
-	if err := record(ctx, tx, c, "scope.withdraw", "application", a.ID, map[string]any{"scope": name}); err != nil {
+	if err := audit.Done(ctx, tx, c, "scope.withdraw", "application", a.ID, map[string]any{"scope": name}); err != nil {
 		return err
 	}
 	return r.announce(ctx, tx, a)

@@ -216,7 +216,7 @@ func (r *Registry) PutTeam(ctx context.Context, tx db.WriteTx, c access.Caller, 
 	if err := check(stored.Revision); err != nil {
 		return Team{}, err
 	}
-	now, who := tx.Now(), by(c)
+	now, who := tx.Now(), c.String()
 	t.Revision, t.Created, t.CreatedBy, t.Modified, t.ModifiedBy = stored.Revision+1, stored.Created, stored.CreatedBy, now, who
 	action := "team.change"
 	if !exists {
@@ -231,7 +231,7 @@ func (r *Registry) PutTeam(ctx context.Context, tx db.WriteTx, c access.Caller, 
 			return Team{}, err
 		}
 	}
-	return t, record(ctx, tx, c, action, "team", t.ID, map[string]any{"name": t.Name, "joined": names(joined), "left": names(left)})
+	return t, audit.Done(ctx, tx, c, action, "team", t.ID, map[string]any{"name": t.Name, "joined": names(joined), "left": names(left)})
 }
 
 func (r *Registry) canonicalMembers(given []Member) ([]Member, error) {
@@ -271,22 +271,6 @@ func names(list []Member) []string {
 		s = append(s, m.String())
 	}
 	return s
-}
-
-func record(ctx context.Context, tx db.WriteTx, c access.Caller, action, targetType, target string, details map[string]any) error {
-	err := audit.Record(ctx, tx, audit.Event{Action: action, Outcome: audit.Success, Caller: c, TargetType: targetType, TargetID: target, Details: details})
-	if err != nil {
-		return fmt.Errorf("record %s: %w", action, err)
-	}
-	return nil
-}
-
-// by is how created_by and last_modified_by name a caller.
-func by(c access.Caller) string {
-	if c.Realm != "" {
-		return c.Realm + "/" + c.Name
-	}
-	return c.ID
 }
 
 func invalid(location, code, format string, args ...any) *fault.Error {

@@ -89,14 +89,14 @@ func storeTeam(ctx context.Context, tx db.WriteTx, t Team, exists bool) error {
 		query = `UPDATE teams SET name = $2, revision = $3, modified = $4, modified_by = $5 WHERE id = $1 AND revision = $3 - 1`
 		args = args[:5]
 	}
-	if err := one(tx.Exec(ctx, query, args...)); err != nil {
+	if err := db.One(tx.Exec(ctx, query, args...)); err != nil {
 		return fmt.Errorf("store team: %w", err)
 	}
 	if _, err := tx.Exec(ctx, `DELETE FROM team_members WHERE team = $1`, t.ID); err != nil {
 		return fmt.Errorf("replace members: %w", err)
 	}
 	for _, m := range t.Members {
-		if err := one(tx.Exec(ctx, `INSERT INTO team_members (team, realm, username) VALUES ($1, $2, $3)`, t.ID, m.Realm, m.Username)); err != nil {
+		if err := db.One(tx.Exec(ctx, `INSERT INTO team_members (team, realm, username) VALUES ($1, $2, $3)`, t.ID, m.Realm, m.Username)); err != nil {
 			return fmt.Errorf("store member: %w", err)
 		}
 	}
@@ -192,16 +192,8 @@ func storeApplication(ctx context.Context, tx db.WriteTx, a Application, exists 
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)`
 		args = append(args, db.Micros(a.Created), a.CreatedBy)
 	}
-	if err := one(tx.Exec(ctx, query, args...)); err != nil {
+	if err := db.One(tx.Exec(ctx, query, args...)); err != nil {
 		return fmt.Errorf("store application: %w", err)
 	}
 	return nil
-}
-
-// one turns the answer of Exec into an error unless exactly one row was affected.
-func one(rows int64, err error) error {
-	if err == nil && rows != 1 {
-		return fmt.Errorf("%d rows affected, not 1", rows)
-	}
-	return err
 }

@@ -125,15 +125,14 @@ func (s *Service) AskRotation(ctx context.Context, tx db.WriteTx, c access.Calle
 		if !cr.asked.at.IsZero() {
 			continue
 		}
-		cr.asked = wish{tx.Now(), who(c), whyAsked}
+		cr.asked = wish{tx.Now(), c.String(), whyAsked}
 		if err := change(ctx, tx, cr); err != nil {
 			return err
 		}
 		if err := jobs.Schedule(ctx, tx, JobKind, jobKey(app, name), tx.Now()); err != nil {
 			return err
 		}
-		err = audit.Record(ctx, tx, audit.Event{Action: "credential.rotate", Outcome: audit.Success, Caller: c,
-			TargetType: "application", TargetID: app, Details: map[string]any{"kind": name, "reason": whyAsked}})
+		err = audit.Done(ctx, tx, c, "credential.rotate", "application", app, map[string]any{"kind": name, "reason": whyAsked})
 		if err != nil {
 			return err
 		}

@@ -103,7 +103,7 @@ func (s *Service) AddDestination(ctx context.Context, tx db.WriteTx, c access.Ca
 		return false, err
 	}
 	n, err := tx.Exec(ctx, `INSERT INTO rotation_destinations (application, store, bucket, added_at, added_by) VALUES ($1, $2, $3, $4, $5)
-		ON CONFLICT (application, store, bucket) DO NOTHING`, app, d.Store, d.Bucket, db.Micros(tx.Now()), who(c))
+		ON CONFLICT (application, store, bucket) DO NOTHING`, app, d.Store, d.Bucket, db.Micros(tx.Now()), c.String())
 	if err != nil || n == 0 {
 		return false, err
 	}
@@ -119,7 +119,7 @@ func (s *Service) AddDestination(ctx context.Context, tx db.WriteTx, c access.Ca
 			return false, err
 		}
 		if cr.open() == nil && cr.active() != nil {
-			if err := s.ask(ctx, tx, cr, wish{tx.Now(), who(c), whyDestination}); err != nil {
+			if err := s.ask(ctx, tx, cr, wish{tx.Now(), c.String(), whyDestination}); err != nil {
 				return false, err
 			}
 		}
@@ -127,8 +127,7 @@ func (s *Service) AddDestination(ctx context.Context, tx db.WriteTx, c access.Ca
 			return false, err
 		}
 	}
-	return true, audit.Record(ctx, tx, audit.Event{Action: "destination.add", Outcome: audit.Success, Caller: c,
-		TargetType: "application", TargetID: app, Details: map[string]any{"destination": d.String()}})
+	return true, audit.Done(ctx, tx, c, "destination.add", "application", app, map[string]any{"destination": d.String()})
 }
 
 // RemoveDestination takes a destination away. What lies there stays there and is not renewed; when it was the last that
@@ -156,8 +155,7 @@ func (s *Service) RemoveDestination(ctx context.Context, tx db.WriteTx, c access
 			return err
 		}
 	}
-	return audit.Record(ctx, tx, audit.Event{Action: "destination.remove", Outcome: audit.Success, Caller: c,
-		TargetType: "application", TargetID: app, Details: map[string]any{"destination": d.String()}})
+	return audit.Done(ctx, tx, c, "destination.remove", "application", app, map[string]any{"destination": d.String()})
 }
 
 // Destinations lists an application's destinations, sorted.
@@ -166,12 +164,4 @@ func (s *Service) Destinations(ctx context.Context, tx db.ReadTx, c access.Calle
 		return nil, err
 	}
 	return listDestinations(ctx, tx, app)
-}
-
-// who names a caller in a row.
-func who(c access.Caller) string {
-	if c.Name != "" {
-		return c.Name
-	}
-	return c.ID
 }

@@ -277,8 +277,7 @@ func (s *Service) record(ctx context.Context, tx db.WriteTx, action string, c *c
 	for k, v := range details {
 		all[k] = v
 	}
-	return audit.Record(ctx, tx, audit.Event{Action: action, Outcome: audit.Success, Caller: s.caller,
-		TargetType: "application", TargetID: c.app, Details: all})
+	return audit.Done(ctx, tx, s.caller, action, "application", c.app, all)
 }
 
 // failed records what keeps a credential from its next step, for its owner to see, and backs off. What cannot be

@@ -83,7 +83,7 @@ func EnsureMintKey(ctx context.Context, d *db.DB, keyring *seal.Keyring) (id str
 // createKey makes a key and records it. The caller of it has asked whether that is allowed.
 func createKey(ctx context.Context, tx db.WriteTx, keyring *seal.Keyring, c access.Caller, k Key) (Key, redact.Secret, error) {
 	secret := seal.NewSecret("")
-	k.ID, k.Created, k.CreatedBy = newKeyID(), tx.Now(), actor(c)
+	k.ID, k.Created, k.CreatedBy = newKeyID(), tx.Now(), c.String()
 	if err := insertKey(ctx, tx, keyring, k, secret); err != nil {
 		return Key{}, redact.Secret{}, err
 	}
@@ -99,14 +99,6 @@ func createKey(ctx context.Context, tx db.WriteTx, keyring *seal.Keyring, c acce
 		return Key{}, redact.Secret{}, err
 	}
 	return k, secret, nil
-}
-
-// actor is what a row remembers of who made it.
-func actor(c access.Caller) string {
-	if c.Name != "" {
-		return c.Name
-	}
-	return c.ID
 }
 
 // CreateKey makes an access key with rules of its own. Access requirement: storage.manage.
@@ -139,7 +131,7 @@ func (s *Storage) CreateBucket(ctx context.Context, tx db.WriteTx, c access.Call
 	case !errors.Is(err, db.ErrNoRows):
 		return Bucket{}, err
 	}
-	made := Bucket{Name: b.Name, Team: b.Team, Created: tx.Now(), CreatedBy: actor(c)}
+	made := Bucket{Name: b.Name, Team: b.Team, Created: tx.Now(), CreatedBy: c.String()}
 	if err := insertBucket(ctx, tx, made); err != nil {
 		if errors.Is(err, db.ErrReference) {
 			return Bucket{}, fault.Wrap(err, fault.Invalid, "unknown_team", "There is no team %s.", b.Team).At("body.team", "is not known")

@@ -48,7 +48,7 @@ func TestManagementAPI(t *testing.T) {
 			part                    string
 		}{
 			{"admin", "PUT", "/api/buckets/new-bucket", `{"team":"shop"}`, 200, `"team":"shop"`},
-			{"admin", "PUT", "/api/buckets/new-bucket", `{"team":"shop"}`, 200, `"created_by":"root"`},
+			{"admin", "PUT", "/api/buckets/new-bucket", `{"team":"shop"}`, 200, `"created_by":"employees/root"`},
 			{"admin", "PUT", "/api/buckets/new-bucket", `{"team":"other"}`, 409, "bucket_exists"},
 			{"admin", "PUT", "/api/buckets/UPPER", `{"team":"shop"}`, 400, "invalid_bucket_name"},
 			{"admin", "PUT", "/api/buckets/new-bucket", `{"team":"shop","acl":"x"}`, 400, "acl"},

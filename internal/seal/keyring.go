@@ -158,7 +158,7 @@ func insertKeyring(ctx context.Context, tx db.WriteTx, root Root) error {
 	wrapper := root.wrapper()
 	rows, err := tx.Exec(ctx, `INSERT INTO seal_roots (slot, key_id, canary, created_at) VALUES ($1, $2, $3, $4)`,
 		slotFile, root.ID(), wrap(wrapper, []byte(canary), canaryPlace(root)), db.Micros(tx.Now()))
-	if err := one(rows, err); err != nil {
+	if err := db.One(rows, err); err != nil {
 		return err
 	}
 	for _, p := range Purposes() {
@@ -175,14 +175,7 @@ func insertKeyring(ctx context.Context, tx db.WriteTx, root Root) error {
 func insertTerm(ctx context.Context, tx db.WriteTx, wrapper cipher.AEAD, p Purpose, term uint32, raw []byte) error {
 	rows, err := tx.Exec(ctx, `INSERT INTO seal_keys (slot, purpose, term, wrapped, created_at) VALUES ($1, $2, $3, $4, $5)`,
 		slotFile, string(p), int64(term), wrap(wrapper, raw, keyPlace(p, term)), db.Micros(tx.Now()))
-	return one(rows, err)
-}
-
-func one(rows int64, err error) error {
-	if err == nil && rows != 1 {
-		err = fmt.Errorf("%d rows were written where one was meant", rows)
-	}
-	return err
+	return db.One(rows, err)
 }
 
 func canaryPlace(root Root) []byte { return []byte("mintmark canary 1 " + root.ID()) }
