@@ -3,6 +3,7 @@ package db
 import (
 	"container/list"
 	"context"
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"sync"
@@ -17,9 +18,15 @@ const (
 	staleAfter = time.Second
 	// uselessAfter is how old an answer may be while the database cannot be reached.
 	uselessAfter = 10 * time.Second
+	// oldAfter is how old an answer may be although the feed took it not away. It bounds the harm of news that never came,
+	// such as that of a commit which hung in the server for longer than the feed looks back.
+	oldAfter = 10 * time.Minute
 	// loadLimit bounds one load, loadsAtOnce how many of one cache run at the same time.
 	loadLimit   = 5 * time.Second
 	loadsAtOnce = 4
+	// keysWaiting bounds how many keys are being loaded or wait for it. A load goes on when its caller has gone, so while
+	// the database hangs, callers that come and go would pile up without end.
+	keysWaiting = 4096
 )
 
 // Cache keeps values that are derived from the database in memory, at most a second behind it.
@@ -108,7 +115,8 @@ func (c *Cache[V]) known(key string, limit time.Duration) (value V, ok bool) {
 		return value, false
 	}
 	e := element.Value.(*entry[V])
-	if lag > limit && e.age() > limit {
+	age := e.age()
+	if lag > limit && age > limit || limit == staleAfter && age > oldAfter {
 		return value, false
 	}
 	c.recent.MoveToFront(element)
@@ -121,6 +129,12 @@ func (c *Cache[V]) join(ctx context.Context, key string, fresh bool) *flight[V] 
 	defer c.mu.Unlock()
 	l := c.lines[key]
 	if l == nil {
+		if len(c.lines) >= keysWaiting {
+			f := newFlight[V]()
+			f.err = busy(errors.New("too many values wait to be read"))
+			close(f.done)
+			return f
+		}
 		l = &line[V]{running: newFlight[V]()}
 		c.lines[key] = l
 		go c.fly(context.WithoutCancel(ctx), key, l)

@@ -360,3 +360,50 @@ func TestCacheCallerGivesUp(t *testing.T) {
 		}
 	})
 }
+
+// News that never came must not leave an old value in memory for ever.
+func TestCacheReadsOldValuesAgain(t *testing.T) {
+	dbtest.Run(t, func(t *testing.T, d *db.DB) {
+		newNumbers(t, d)
+		set(t, d, "a", 1)
+		c, _ := counted(d, 10)
+		start(t, d)
+		get(t, c, "a")
+		err := d.Write(t.Context(), func(tx db.WriteTx) error { // and tells nobody
+			_, err := tx.Exec(t.Context(), "UPDATE numbers SET value = 2")
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		db.AgeValue(c, "a", 11*time.Minute)
+		if v := get(t, c, "a"); v != 2 {
+			t.Errorf("%d after eleven minutes", v)
+		}
+	})
+}
+
+// Callers that ask for ever new keys of a database that hangs, and go away, must not fill the memory.
+func TestCacheRefusesToQueueWithoutEnd(t *testing.T) {
+	dbtest.Run(t, func(t *testing.T, d *db.DB) {
+		gate := make(chan struct{})
+		c := db.NewCache(d, numbers, 10, func(context.Context, db.ReadTx, string) (int64, error) { <-gate; return 1, nil })
+		gone, cancel := context.WithCancel(t.Context())
+		cancel()
+		for i := range 5000 {
+			_, _ = c.Get(gone, fmt.Sprint(i)) // nobody waits for the answer
+		}
+		patient, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		if _, err := c.Get(patient, "one more"); !fault.Is(err, fault.Unavailable) {
+			t.Errorf("it was taken in: %v", err)
+		}
+		close(gate)
+		for { // when the database is back, there is room again
+			if v, err := c.Get(t.Context(), "one more"); err == nil && v == 1 {
+				return
+			}
+			yield()
+		}
+	})
+}

@@ -29,6 +29,13 @@ func Age[V any](c *Cache[V], key string, age time.Duration) {
 	c.entries[key].Value.(*entry[V]).age = old
 }
 
+// AgeValue makes a cached value as old as that, and leaves the feed alone.
+func AgeValue[V any](c *Cache[V], key string, age time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.entries[key].Value.(*entry[V]).age = func() time.Duration { return age }
+}
+
 // Loads is how many loads of the key are running or queued.
 func Loads[V any](c *Cache[V], key string) int {
 	c.mu.Lock()
