@@ -36,6 +36,7 @@ type exchange struct {
 	err       error         // what was behind it, for the log
 	status    int           // 0 until the header went out
 	bytes     int64
+	placed    bool // it holds a place among the requests in flight
 	matching  bool // the standard mux is looking for a pattern: what it writes is kept back
 	routed    int  // the status that the standard mux wrote
 }

@@ -7,7 +7,7 @@
 //     that nobody classified says nothing outside and everything in the log.
 //   - A denial is reported after the rollback, so that the rollback cannot erase its record.
 //   - The number of requests in flight, the time of each and the size of each body are bounded; what is too much is told
-//     so at once. A panic ends one request only.
+//     so at once. A body that is slow to come holds nobody up but its sender. A panic ends one request only.
 //   - One log event per request, with the pattern and never the URL, the query string or the body, which may hold secrets.
 //
 // A path is taken literally: one that a proxy and this program could read differently (`//`, dot segments, encoded
@@ -64,6 +64,7 @@ type Mux struct {
 	o       Options
 	mux     *http.ServeMux
 	gate    *gate
+	bodies  bodies
 	metrics *metrics
 	api     huma.API
 	schemas *schemaNames
@@ -181,15 +182,24 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	x.matching = false
 	x.endpoint = e
+	if e.maxBody > 0 && r.Body != nil && r.Body != http.NoBody {
+		if !e.always { // those that are always answered read no body, and wait for none
+			b, err := e.m.bodies.take(x, r, e.maxBody)
+			if err != nil {
+				WriteProblem(x, r, err)
+				return
+			}
+			defer b.release()
+			r.Body = b
+		}
+		r.Body = http.MaxBytesReader(x, r.Body, e.maxBody)
+	}
 	if !e.always {
 		if err := e.m.gate.enter(x); err != nil {
 			WriteProblem(x, r, err)
 			return
 		}
-		defer e.m.gate.leave()
-	}
-	if e.maxBody > 0 && r.Body != nil && r.Body != http.NoBody {
-		r.Body = http.MaxBytesReader(x, r.Body, e.maxBody)
+		defer e.m.gate.leave(x)
 	}
 	e.serve(x, r)
 }

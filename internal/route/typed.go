@@ -226,7 +226,7 @@ func (m *Mux) admit(op Op, takesBody bool) func(huma.Context, func(huma.Context)
 			WriteProblem(w, r, err)
 			return
 		}
-		if err := m.checkForm(w, r, takesBody); err != nil {
+		if err := m.checkForm(x, w, r, takesBody); err != nil {
 			WriteProblem(w, r, err)
 			return
 		}
@@ -235,7 +235,7 @@ func (m *Mux) admit(op Op, takesBody bool) func(huma.Context, func(huma.Context)
 }
 
 // checkForm reads the body and puts a checked copy in its place.
-func (m *Mux) checkForm(w http.ResponseWriter, r *http.Request, takesBody bool) error {
+func (m *Mux) checkForm(x *exchange, w http.ResponseWriter, r *http.Request, takesBody bool) error {
 	if err := checkQuery(r.URL.RawQuery); err != nil {
 		return err
 	}
@@ -250,10 +250,13 @@ func (m *Mux) checkForm(w http.ResponseWriter, r *http.Request, takesBody bool) 
 			return err
 		}
 	}
-	// A connection that has no deadlines (a test's recorder) is bounded by the server's own.
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyPatience))
-	body, err := readBody(w, r, m.o.MaxAPIBody)
-	if err != nil {
+	var body []byte
+	if err := m.gate.awayFrom(x, func() (err error) {
+		// A connection that has no deadlines (a test's recorder) is bounded by the server's own.
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyPatience))
+		body, err = readBody(w, r, m.o.MaxAPIBody)
+		return err
+	}); err != nil {
 		return err
 	}
 	if err := checkJSON(body); err != nil {
