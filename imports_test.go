@@ -26,12 +26,13 @@ const module = "github.com/mintmark/mintmark"
 var ladder = [][]string{
 	{"internal/clock", "internal/id", "internal/redact", "internal/fault", "internal/lifecycle", "internal/failpoint", "internal/realm"},
 	{"internal/access"}, // still the ground, but it answers with faults
-	{"internal/db", "internal/objstore"},
+	{"internal/db", "internal/objstore", "internal/password"},
 	{"internal/seal"}, // keeps its keyring in the database
 	{"internal/route"},
 	{"internal/audit", "internal/jobs"},
 	{"internal/catalog", "internal/keys"},
 	{"internal/identity"},
+	{"internal/identity/session"},
 	{"internal/registry"},
 	{"internal/oauth", "internal/rotation"},
 	{"internal/authn"},

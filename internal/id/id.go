@@ -24,6 +24,7 @@ const (
 	Request     = "req" // HTTP request
 	Node        = "nod" // one run of one server process
 	AccessKey   = "key" // an administrator's access key
+	Session     = "ses" // somebody signed in with one browser
 	Delivery    = "dlv" // destination of an application's credentials
 )
 

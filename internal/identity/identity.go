@@ -7,7 +7,10 @@
 //   - Whoever shows a wrong password learns nothing from the refusal: unknown user, wrong password, retired password and
 //     disabled user are one answer after the same work.
 //   - Nobody is refused on old news: before a refusal the user is read anew from the database.
-//   - Disabling a user ends every credential that it has, in the same transaction; enabling it again revives none.
+//   - Disabling a user ends every credential that it has, in the same transaction; enabling it again revives none. Only
+//     the password that a person chose is the same as before.
+//   - A password that a person chose is kept as a slow hash in a sealed box. How often it is guessed at is counted in the
+//     database before a guess is looked at, over all nodes (person_login.go).
 package identity
 
 import (
@@ -24,12 +27,10 @@ import (
 	"github.com/mintmark/mintmark/internal/db"
 	"github.com/mintmark/mintmark/internal/fault"
 	"github.com/mintmark/mintmark/internal/id"
+	"github.com/mintmark/mintmark/internal/password"
 	"github.com/mintmark/mintmark/internal/realm"
 	"github.com/mintmark/mintmark/internal/seal"
 )
-
-// CanonicalRealm is realm.Canonical: the one spelling of a realm's name.
-func CanonicalRealm(s string) (string, error) { return realm.Canonical(s) }
 
 // Options configure a Directory. Every field may be left at its zero value.
 type Options struct {
@@ -37,8 +38,9 @@ type Options struct {
 	// UsernamePrefix stands before the application's id in the name of its service user, such as "stups_". It counts
 	// for users that are made from then on; a name never changes.
 	UsernamePrefix string
-	Capacity       int         // users and access keys kept in memory; 0: 10000 of each
-	Clock          clock.Clock // nil: clock.System
+	Passwords      *password.Pool // hashes what people chose; nil: a pool with the default cost
+	Capacity       int            // users and access keys kept in memory; 0: 10000 of each
+	Clock          clock.Clock    // nil: clock.System
 	Logger         *slog.Logger
 }
 
@@ -50,6 +52,7 @@ type Directory struct {
 	passwords *Versions
 	verifier  *Verifier
 	keys      *accessKeys
+	people    *people
 }
 
 // New makes a Directory. It must be made before the database's feed starts; Run writes what it observes.
@@ -69,10 +72,14 @@ func New(d *db.DB, keyring *seal.Keyring, o Options) (*Directory, error) {
 	if len(o.UsernamePrefix) > 20 || strings.Trim(o.UsernamePrefix, "abcdefghijklmnopqrstuvwxyz0123456789_-") != "" {
 		return nil, fmt.Errorf("identity: the prefix of service users' names, %q, must be at most 20 of a-z, 0-9, '_' and '-'", o.UsernamePrefix)
 	}
+	if o.Passwords == nil {
+		o.Passwords = password.NewPool(password.Options{})
+	}
 	dir := &Directory{d: d, keyring: keyring, o: o}
 	dir.passwords = NewVersions(keyring, "service_passwords", "user_id", "service-password")
 	dir.verifier = newVerifier(dir)
 	dir.keys = newAccessKeys(dir)
+	dir.people = newPeople(dir)
 	return dir, nil
 }
 
@@ -226,17 +233,8 @@ func changed(ctx context.Context, tx db.WriteTx, u ServiceUser) error {
 }
 
 func record(ctx context.Context, tx db.WriteTx, c access.Caller, action, target string, details map[string]any) error {
-	err := audit.Record(ctx, tx, audit.Event{Action: action, Outcome: audit.Success, Caller: c, TargetType: "user", TargetID: target, Details: details})
-	if err != nil {
-		return fmt.Errorf("record %s: %w", action, err)
-	}
-	return nil
+	return audit.Done(ctx, tx, c, action, "user", target, details)
 }
 
 // by is how created_by names a caller.
-func by(c access.Caller) string {
-	if c.Realm != "" {
-		return c.Realm + "/" + c.Name
-	}
-	return c.ID
-}
+func by(c access.Caller) string { return c.String() }

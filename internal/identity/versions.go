@@ -218,9 +218,4 @@ func (v *Versions) note(ctx context.Context, tx db.WriteTx, uses []timedUse) err
 }
 
 // one turns the answer of Exec into an error unless exactly one row was affected.
-func one(rows int64, err error) error {
-	if err == nil && rows != 1 {
-		return fmt.Errorf("%d rows affected, not 1", rows)
-	}
-	return err
-}
+func one(rows int64, err error) error { return db.One(rows, err) }

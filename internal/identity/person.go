@@ -1,0 +1,337 @@
+package identity
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/mintmark/mintmark/internal/access"
+	"github.com/mintmark/mintmark/internal/db"
+	"github.com/mintmark/mintmark/internal/fault"
+	"github.com/mintmark/mintmark/internal/id"
+	"github.com/mintmark/mintmark/internal/password"
+	"github.com/mintmark/mintmark/internal/realm"
+	"github.com/mintmark/mintmark/internal/redact"
+	"github.com/mintmark/mintmark/internal/seal"
+)
+
+// NewPerson is what is said about a person who is made known.
+type NewPerson struct {
+	Realm       string // in any spelling
+	Username    string
+	DisplayName string // "": the username
+	Email       string // may be empty
+	Admin       bool
+}
+
+// Person is a user of a realm of people.
+type Person struct {
+	User
+	Email           string
+	HasPassword     bool
+	PasswordChanged time.Time // zero without a password
+}
+
+// PersonHook is told of a change to a person, in its transaction: what it does commits with the change or not at all.
+// The transaction may run several times.
+type PersonHook func(ctx context.Context, tx db.WriteTx, u User) error
+
+// people is the part of a Directory that knows passwords which people chose.
+type people struct {
+	dir        *Directory
+	pool       *password.Pool
+	attempts   *db.Batch[*attempt]
+	onDisabled []PersonHook
+	onPassword []PersonHook
+	onRefused  func(access.Caller, error)
+}
+
+func newPeople(dir *Directory) *people {
+	p := &people{dir: dir, pool: dir.o.Passwords, onRefused: func(access.Caller, error) {}}
+	p.attempts = db.NewBatch(dir.d, maxAttemptBatch, p.count)
+	return p
+}
+
+// OnPersonDisabled registers what else ends when a person is disabled. Register before serving.
+func (dir *Directory) OnPersonDisabled(f PersonHook) {
+	dir.people.onDisabled = append(dir.people.onDisabled, f)
+}
+
+// OnPasswordChanged registers what ends when a person gets another password. Register before serving.
+func (dir *Directory) OnPasswordChanged(f PersonHook) {
+	dir.people.onPassword = append(dir.people.onPassword, f)
+}
+
+// Hashed is the stored form of a password that a person may choose. It is made before the transaction that stores it,
+// because that must not wait for a slow hash.
+type Hashed struct{ form redact.Secret }
+
+// HashPassword checks a new password by the rules and hashes it. words are what belongs to the person and must not make
+// up the password. It must not be called inside a transaction.
+func (dir *Directory) HashPassword(ctx context.Context, secret redact.Secret, words ...string) (Hashed, error) {
+	if err := password.Rule(secret, append(words, "mintmark")...); err != nil {
+		return Hashed{}, err
+	}
+	form, err := dir.people.pool.Hash(ctx, secret)
+	return Hashed{form}, err
+}
+
+// ImportedHash takes the stored form of a password from another system: bcrypt, PBKDF2, scrypt or Argon2id. It is
+// replaced at the next login.
+func ImportedHash(form redact.Secret) (Hashed, error) {
+	if err := password.Check(form); err != nil {
+		return Hashed{}, fault.Wrap(err, fault.Invalid, "password_hash", "The stored form of the password is not known, or costs too much: Argon2id, bcrypt, PBKDF2 and scrypt are, as PHC strings.").At("password_hash", "not valid")
+	}
+	return Hashed{form}, nil
+}
+
+// words are what a person's own password must not be made of.
+func (p NewPerson) words() []string {
+	local, domain, _ := strings.Cut(p.Email, "@")
+	return append(strings.Fields(p.DisplayName), p.Username, p.Email, local, domain, p.Realm)
+}
+
+// CreatePerson makes a person known. With an empty password the person cannot sign in with one until SetPassword. It
+// hashes inside the transaction: a server calls HashPassword and CreatePersonHashed instead.
+func (dir *Directory) CreatePerson(ctx context.Context, tx db.WriteTx, c access.Caller, p NewPerson, secret redact.Secret) (User, error) {
+	if err := access.Allow(c, access.ManageUsers, access.Target{Type: "user"}); err != nil {
+		return User{}, err
+	}
+	var h Hashed
+	if !secret.Empty() {
+		var err error
+		if h, err = dir.HashPassword(ctx, secret, p.words()...); err != nil {
+			return User{}, err
+		}
+	}
+	return dir.CreatePersonHashed(ctx, tx, c, p, h)
+}
+
+// CreatePersonHashed is CreatePerson with a password that was hashed before. The zero Hashed is no password.
+func (dir *Directory) CreatePersonHashed(ctx context.Context, tx db.WriteTx, c access.Caller, p NewPerson, h Hashed) (User, error) {
+	if err := access.Allow(c, access.ManageUsers, access.Target{Type: "user"}); err != nil {
+		return User{}, err
+	}
+	u, mail, err := dir.checked(p)
+	if err != nil {
+		return User{}, err
+	}
+	if err := free(ctx, tx, u.Realm, u.Username, mail); err != nil {
+		return User{}, err
+	}
+	u.ID, u.Created, u.EnabledSince = id.New(id.User, tx.Now()), tx.Now(), tx.Now()
+	if err := insertUser(ctx, tx, u, by(c)); err != nil {
+		return User{}, err
+	}
+	var key any // NULL without an address
+	if mail.key != "" {
+		key = mail.key
+	}
+	if err := one(tx.Exec(ctx, `INSERT INTO people (user_id, realm, email, email_key) VALUES ($1, $2, $3, $4)`, u.ID, u.Realm, mail.text, key)); err != nil {
+		return User{}, fmt.Errorf("store person: %w", err)
+	}
+	if !h.form.Empty() {
+		if err := dir.storePassword(ctx, tx, u.ID, h); err != nil {
+			return User{}, err
+		}
+	}
+	return u, record(ctx, tx, c, "user.create", u.ID, map[string]any{
+		"realm": u.Realm, "username": u.Username, "admin": u.Admin, "password": !h.form.Empty()})
+}
+
+// checked brings what was said about a person into its one form.
+func (dir *Directory) checked(p NewPerson) (User, address, error) {
+	r, err := dir.o.Realms.Lookup(p.Realm)
+	if err != nil || r.Kind != realm.People {
+		return User{}, address{}, fault.New(fault.Invalid, "realm", "There is no such realm of people.").At("realm", "not known")
+	}
+	u := User{Realm: r.Name, DisplayName: p.DisplayName, Admin: p.Admin}
+	if u.Username, err = canonicalUsername(p.Username); err != nil {
+		return User{}, address{}, err
+	}
+	if u.DisplayName == "" {
+		u.DisplayName = u.Username
+	}
+	if !printableName(u.DisplayName) {
+		return User{}, address{}, fault.New(fault.Invalid, "display_name", "The name to show must be text of at most %d bytes without control characters.", maxDisplayName).At("display_name", "not valid")
+	}
+	mail, err := parseAddress(p.Email)
+	return u, mail, err
+}
+
+// free refuses a name or address that leads to somebody already, as whatever it does: whoever signs in with it must be
+// one person.
+func free(ctx context.Context, tx db.ReadTx, realmName, username string, mail address) error {
+	for _, name := range []string{username, mail.key} {
+		if name == "" {
+			continue
+		}
+		var other string
+		err := tx.QueryRow(ctx, `SELECT id FROM users WHERE realm = $1 AND username = $2
+			UNION ALL SELECT user_id FROM people WHERE realm = $1 AND email_key = $2 LIMIT 1`, realmName, name).Scan(&other)
+		if err == nil {
+			return fault.New(fault.Conflict, "user_exists", "Somebody in realm %s has this name or address already.", realmName)
+		}
+		if !errors.Is(err, db.ErrNoRows) {
+			return fmt.Errorf("look for the name: %w", err)
+		}
+	}
+	return nil
+}
+
+// passwordAD is where a person's password lies.
+func passwordAD(userID string, version int64) seal.AD {
+	return seal.AD{Table: "person_passwords", Column: "box", Row: userID, Version: version}
+}
+
+// storePassword puts a stored form into the person's row, as its next version.
+func (dir *Directory) storePassword(ctx context.Context, tx db.WriteTx, userID string, h Hashed) error {
+	var version int64
+	err := tx.QueryRow(ctx, `SELECT version FROM person_passwords WHERE user_id = $1`, userID).Scan(&version)
+	if err != nil && !errors.Is(err, db.ErrNoRows) {
+		return fmt.Errorf("read the password's version: %w", err)
+	}
+	box, err := dir.keyring.Seal(seal.Pepper, passwordAD(userID, version+1), h.form.Bytes())
+	if err != nil {
+		return fmt.Errorf("seal a password: %w", err)
+	}
+	if err := one(tx.Exec(ctx, `INSERT INTO person_passwords (user_id, version, box, changed) VALUES ($1, $2, $3, $4)
+		ON CONFLICT (user_id) DO UPDATE SET version = excluded.version, box = excluded.box, changed = excluded.changed`,
+		userID, version+1, box, db.Micros(tx.Now()))); err != nil {
+		return fmt.Errorf("store a password: %w", err)
+	}
+	return nil
+}
+
+// SetPassword gives a person another password. It hashes inside the transaction: a server calls HashPassword and
+// SetPasswordHashed instead.
+func (dir *Directory) SetPassword(ctx context.Context, tx db.WriteTx, c access.Caller, userID string, secret redact.Secret) error {
+	if err := access.Allow(c, access.ManageUsers, access.Target{Type: "user", ID: userID}); err != nil {
+		return err
+	}
+	words, err := PasswordWords(ctx, tx, userID)
+	if err != nil {
+		return err
+	}
+	h, err := dir.HashPassword(ctx, secret, words...)
+	if err != nil {
+		return err
+	}
+	return dir.SetPasswordHashed(ctx, tx, c, userID, h)
+}
+
+// PasswordWords are what the password of this person must not be made of.
+func PasswordWords(ctx context.Context, tx db.ReadTx, userID string) ([]string, error) {
+	p, err := LoadPerson(ctx, tx, userID)
+	if err != nil {
+		return nil, err
+	}
+	return NewPerson{Realm: p.Realm, Username: p.Username, DisplayName: p.DisplayName, Email: p.Email}.words(), nil
+}
+
+// SetPasswordHashed is SetPassword with a password that was hashed before. What the old one began ends: see
+// OnPasswordChanged.
+func (dir *Directory) SetPasswordHashed(ctx context.Context, tx db.WriteTx, c access.Caller, userID string, h Hashed) error {
+	if err := access.Allow(c, access.ManageUsers, access.Target{Type: "user", ID: userID}); err != nil {
+		return err
+	}
+	u, err := loadPersonUser(ctx, tx, userID)
+	if err != nil {
+		return err
+	}
+	if h.form.Empty() {
+		return fault.New(fault.Invalid, "password_form", "The password must not be empty.").At("password", "empty")
+	}
+	if err := dir.storePassword(ctx, tx, userID, h); err != nil {
+		return err
+	}
+	if _, err := tx.Exec(ctx, `DELETE FROM login_attempts WHERE account = $1`, dir.people.account(userID)); err != nil {
+		return fmt.Errorf("forget the attempts: %w", err)
+	}
+	for _, hook := range dir.people.onPassword {
+		if err := hook(ctx, tx, u); err != nil {
+			return err
+		}
+	}
+	return record(ctx, tx, c, "user.set_password", u.ID, map[string]any{"realm": u.Realm, "username": u.Username})
+}
+
+// DisablePerson refuses the person from the commit on and ends its access keys, and what the hooks end. The password
+// stays what it was.
+func (dir *Directory) DisablePerson(ctx context.Context, tx db.WriteTx, c access.Caller, userID string) error {
+	if err := access.Allow(c, access.ManageUsers, access.Target{Type: "user", ID: userID}); err != nil {
+		return err
+	}
+	u, err := loadPersonUser(ctx, tx, userID)
+	if err != nil {
+		return err
+	}
+	if !u.Disabled.IsZero() {
+		return nil
+	}
+	if err := keepAnAdministrator(ctx, tx, u); err != nil {
+		return err
+	}
+	u.Disabled = tx.Now()
+	if err := one(tx.Exec(ctx, `UPDATE users SET disabled = $2 WHERE id = $1 AND disabled = 0`, u.ID, db.Micros(u.Disabled))); err != nil {
+		return fmt.Errorf("disable person: %w", err)
+	}
+	if err := dir.endAccessKeys(ctx, tx, u.ID); err != nil {
+		return err
+	}
+	for _, hook := range dir.people.onDisabled {
+		if err := hook(ctx, tx, u); err != nil {
+			return err
+		}
+	}
+	return record(ctx, tx, c, "user.disable", u.ID, map[string]any{"realm": u.Realm, "username": u.Username})
+}
+
+// keepAnAdministrator refuses to disable the last one: only somebody with the root key at hand could get in again.
+func keepAnAdministrator(ctx context.Context, tx db.ReadTx, u User) error {
+	if !u.Admin {
+		return nil
+	}
+	var others int
+	if err := tx.QueryRow(ctx, `SELECT count(*) FROM users WHERE admin AND disabled = 0 AND application IS NULL AND id <> $1`, u.ID).Scan(&others); err != nil {
+		return fmt.Errorf("count administrators: %w", err)
+	}
+	if others == 0 {
+		return fault.New(fault.Conflict, "last_administrator", "This is the last administrator who is enabled.")
+	}
+	return nil
+}
+
+// endAccessKeys empties the verifiers of all the person's access keys.
+func (dir *Directory) endAccessKeys(ctx context.Context, tx db.WriteTx, userID string) error {
+	ids, err := texts(ctx, tx, `SELECT id FROM access_keys WHERE user_id = $1 AND disabled = 0`, userID)
+	if err != nil {
+		return fmt.Errorf("list access keys: %w", err)
+	}
+	for _, keyID := range ids {
+		if err := one(tx.Exec(ctx, `UPDATE access_keys SET disabled = $2, verifier = $3 WHERE id = $1 AND disabled = 0`, keyID, db.Micros(tx.Now()), []byte{})); err != nil {
+			return fmt.Errorf("disable access key: %w", err)
+		}
+		if err := tx.Changed(ctx, topicAccessKey, keyID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// EnablePerson accepts the person again. Its access keys and sessions stay ended, and tokens made before stay invalid.
+func (dir *Directory) EnablePerson(ctx context.Context, tx db.WriteTx, c access.Caller, userID string) error {
+	if err := access.Allow(c, access.ManageUsers, access.Target{Type: "user", ID: userID}); err != nil {
+		return err
+	}
+	u, err := loadPersonUser(ctx, tx, userID)
+	if err != nil || u.Disabled.IsZero() {
+		return err
+	}
+	if err := one(tx.Exec(ctx, `UPDATE users SET disabled = 0, enabled_since = $2 WHERE id = $1 AND disabled <> 0`, u.ID, db.Micros(tx.Now()))); err != nil {
+		return fmt.Errorf("enable person: %w", err)
+	}
+	return record(ctx, tx, c, "user.enable", u.ID, map[string]any{"realm": u.Realm, "username": u.Username})
+}

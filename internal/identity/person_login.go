@@ -1,0 +1,259 @@
+package identity
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/mintmark/mintmark/internal/access"
+	"github.com/mintmark/mintmark/internal/db"
+	"github.com/mintmark/mintmark/internal/fault"
+	"github.com/mintmark/mintmark/internal/password"
+	"github.com/mintmark/mintmark/internal/realm"
+	"github.com/mintmark/mintmark/internal/redact"
+	"github.com/mintmark/mintmark/internal/seal"
+)
+
+// Origin is where somebody tries to sign in from.
+type Origin struct {
+	IP        string
+	RequestID string
+}
+
+// How guessing is slowed down. An account is never locked for good: whoever knows the password gets in after a minute
+// at most, whatever strangers do.
+const (
+	// FreeTries is how many passwords may be wrong in a row without a delay, and triesWindow after which rest they are
+	// forgotten.
+	FreeTries    = 5
+	triesWindow  = 15 * time.Minute
+	firstDelay   = time.Second
+	longestDelay = time.Minute
+
+	maxAttemptBatch = 64
+)
+
+// delayAfter is how long the next try must wait after this many failures.
+func delayAfter(failures int64) time.Duration {
+	if failures < FreeTries {
+		return 0
+	}
+	return min(firstDelay<<min(failures-FreeTries, 10), longestDelay)
+}
+
+// attempt is one try to sign in: what was typed, and what the transaction that counts it finds out. Only the batch that
+// counts it writes to it, before it answers.
+type attempt struct {
+	realm, username, email string
+
+	account string // key of the count
+	user    User   // zero: nobody has this name
+	version int64  // of the password; 0: there is none
+	box     []byte
+	wait    time.Duration // > 0: the try is not looked at
+}
+
+// account is the key under which tries for a user are counted.
+func (p *people) account(userID string) string { return p.key("user", userID) }
+
+func (p *people) key(what, name string) string {
+	return hex.EncodeToString(p.dir.keyring.MAC("login-attempts", redact.New(what+"/"+name)))
+}
+
+// count looks the accounts up and counts the tries, many in one transaction. A name that nobody has is counted like one
+// that somebody has, so that neither an answer nor a delay tells them apart.
+func (p *people) count(ctx context.Context, tx db.WriteTx, attempts []*attempt) error {
+	for _, a := range attempts {
+		if err := p.find(ctx, tx, a); err != nil {
+			return err
+		}
+		if err := a.reserve(ctx, tx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// find looks the account up by name or address in one query, which costs the same whether it finds something.
+func (p *people) find(ctx context.Context, tx db.ReadTx, a *attempt) error {
+	a.user, a.version, a.box = User{}, 0, nil // the function may run again
+	var created, enabled, disabled int64
+	u := &a.user
+	err := tx.QueryRow(ctx, `SELECT u.id, u.realm, u.username, u.display_name, u.admin, u.created, u.enabled_since, u.disabled, coalesce(w.version, 0), w.box
+		FROM (SELECT id FROM users WHERE realm = $1 AND username = $2 AND application IS NULL
+			UNION SELECT user_id FROM people WHERE realm = $1 AND email_key = $3) AS found
+		JOIN users u ON u.id = found.id LEFT JOIN person_passwords w ON w.user_id = u.id LIMIT 1`, a.realm, a.username, a.email).
+		Scan(&u.ID, &u.Realm, &u.Username, &u.DisplayName, &u.Admin, &created, &enabled, &disabled, &a.version, &a.box)
+	u.Created, u.EnabledSince, u.Disabled = db.Time(created), db.Time(enabled), db.Time(disabled)
+	switch {
+	case errors.Is(err, db.ErrNoRows):
+		name := a.username
+		if name == "" {
+			name = a.email
+		}
+		a.account = p.key("name", a.realm+"/"+name)
+		return nil
+	case err != nil:
+		return fmt.Errorf("look up a person: %w", err)
+	}
+	a.account = p.account(u.ID)
+	return nil
+}
+
+// reserve counts the try as failed before it is looked at, or refuses to look at it.
+func (a *attempt) reserve(ctx context.Context, tx db.WriteTx) error {
+	a.wait = 0
+	now := tx.Now()
+	var failures, last, notBefore int64
+	err := tx.QueryRow(ctx, `SELECT failures, last, not_before FROM login_attempts WHERE account = $1`, a.account).Scan(&failures, &last, &notBefore)
+	if err != nil && !errors.Is(err, db.ErrNoRows) {
+		return fmt.Errorf("read attempts: %w", err)
+	}
+	if last != 0 && now.Sub(db.Time(last)) >= triesWindow {
+		failures, notBefore = 0, 0
+	}
+	if notBefore != 0 && now.Before(db.Time(notBefore)) {
+		a.wait = db.Time(notBefore).Sub(now)
+		return nil // not counted: who waits for his turn must not be pushed back by those who do not
+	}
+	failures++
+	var next int64
+	if d := delayAfter(failures); d > 0 {
+		next = db.Micros(now.Add(d))
+	}
+	if err := one(tx.Exec(ctx, `INSERT INTO login_attempts (account, failures, last, not_before) VALUES ($1, $2, $3, $4)
+		ON CONFLICT (account) DO UPDATE SET failures = excluded.failures, last = excluded.last, not_before = excluded.not_before`,
+		a.account, failures, db.Micros(now), next)); err != nil {
+		return fmt.Errorf("count an attempt: %w", err)
+	}
+	return nil
+}
+
+// OnLoginRefused registers who is told of refused logins: the caller holds what is known of the account and the origin.
+// f runs by itself, so that no answer waits for it.
+func (dir *Directory) OnLoginRefused(f func(access.Caller, error)) { dir.people.onRefused = f }
+
+// VerifyPersonPassword tells who it is that signs in with this name (or e-mail address) and password. The realm may come
+// in any spelling.
+//
+// Unknown, wrong, disabled and without a password are one answer, ErrCredentials, after the same work. After FreeTries
+// failures in a row the next try must wait, whether somebody has the name or not: fault.Limited with the time. When too
+// many sign in at once it is fault.Unavailable. Any other error says that it could not be found out.
+func (dir *Directory) VerifyPersonPassword(ctx context.Context, realmName, username string, secret redact.Secret, origin Origin) (User, error) {
+	p := dir.people
+	r, err := dir.o.Realms.Lookup(realmName)
+	if err != nil || r.Kind != realm.People {
+		return User{}, ErrCredentials // which realms there are is no secret
+	}
+	a := &attempt{realm: r.Name}
+	if a.username, a.email = loginNames(username); a.username == "" && a.email == "" {
+		a.username = " " // no name at all: the same work under a name that nobody can have
+	}
+	if err := p.attempts.Do(ctx, a); err != nil {
+		return User{}, unavailable(err)
+	}
+	if a.wait > 0 {
+		err := fault.New(fault.Limited, "too_many_attempts", "Too many wrong passwords for this name. Please wait a moment before you try again.").Retry(a.wait)
+		p.refused(a, origin, err)
+		return User{}, err
+	}
+	ok, err := p.check(ctx, a, secret)
+	if err != nil {
+		p.giveBack(ctx, a)
+		return User{}, err
+	}
+	if !ok {
+		p.refused(a, origin, ErrCredentials)
+		return User{}, ErrCredentials
+	}
+	if err := p.succeeded(ctx, a, secret); err != nil {
+		return User{}, err
+	}
+	return a.user, nil
+}
+
+// giveBack takes the count of a try back that was never looked at. If that fails, the next success forgets it.
+func (p *people) giveBack(ctx context.Context, a *attempt) {
+	err := p.dir.d.Write(context.WithoutCancel(ctx), func(tx db.WriteTx) error {
+		_, err := tx.Exec(ctx, `UPDATE login_attempts SET failures = failures - 1, not_before = 0 WHERE account = $1 AND failures > 0`, a.account)
+		return err
+	})
+	if err != nil {
+		p.dir.o.Logger.WarnContext(ctx, "a login that was not looked at could not be taken off the count", "error", err)
+	}
+}
+
+// check computes one slow hash, whatever it finds.
+func (p *people) check(ctx context.Context, a *attempt, secret redact.Secret) (bool, error) {
+	if a.version == 0 {
+		return false, p.pool.Waste(ctx, secret)
+	}
+	form, err := p.dir.keyring.Open(seal.Pepper, passwordAD(a.user.ID, a.version), a.box)
+	if err != nil {
+		return false, fmt.Errorf("open the password of user %s: %w", a.user.ID, err)
+	}
+	ok, err := p.pool.Verify(ctx, form, secret)
+	if errors.Is(err, password.ErrForm) {
+		return false, fmt.Errorf("password of user %s: %w", a.user.ID, err)
+	}
+	return ok && a.user.Disabled.IsZero(), err
+}
+
+// succeeded forgets the failures, and stores the password anew if its form is out of date. The password may have been
+// changed while the hash was computed: then this one was right a moment ago, and only its form is not stored.
+func (p *people) succeeded(ctx context.Context, a *attempt, secret redact.Secret) error {
+	var fresh Hashed
+	form, err := p.dir.keyring.Open(seal.Pepper, passwordAD(a.user.ID, a.version), a.box)
+	if err != nil {
+		return fmt.Errorf("open the password of user %s: %w", a.user.ID, err)
+	}
+	if p.pool.NeedsRehash(form) {
+		if fresh.form, err = p.pool.Hash(ctx, secret); err != nil {
+			fresh = Hashed{} // there is no place just now: the next login will do
+		}
+	}
+	err = p.dir.d.Write(ctx, func(tx db.WriteTx) error {
+		if _, err := tx.Exec(ctx, `DELETE FROM login_attempts WHERE account = $1`, a.account); err != nil {
+			return fmt.Errorf("forget the attempts: %w", err)
+		}
+		if fresh.form.Empty() {
+			return nil
+		}
+		var version int64
+		if err := tx.QueryRow(ctx, `SELECT version FROM person_passwords WHERE user_id = $1`, a.user.ID).Scan(&version); err != nil {
+			return fmt.Errorf("read the password's version: %w", err)
+		}
+		if version != a.version {
+			return nil
+		}
+		return p.dir.storePassword(ctx, tx, a.user.ID, fresh)
+	})
+	if err != nil {
+		return unavailable(err)
+	}
+	return nil
+}
+
+// refused tells of a refusal without making anybody wait for it: how long that takes depends on the account.
+func (p *people) refused(a *attempt, origin Origin, err error) {
+	c := access.Caller{Kind: access.Person, ID: a.user.ID, Name: a.user.Username, Realm: a.realm, IP: origin.IP, RequestID: origin.RequestID}
+	if a.user.ID == "" {
+		c.Kind = access.Anonymous
+	}
+	go p.onRefused(c, err)
+}
+
+// SweepAttempts removes counts that are over, at most a thousand, and tells how many it removed.
+func (dir *Directory) SweepAttempts(ctx context.Context) (n int64, err error) {
+	err = dir.d.Write(ctx, func(tx db.WriteTx) (err error) {
+		n, err = tx.Exec(ctx, `DELETE FROM login_attempts WHERE account IN
+			(SELECT account FROM login_attempts WHERE last < $1 ORDER BY last LIMIT 1000)`, db.Micros(tx.Now().Add(-triesWindow)))
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("sweep login attempts: %w", err)
+	}
+	return n, nil
+}

@@ -1,0 +1,93 @@
+package identity
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/mintmark/mintmark/internal/access"
+	"github.com/mintmark/mintmark/internal/db"
+	"github.com/mintmark/mintmark/internal/fault"
+)
+
+// PeopleFilter says which people to list, in the order of realm and username.
+type PeopleFilter struct {
+	Realm         string // canonical; "": all
+	Username      string // in canonical form; "": all
+	AfterRealm    string // where the page before ended
+	AfterUsername string
+	Limit         int
+}
+
+const selectPerson = `SELECT u.id, u.realm, u.username, u.display_name, coalesce(u.application, ''), u.admin, u.created, u.enabled_since, u.disabled,
+	coalesce(p.email, ''), coalesce(w.changed, 0)
+	FROM users u LEFT JOIN people p ON p.user_id = u.id LEFT JOIN person_passwords w ON w.user_id = u.id
+	WHERE u.application IS NULL`
+
+func scanPerson(row db.Row) (p Person, err error) {
+	var created, enabled, disabled, changed int64
+	err = row.Scan(&p.ID, &p.Realm, &p.Username, &p.DisplayName, &p.Application, &p.Admin, &created, &enabled, &disabled, &p.Email, &changed)
+	if errors.Is(err, db.ErrNoRows) {
+		return Person{}, fault.New(fault.NotFound, "user_not_found", "There is no such user.")
+	}
+	if err != nil {
+		return Person{}, fmt.Errorf("read person: %w", err)
+	}
+	p.Created, p.EnabledSince, p.Disabled, p.PasswordChanged = db.Time(created), db.Time(enabled), db.Time(disabled), db.Time(changed)
+	p.HasPassword = changed != 0
+	return p, nil
+}
+
+// LoadPerson reads the person with this id. A service user is nobody here.
+func LoadPerson(ctx context.Context, tx db.ReadTx, userID string) (Person, error) {
+	return scanPerson(tx.QueryRow(ctx, selectPerson+` AND u.id = $1`, userID))
+}
+
+// loadPersonUser is LoadUser for people.
+func loadPersonUser(ctx context.Context, tx db.ReadTx, userID string) (User, error) {
+	u, err := LoadUser(ctx, tx, userID)
+	if err == nil && u.Application != "" {
+		return User{}, fault.New(fault.NotFound, "user_not_found", "There is no such user.")
+	}
+	return u, err
+}
+
+// ListPeople reads a page of people.
+func ListPeople(ctx context.Context, tx db.ReadTx, c access.Caller, f PeopleFilter) ([]Person, error) {
+	if err := access.Allow(c, access.ManageUsers, access.Target{Type: "user"}); err != nil {
+		return nil, err
+	}
+	rows, err := tx.Query(ctx, selectPerson+` AND (u.realm, u.username) > ($1, $2) AND ($3 = '' OR u.realm = $3) AND ($4 = '' OR u.username = $4)
+		ORDER BY u.realm, u.username LIMIT $5`, f.AfterRealm, f.AfterUsername, f.Realm, f.Username, f.Limit)
+	if err != nil {
+		return nil, fmt.Errorf("list people: %w", err)
+	}
+	defer rows.Close()
+	var list []Person
+	for rows.Next() {
+		p, err := scanPerson(rows)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, p)
+	}
+	return list, rows.Err()
+}
+
+// texts reads a list of one text column.
+func texts(ctx context.Context, tx db.ReadTx, query string, args ...any) ([]string, error) {
+	rows, err := tx.Query(ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var list []string
+	for rows.Next() {
+		var s string
+		if err := rows.Scan(&s); err != nil {
+			return nil, err
+		}
+		list = append(list, s)
+	}
+	return list, rows.Err()
+}

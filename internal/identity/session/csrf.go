@@ -1,0 +1,96 @@
+package session
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"net/http"
+	"net/url"
+
+	"github.com/mintmark/mintmark/internal/fault"
+	"github.com/mintmark/mintmark/internal/redact"
+	"github.com/mintmark/mintmark/internal/seal"
+)
+
+// Field is the name of the form field that carries the token.
+const Field = "csrf"
+
+const (
+	tokenKind     = "csrf-token"
+	visitorPrefix = "mmv_"
+	nonceSize     = 16
+	maxToken      = 200
+)
+
+// ErrForm is the answer to a form that did not come from a page of ours in this browser.
+var ErrForm error = fault.New(fault.Forbidden, "form_not_ours", "This form is out of date, or does not come from a page of this server. Please open the page again and repeat what you did.")
+
+// Token makes what a form of the answer must carry in Field. It is bound to the session of the browser, or, when nobody
+// is signed in, to a cookie of the browser that it sets; so it must be called before the answer begins.
+func (m *Manager) Token(w http.ResponseWriter, r *http.Request) string {
+	to, ok := m.binding(r.Context(), r)
+	if !ok {
+		value := seal.NewSecret(visitorPrefix)
+		m.setCookie(w, m.visitor, value.Reveal(), 0)
+		to = "visitor " + value.Reveal()
+	}
+	var nonce [nonceSize]byte
+	rand.Read(nonce[:]) // never fails since Go 1.24
+	return base64.RawURLEncoding.EncodeToString(append(nonce[:], m.keyring.MAC(tokenKind, redact.New(to+"\n"+string(nonce[:])))...))
+}
+
+// binding is what a token for this browser is bound to. Each token is different, because it goes over the wire beside
+// what a stranger may choose; all of one browser are good until its session changes.
+func (m *Manager) binding(ctx context.Context, r *http.Request) (string, bool) {
+	if s, ok, err := m.Current(ctx, r); err == nil && ok {
+		return "session " + s.ID, true
+	}
+	found := r.CookiesNamed(m.visitor)
+	if len(found) != 1 || len(found[0].Value) != len(visitorPrefix)+43 || found[0].Value[:len(visitorPrefix)] != visitorPrefix {
+		return "", false
+	}
+	return "visitor " + found[0].Value, true
+}
+
+// CheckToken tells whether a form comes from a page that Token was called for, in the same browser and with the same
+// session, and is sent by a page of ours. The answer to anything else is ErrForm. It reads the form.
+func (m *Manager) CheckToken(r *http.Request) error {
+	if !m.ours(r) {
+		return ErrForm
+	}
+	if err := r.ParseForm(); err != nil {
+		return fault.Wrap(err, fault.Invalid, "malformed_form", "The form could not be read.")
+	}
+	values := r.PostForm[Field]
+	if len(values) != 1 || len(values[0]) > maxToken {
+		return ErrForm
+	}
+	raw, err := base64.RawURLEncoding.Strict().DecodeString(values[0])
+	if err != nil || len(raw) <= nonceSize {
+		return ErrForm
+	}
+	to, ok := m.binding(r.Context(), r)
+	if !ok || !m.keyring.VerifyMAC(tokenKind, redact.New(to+"\n"+string(raw[:nonceSize])), raw[nonceSize:]) {
+		return ErrForm
+	}
+	return nil
+}
+
+// ours tells whether a page of ours sent the request, as far as the browser says. "none" is the person's own doing. One
+// that sends no Sec-Fetch-Site is asked for its origin; our pages send no referrer, so that it may be "null", and then
+// the token alone must do.
+func (m *Manager) ours(r *http.Request) bool {
+	switch r.Header.Get("Sec-Fetch-Site") {
+	case "same-origin", "none":
+		return true
+	case "":
+	default:
+		return false
+	}
+	origin := r.Header.Get("Origin")
+	if origin == "" || origin == "null" || origin == m.o.Origin {
+		return true
+	}
+	u, err := url.Parse(origin)
+	return err == nil && u.Host != "" && u.Host == r.Host
+}

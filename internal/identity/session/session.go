@@ -1,0 +1,367 @@
+// Package session knows who is signed in with which browser.
+//
+// What it guards:
+//   - Each login makes a session with a new id and a new secret of 256 bits; nothing that a browser had before becomes
+//     the session, so that nobody can be given one to sign in to.
+//   - The database holds a MAC of the secret. A copy of it signs nobody in.
+//   - A session ends after an hour without use and a day in any case, when its person signs out, is disabled or gets
+//     another password: refused on every node within a second. One that looks idle in memory is read anew before it is
+//     refused.
+//   - The cookie is bound to this host, is not readable by scripts and does not leave with the requests of other sites.
+//     A cookie that is malformed, unknown or over is no cookie.
+//   - A form is taken only from a page that this browser got from us (csrf.go).
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/mintmark/mintmark/internal/access"
+	"github.com/mintmark/mintmark/internal/audit"
+	"github.com/mintmark/mintmark/internal/clock"
+	"github.com/mintmark/mintmark/internal/db"
+	"github.com/mintmark/mintmark/internal/fault"
+	"github.com/mintmark/mintmark/internal/id"
+	"github.com/mintmark/mintmark/internal/identity"
+	"github.com/mintmark/mintmark/internal/redact"
+	"github.com/mintmark/mintmark/internal/route"
+	"github.com/mintmark/mintmark/internal/seal"
+)
+
+// Session is one login of one person in one browser.
+type Session struct {
+	ID       string // public: it names the session and proves nothing
+	User     identity.User
+	AuthTime time.Time // when the person last proved to be it
+	AMR      []string  // how (RFC 8176), such as "pwd"
+	Expires  time.Time // at the latest
+}
+
+// Options configure a Manager. Every field may be left at its zero value.
+type Options struct {
+	// Secure tells that the public address is https. Only then does the cookie get the prefix that keeps other hosts
+	// and unencrypted connections from setting it.
+	Secure bool
+	// Origin is the public address, such as https://mint.example.org: forms that it sends are ours whatever Host a
+	// proxy puts into the request. Empty: only what the Host header names.
+	Origin   string
+	Clock    clock.Clock // nil: clock.System
+	Logger   *slog.Logger
+	Idle     time.Duration // without use; 0: an hour
+	Absolute time.Duration // in any case; 0: 24 hours
+	Capacity int           // sessions kept in memory; 0: 10000
+}
+
+// Manager begins, finds and ends sessions.
+type Manager struct {
+	d       *db.DB
+	keyring *seal.Keyring
+	o       Options
+	cache   *db.Cache[known]
+	cookie  string // name of the session's cookie
+	visitor string // name of the cookie of a browser that is not signed in
+
+	mu   sync.Mutex
+	seen map[string]time.Time // to be written; owned by mu
+}
+
+const (
+	topic     = "session"
+	macKind   = "session"
+	prefix    = "mms_" // of the cookie's value, then the id's digits, "_" and the secret
+	idDigits  = 26
+	maxCookie = 200
+
+	// seenEvery is how often the use of one session is noted.
+	seenEvery  = time.Minute
+	flushEvery = 5 * time.Second
+	sweepEvery = time.Minute
+	sweepRows  = 1000
+	maxSeen    = 100_000
+)
+
+// New makes a Manager. It must be made before the database's feed starts; Run writes what it observes and removes what
+// is over.
+func New(d *db.DB, keyring *seal.Keyring, dir *identity.Directory, o Options) (*Manager, error) {
+	if o.Clock == nil {
+		o.Clock = clock.System
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Idle == 0 {
+		o.Idle = time.Hour
+	}
+	if o.Absolute == 0 {
+		o.Absolute = 24 * time.Hour
+	}
+	if o.Capacity == 0 {
+		o.Capacity = 10_000
+	}
+	if o.Idle <= 2*seenEvery || o.Absolute < o.Idle {
+		return nil, fmt.Errorf("session: idle %s and absolute %s: a session must live longer than two minutes, and not longer idle than in all", o.Idle, o.Absolute)
+	}
+	m := &Manager{d: d, keyring: keyring, o: o, cookie: "mintmark-session", visitor: "mintmark-visitor", seen: map[string]time.Time{}}
+	if o.Secure {
+		m.cookie, m.visitor = "__Host-"+m.cookie, "__Host-"+m.visitor
+	}
+	m.cache = db.NewCache(d, topic, o.Capacity, m.load)
+	endAll := func(ctx context.Context, tx db.WriteTx, u identity.User) error { return m.EndAllOf(ctx, tx, u.ID) }
+	dir.OnPersonDisabled(endAll)
+	dir.OnPasswordChanged(endAll)
+	return m, nil
+}
+
+// known is what memory holds of a session. The zero value is an id that no session has.
+type known struct {
+	session  Session
+	verifier []byte
+	seen     *atomic.Int64 // when it was last used, as far as this node knows, in microseconds
+}
+
+func (m *Manager) load(ctx context.Context, tx db.ReadTx, sessionID string) (known, error) {
+	var k known
+	var userID, amr string
+	var auth, seen, expires int64
+	err := tx.QueryRow(ctx, `SELECT user_id, verifier, amr, auth_time, last_seen, expires FROM sessions WHERE id = $1`, sessionID).
+		Scan(&userID, &k.verifier, &amr, &auth, &seen, &expires)
+	if errors.Is(err, db.ErrNoRows) {
+		return known{}, nil
+	}
+	if err != nil {
+		return known{}, fmt.Errorf("read session: %w", err)
+	}
+	u, err := identity.LoadUser(ctx, tx, userID)
+	if err != nil {
+		return known{}, err
+	}
+	k.session = Session{ID: sessionID, User: u, AuthTime: db.Time(auth), AMR: strings.Fields(amr), Expires: db.Time(expires)}
+	k.seen = new(atomic.Int64)
+	k.seen.Store(seen)
+	return k, nil
+}
+
+// Begin signs a person in with the browser that sent r: the one place that makes a session. One that the browser had
+// before ends. The user must have proved to be it just now; amr says how.
+func (m *Manager) Begin(ctx context.Context, w http.ResponseWriter, r *http.Request, u identity.User, amr []string) (Session, error) {
+	before, had, err := m.Current(ctx, r)
+	if err != nil {
+		return Session{}, err
+	}
+	var s Session
+	var cookie redact.Secret
+	err = m.d.Write(ctx, func(tx db.WriteTx) error {
+		if had {
+			if err := m.end(ctx, tx, before, "replaced"); err != nil {
+				return err
+			}
+		}
+		s, cookie, err = m.insert(ctx, tx, r, u, amr)
+		return err
+	})
+	if err != nil {
+		return Session{}, fmt.Errorf("begin a session: %w", err)
+	}
+	m.setCookie(w, m.cookie, cookie.Reveal(), 0)
+	m.setCookie(w, m.visitor, "", -1) // forms from before the login are over
+	return s, nil
+}
+
+func (m *Manager) insert(ctx context.Context, tx db.WriteTx, r *http.Request, u identity.User, amr []string) (Session, redact.Secret, error) {
+	now := tx.Now()
+	u, err := identity.LoadUser(ctx, tx, u.ID)
+	if err != nil {
+		return Session{}, redact.Secret{}, err
+	}
+	if !u.Disabled.IsZero() || u.Application != "" {
+		return Session{}, redact.Secret{}, identity.ErrCredentials
+	}
+	s := Session{ID: id.New(id.Session, now), User: u, AuthTime: now, AMR: amr, Expires: now.Add(m.o.Absolute)}
+	cookie := seal.NewSecret(prefix + strings.TrimPrefix(s.ID, id.Session+"_") + "_")
+	ip := route.ClientIP(r.Context())
+	n, err := tx.Exec(ctx, `INSERT INTO sessions (id, user_id, verifier, amr, auth_time, last_seen, expires, ip, user_agent)
+		VALUES ($1, $2, $3, $4, $5, $5, $6, $7, $8)`,
+		s.ID, u.ID, m.keyring.MAC(macKind, cookie), strings.Join(amr, " "), db.Micros(now), db.Micros(s.Expires), ip, printable(r.UserAgent()))
+	if err == nil && n != 1 {
+		err = fmt.Errorf("%d rows were written where one was meant", n)
+	}
+	if err != nil {
+		return Session{}, redact.Secret{}, fmt.Errorf("store session: %w", err)
+	}
+	return s, cookie, audit.Record(ctx, tx, audit.Event{
+		Action: "session.begin", Outcome: audit.Success, Caller: m.caller(ctx, u), TargetType: "session", TargetID: s.ID,
+		Details: map[string]any{"amr": amr, "user": u.ID},
+	})
+}
+
+func (m *Manager) caller(ctx context.Context, u identity.User) access.Caller {
+	return access.Caller{Kind: access.Person, ID: u.ID, Name: u.Username, Realm: u.Realm, RequestID: route.RequestID(ctx), IP: route.ClientIP(ctx)}
+}
+
+// printable keeps what a browser calls itself short and harmless.
+func printable(s string) string {
+	s = strings.Map(func(c rune) rune {
+		if c < ' ' || c > '~' {
+			return '?'
+		}
+		return c
+	}, s)
+	return s[:min(len(s), 200)]
+}
+
+// Current tells who is signed in with the browser that sent r. Whatever is wrong with the cookie, the answer is nobody;
+// an error says that it could not be found out.
+func (m *Manager) Current(ctx context.Context, r *http.Request) (Session, bool, error) {
+	cookie, sessionID, ok := m.read(r)
+	if !ok {
+		return Session{}, false, nil
+	}
+	k, err := m.cache.Get(ctx, sessionID)
+	if err != nil {
+		return Session{}, false, unavailable(err)
+	}
+	if !m.proves(k, cookie) {
+		return Session{}, false, nil
+	}
+	if !m.alive(k) {
+		// Another node may have seen the browser since.
+		if k, err = m.cache.Fresh(ctx, sessionID); err != nil {
+			return Session{}, false, unavailable(err)
+		}
+		if !m.proves(k, cookie) || !m.alive(k) {
+			return Session{}, false, nil
+		}
+	}
+	m.note(k)
+	return k.session, true, nil
+}
+
+func unavailable(err error) error {
+	return fault.Wrap(fmt.Errorf("look up a session: %w", err), fault.Unavailable, "unavailable", "It cannot be found out just now who is signed in.").Retry(time.Second)
+}
+
+func (m *Manager) proves(k known, cookie redact.Secret) bool {
+	return k.session.ID != "" && m.keyring.VerifyMAC(macKind, cookie, k.verifier) && k.session.User.Disabled.IsZero()
+}
+
+func (m *Manager) alive(k known) bool {
+	now := m.o.Clock.Now()
+	return now.Before(k.session.Expires) && now.Before(db.Time(k.seen.Load()).Add(m.o.Idle))
+}
+
+// note remembers that the session was used, once a minute.
+func (m *Manager) note(k known) {
+	now, before := m.o.Clock.Now(), k.seen.Load()
+	if now.Sub(db.Time(before)) < seenEvery || !k.seen.CompareAndSwap(before, db.Micros(now)) {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.seen) < maxSeen {
+		m.seen[k.session.ID] = now
+	}
+}
+
+// read takes the session's cookie apart. Two of them are none: one of them is not ours.
+func (m *Manager) read(r *http.Request) (cookie redact.Secret, sessionID string, ok bool) {
+	found := r.CookiesNamed(m.cookie)
+	if len(found) != 1 || len(found[0].Value) > maxCookie {
+		return redact.Secret{}, "", false
+	}
+	rest, ok := strings.CutPrefix(found[0].Value, prefix)
+	if !ok || len(rest) <= idDigits+1 || rest[idDigits] != '_' {
+		return redact.Secret{}, "", false
+	}
+	sessionID = id.Session + "_" + rest[:idDigits]
+	return redact.New(found[0].Value), sessionID, id.Is(sessionID, id.Session)
+}
+
+// End signs out the browser that sent r. It is no error if nobody was signed in.
+func (m *Manager) End(ctx context.Context, w http.ResponseWriter, r *http.Request) error {
+	s, ok, err := m.Current(ctx, r)
+	if err != nil {
+		return err
+	}
+	if ok {
+		if err := m.d.Write(ctx, func(tx db.WriteTx) error { return m.end(ctx, tx, s, "signed_out") }); err != nil {
+			return fmt.Errorf("end a session: %w", err)
+		}
+	}
+	m.setCookie(w, m.cookie, "", -1)
+	m.setCookie(w, m.visitor, "", -1)
+	return nil
+}
+
+// end removes one session, if it is still there.
+func (m *Manager) end(ctx context.Context, tx db.WriteTx, s Session, why string) error {
+	n, err := tx.Exec(ctx, `DELETE FROM sessions WHERE id = $1`, s.ID)
+	if err != nil || n == 0 {
+		return err
+	}
+	if err := audit.Record(ctx, tx, audit.Event{
+		Action: "session.end", Outcome: audit.Success, Reason: why, Caller: m.caller(ctx, s.User), TargetType: "session", TargetID: s.ID,
+	}); err != nil {
+		return err
+	}
+	return tx.Changed(ctx, topic, s.ID)
+}
+
+// EndAllOf signs the person out everywhere, in the caller's transaction, which also records why.
+func (m *Manager) EndAllOf(ctx context.Context, tx db.WriteTx, userID string) error {
+	ids, err := list(ctx, tx, `SELECT id FROM sessions WHERE user_id = $1`, userID)
+	if err != nil {
+		return fmt.Errorf("list sessions: %w", err)
+	}
+	if _, err := tx.Exec(ctx, `DELETE FROM sessions WHERE user_id = $1`, userID); err != nil {
+		return fmt.Errorf("end sessions: %w", err)
+	}
+	for _, sessionID := range ids {
+		if err := tx.Changed(ctx, topic, sessionID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Alive tells within a transaction whether the session still is: for what was begun in it and ends later, such as an
+// authorization code.
+func Alive(ctx context.Context, tx db.ReadTx, sessionID string) (bool, error) {
+	var expires int64
+	err := tx.QueryRow(ctx, `SELECT expires FROM sessions WHERE id = $1`, sessionID).Scan(&expires)
+	if errors.Is(err, db.ErrNoRows) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("read session: %w", err)
+	}
+	return tx.Now().Before(db.Time(expires)), nil
+}
+
+func list(ctx context.Context, tx db.ReadTx, query string, args ...any) ([]string, error) {
+	rows, err := tx.Query(ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var out []string
+	for rows.Next() {
+		var s string
+		if err := rows.Scan(&s); err != nil {
+			return nil, err
+		}
+		out = append(out, s)
+	}
+	return out, rows.Err()
+}
+
+// setCookie sets a cookie that goes with the browser, or, with a negative age, takes it away.
+func (m *Manager) setCookie(w http.ResponseWriter, name, value string, age int) {
+	http.SetCookie(w, &http.Cookie{Name: name, Value: value, Path: "/", MaxAge: age, Secure: m.o.Secure, HttpOnly: true, SameSite: http.SameSiteLaxMode})
+}
