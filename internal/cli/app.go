@@ -56,7 +56,7 @@ type appCreate struct {
 }
 
 func (appCreate) Help() string {
-	return `The id names the application for ever: lower-case letters, digits and single hyphens. Next, give it a bucket (app bucket add) for its credentials and scopes (app grant) for its work.
+	return `The id names the application for ever: lower-case letters, digits and hyphens. Next, give it a bucket (app bucket add) for its credentials and scopes (app grant) for its work.
 
 Examples:
 

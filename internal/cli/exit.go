@@ -45,9 +45,17 @@ func usage(err error) error {
 	hint := `Run "mintmark --help".`
 	var p *kong.ParseError
 	if errors.As(err, &p) && p.Context != nil && p.Context.Selected() != nil {
-		hint = fmt.Sprintf(`Run "%s --help".`, p.Context.Selected().FullPath())
+		hint = fmt.Sprintf(`Run "mintmark %s --help".`, commandPath(p.Context.Selected()))
 	}
 	return &explained{code: ExitUsage, err: err, hint: hint}
+}
+
+// commandPath is what to type for a command, which kong's own path is not when the command has an alias.
+func commandPath(n *kong.Node) string {
+	if n.Parent == nil || n.Parent.Type != kong.CommandNode {
+		return n.Name
+	}
+	return commandPath(n.Parent) + " " + n.Name
 }
 
 // Exit is the exit code for an error; 0 for nil.
