@@ -128,7 +128,27 @@ func (v *verifying) run(ctx context.Context) error {
 	if v.report.Problem == nil && v.size < target {
 		v.report.Problem = &Problem{Kind: Added, First: v.size + 1, Last: target, Detail: fmt.Sprintf("the sequencer has placed %d records", v.size)}
 	}
+	if err := v.before(ctx); err != nil {
+		return err
+	}
 	return v.rest(ctx)
+}
+
+// before looks for places that no walk from the first record on comes by, although a list shows them.
+func (v *verifying) before(ctx context.Context) error {
+	if v.report.Problem != nil {
+		return nil
+	}
+	return v.d.Read(ctx, func(tx db.ReadTx) error {
+		return each(ctx, tx, func(rows *sql.Rows) error {
+			p := Problem{Kind: Added, Detail: "it stands before the beginning of the log"}
+			if err := rows.Scan(&p.First, &p.EventID); err != nil {
+				return err
+			}
+			p.Last, v.report.Problem = p.First, &p
+			return nil
+		}, `SELECT seq, event_id FROM audit_log WHERE seq < 1 ORDER BY seq DESC LIMIT 1`)
+	})
 }
 
 // extent tells how many records there must have been, by the word of whatever speaks of the most.
@@ -403,7 +423,8 @@ func (v *verifying) orphan(ctx context.Context, leaf tlog.Hash) (eventID string)
 	return eventID
 }
 
-// rest counts the events without a place. One that is marked as placed, and is not, had a place that was taken away.
+// rest counts the events without a place. One that is marked as placed, and is not, had a place that was taken away. One
+// that has a place and is not marked keeps the sequencer from going on.
 func (v *verifying) rest(ctx context.Context) error {
 	last := ""
 	for n := -1; n != 0; {
@@ -417,6 +438,9 @@ func (v *verifying) rest(ctx context.Context) error {
 					return err
 				}
 				switch {
+				case seq != 0 && placed:
+				case seq != 0 && v.report.Problem == nil:
+					v.report.Problem = &Problem{Kind: Edited, First: seq, Last: seq, EventID: last, Detail: "it has its place in the log, and is marked as if it waited for one"}
 				case seq != 0:
 				case !placed:
 					v.report.Waiting++

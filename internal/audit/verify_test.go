@@ -124,7 +124,8 @@ func TestDamageIsNamed(t *testing.T) {
 		kind        audit.Kind
 		first, last int64
 		event       int64 // whose id is named; 0: none
-		kept        bool  // only the kept checkpoint shows it
+		named       string
+		kept        bool // only the kept checkpoint shows it
 	}{
 		"one byte":       {damage: func(l *log) { l.exec(`UPDATE audit_events SET actor_name = 'bda' WHERE id = $1`, l.id(17)) }, kind: audit.Edited, first: 17, event: 17},
 		"the time":       {damage: func(l *log) { l.exec(`UPDATE audit_events SET at = at + 1 WHERE id = $1`, l.id(17)) }, kind: audit.Edited, first: 17, event: 17},
@@ -192,6 +193,13 @@ func TestDamageIsNamed(t *testing.T) {
 			l.exec(`UPDATE audit_events SET placed = TRUE`)
 			l.exec(`INSERT INTO audit_log (seq, event_id, leaf) SELECT 31, id, '' FROM audit_events WHERE id NOT IN (SELECT event_id FROM audit_log)`)
 		}, kind: audit.Added, first: 31, event: 31},
+		"a record added before the first": {damage: func(l *log) {
+			l.exec(`INSERT INTO audit_events (id, at, action, outcome, reason, actor_kind, actor_id, actor_name, realm, client_id, ip, request_id, target_type, target_id, details, placed)
+				SELECT 'evt_forged', at, action, outcome, reason, actor_kind, actor_id, actor_name, realm, client_id, ip, request_id, target_type, target_id, details, placed
+				FROM audit_events WHERE id = $1`, l.id(17))
+			l.exec(`INSERT INTO audit_log (seq, event_id, leaf) VALUES (-1, 'evt_forged', '')`)
+		}, kind: audit.Added, first: -1, named: "evt_forged"},
+		"marked as waiting":        {damage: func(l *log) { l.exec(`UPDATE audit_events SET placed = FALSE WHERE id = $1`, l.id(17)) }, kind: audit.Edited, first: 17, event: 17},
 		"the sequencer's row gone": {damage: func(l *log) { l.exec(`DELETE FROM audit_sequencer`) }, kind: audit.Added, first: 1, last: 30},
 
 		"checkpoint changed": {damage: func(l *log) {
@@ -216,7 +224,7 @@ func TestDamageIsNamed(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				l := &log{T: t, d: l.d, keys: l.keys, s: l.s}
 				defer l.restore(saved)
-				eventID := ""
+				eventID := test.named
 				if test.event > 0 && test.event <= 30 {
 					eventID = l.id(test.event)
 				}
