@@ -145,6 +145,25 @@ func (v *Versions) LastUsed(ctx context.Context, tx db.ReadTx, owner string) (ma
 	return used, rows.Err()
 }
 
+// Accepts lists the versions of the owner that are accepted, also those without a secret.
+func (v *Versions) Accepts(ctx context.Context, tx db.ReadTx, owner string) ([]int64, error) {
+	rows, err := tx.Query(ctx, `SELECT version FROM `+v.table+` WHERE `+v.owner+` = $1 AND state IN ($2, $3, $4) ORDER BY version`,
+		owner, lifecycle.Prepared, lifecycle.Active, lifecycle.Retiring)
+	if err != nil {
+		return nil, fmt.Errorf("read accepted versions of a %s: %w", v.kind, err)
+	}
+	defer rows.Close()
+	var list []int64
+	for rows.Next() {
+		var version int64
+		if err := rows.Scan(&version); err != nil {
+			return nil, fmt.Errorf("read accepted versions of a %s: %w", v.kind, err)
+		}
+		list = append(list, version)
+	}
+	return list, rows.Err()
+}
+
 // Accepted is one version that a verifier accepts.
 type Accepted struct {
 	Version int64

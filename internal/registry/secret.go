@@ -99,6 +99,15 @@ func (s ClientSecrets) LastUsed(ctx context.Context, tx db.ReadTx, application s
 	return s.r.secrets.LastUsed(ctx, tx, clientID)
 }
 
+// Accepts lists the versions that are accepted. A client that becomes public, or confidential, loses all that it had.
+func (s ClientSecrets) Accepts(ctx context.Context, tx db.ReadTx, application string) ([]int64, error) {
+	clientID, err := s.clientID(ctx, tx, application)
+	if err != nil {
+		return nil, err
+	}
+	return s.r.secrets.Accepts(ctx, tx, clientID)
+}
+
 func (s ClientSecrets) clientID(ctx context.Context, tx db.ReadTx, application string) (string, error) {
 	clientID, err := loadClientID(ctx, tx, application)
 	if err == nil && clientID == "" {

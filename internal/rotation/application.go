@@ -3,6 +3,7 @@ package rotation
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -36,11 +37,52 @@ func (s *Service) Plan(ctx context.Context, tx db.WriteTx, app string) error {
 				return err
 			}
 		}
+		if err := s.dropRevoked(ctx, tx, app, k); err != nil {
+			return err
+		}
 		if err := jobs.Schedule(ctx, tx, JobKind, jobKey(app, k.Name()), tx.Now()); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// dropRevoked follows the versions that others refused: they are retired here too, an open one is abandoned, and a new one
+// is asked for at once. Otherwise an open version could never be committed, and the active one, of which the destinations
+// have nothing but what is refused, would stay until its period is over.
+func (s *Service) dropRevoked(ctx context.Context, tx db.WriteTx, app string, k Kind) error {
+	r, ok := k.(Revocable)
+	if !ok {
+		return nil
+	}
+	c, err := load(ctx, tx, app, k.Name())
+	if err != nil || c == nil || len(c.versions) == 0 {
+		return err
+	}
+	left, err := r.Accepts(ctx, tx, app)
+	if err != nil {
+		return fmt.Errorf("ask which versions are accepted: %w", err)
+	}
+	revoked := false
+	for _, v := range c.versions {
+		if slices.Contains(left, v.number) {
+			continue
+		}
+		revoked = true
+		if err := move(ctx, tx, c, v.number, v.state, lifecycle.Retired, false); err != nil {
+			return err
+		}
+		if err := s.record(ctx, tx, "credential.retire", c, v.number, map[string]any{"reason": "revoked"}); err != nil {
+			return err
+		}
+		if v.state != lifecycle.Retiring && c.asked.at.IsZero() {
+			c.asked = wish{tx.Now(), "rotation", whyChanged}
+		}
+	}
+	if !revoked {
+		return nil
+	}
+	return change(ctx, tx, c)
 }
 
 // Deactivate refuses every version of the application's credentials and ends their rotation, for good: no step of any

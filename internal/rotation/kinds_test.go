@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/mintmark/mintmark/api"
 	"github.com/mintmark/mintmark/internal/access"
 	"github.com/mintmark/mintmark/internal/clock"
 	"github.com/mintmark/mintmark/internal/db"
@@ -129,9 +131,10 @@ func (w *real) accepted(doc map[string]string, want bool) {
 	}
 }
 
-func (w *real) test() {
-	yes, no := true, false
-	team, name := "shop", "Sales orders"
+// register makes an application with one destination, and its first credentials.
+func (w *real) register() {
+	w.t.Helper()
+	yes, team, name := true, "shop", "Sales orders"
 	w.write(func(ctx context.Context, tx db.WriteTx) error {
 		_, err := w.r.PutTeam(ctx, tx, access.SystemCaller("test"), registry.Team{ID: team, Name: team}, func(int64) error { return nil })
 		return err
@@ -142,6 +145,11 @@ func (w *real) test() {
 		return err
 	})
 	w.rotate()
+}
+
+func (w *real) test() {
+	yes, no := true, false
+	w.register()
 	first := w.bucket()
 	w.accepted(first, true)
 
@@ -191,4 +199,54 @@ type realSecrets struct{ registry.ClientSecrets }
 func (s realSecrets) Fixed(ctx context.Context, tx db.ReadTx, app string) (bool, error) {
 	rotates, err := s.Rotates(ctx, tx, app)
 	return !rotates, err
+}
+
+// A client that becomes public loses its secrets at once. Whatever its rotation was in the middle of, it ends with a
+// document that is true: it is neither stuck with a version that can never be used, nor left with a refused secret.
+func TestSwitchedBetweenPublicAndConfidential(t *testing.T) {
+	yes, no := true, false
+	for _, e := range dbtest.Engines(t) {
+		for name, open := range map[string]bool{"at rest": false, "while a version is open": true} {
+			for how, last := range map[string]*bool{"to public": &no, "to public and back": &yes} {
+				t.Run(string(e)+"/"+name+"/"+how, func(t *testing.T) {
+					w := newReal(t, e)
+					w.register()
+					w.clock.Advance(3 * time.Hour)
+					if open {
+						w.refuse(objstore.Forbidden, "alpha")
+						w.rotate()
+						w.refuse(objstore.None)
+					}
+					w.put(registry.Change{Confidential: &no})
+					if last == &yes { // before any job has run
+						w.put(registry.Change{Confidential: &yes})
+					}
+					w.clock.Advance(time.Minute)
+					w.rotate()
+					if last == &yes {
+						w.accepted(w.bucket(), true)
+					} else if o, err := w.memory.Get(t.Context(), "alpha", "sales-orders/client.json", ""); err != nil || !strings.Contains(string(o.Body), `"client_secret":null`) {
+						t.Fatalf("client.json of a public client: %s %v", o.Body, err)
+					}
+					c := w.secretStatus()
+					if c.Problem != "" || c.Versions[0].State != "active" {
+						t.Fatalf("%+v", c)
+					}
+					w.noSealed(0)
+				})
+			}
+		}
+	}
+}
+
+func (w *real) secretStatus() (c api.RotatingCredential) {
+	w.t.Helper()
+	w.read(func(ctx context.Context, tx db.ReadTx) error {
+		r, err := w.s.Status(ctx, tx, access.SystemCaller("test"), "sales-orders")
+		if err == nil {
+			c = r.Credentials[1]
+		}
+		return err
+	})
+	return c
 }

@@ -67,6 +67,12 @@ type Fixed interface {
 	Fixed(ctx context.Context, tx db.ReadTx, app string) (bool, error)
 }
 
+// Revocable is a Kind whose versions others may refuse too, in a transaction that ends with Plan: the secrets of a client
+// that becomes public. Accepts lists the versions that are left.
+type Revocable interface {
+	Accepts(ctx context.Context, tx db.ReadTx, app string) ([]int64, error)
+}
+
 // Applications tells what rotation must know of an application. A missing one is a fault of kind NotFound.
 type Applications interface {
 	Team(ctx context.Context, tx db.ReadTx, app string) (team string, active bool, err error)
