@@ -3,9 +3,10 @@
 // What it guards:
 //   - A type or scope that somebody holds does not vanish and does not change its kind under them.
 //   - Resource owner scopes exist only on types that have resource owners, and owners are realms that exist.
-//   - A type is changed by its owners alone: the team of the application whose id is exactly the text before the first
-//     dot, else the team named on the type. "kio2.x" belongs to application kio2, never to kio; sales_order never to
-//     sales.
+//   - A type is changed by its owners alone: the team named on the type, else the team of the application whose id is
+//     exactly the text before the first dot. "kio2.x" belongs to application kio2, never to kio; sales_order never to
+//     sales. A new type goes to the application if there is one, and then has no team named; where a team is named, the
+//     type was there first, and whoever registers an application of that id later gets nothing by it.
 //   - Each change commits together with its audit event.
 //
 // Text is stored as it was given; who shows it escapes it.
@@ -178,17 +179,18 @@ func (c *Catalog) Scope(ctx context.Context, tx db.ReadTx, caller access.Caller,
 	return loadScope(ctx, tx, resourceType, id)
 }
 
-// Owner is the team that may change the type: that of the application which its id names, else the explicit one.
+// Owner is the team that may change the type as it is stored: the explicit one, else that of the application which its
+// id names.
 func (c *Catalog) Owner(ctx context.Context, tx db.ReadTx, t ResourceType) (team string, byApplication bool, err error) {
+	if t.OwningTeam != "" {
+		return t.OwningTeam, false, nil
+	}
 	prefix, _, _ := strings.Cut(t.ID, ".")
 	team, ok, err := c.owners.ApplicationTeam(ctx, tx, prefix)
 	if err != nil {
 		return "", false, fmt.Errorf("find the owner of resource type %s: %w", t.ID, err)
 	}
-	if ok {
-		return team, true, nil
-	}
-	return t.OwningTeam, false, nil
+	return team, ok, nil
 }
 
 // PutType creates the type or replaces all of it. Of t, it takes what a caller may decide.
@@ -204,12 +206,13 @@ func (c *Catalog) PutType(ctx context.Context, tx db.WriteTx, caller access.Call
 	if err != nil && !fault.Is(err, fault.NotFound) {
 		return ResourceType{}, err
 	}
-	team, byApplication, err := c.Owner(ctx, tx, ResourceType{ID: t.ID, OwningTeam: t.OwningTeam})
-	if exists && !byApplication {
-		team, _, err = c.Owner(ctx, tx, stored)
-	}
+	stored.ID = t.ID
+	team, byApplication, err := c.Owner(ctx, tx, stored)
 	if err != nil {
 		return ResourceType{}, err
+	}
+	if !exists && !byApplication {
+		team = t.OwningTeam
 	}
 	if team == "" && !exists { // to an insider, "name a team" helps more than "you may not"
 		return ResourceType{}, errTeamRequired()
@@ -277,7 +280,7 @@ func (c *Catalog) checkType(ctx context.Context, tx db.ReadTx, t *ResourceType, 
 }
 
 func errTeamRequired() error {
-	return invalid("body.owning_team", "owning_team_required", "No application has the id before the first dot, so the type needs an owning team.")
+	return invalid("body.owning_team", "owning_team_required", "No application owns the type, so it needs an owning team.")
 }
 
 func (c *Catalog) canonicalOwners(given []string) ([]string, error) {

@@ -147,6 +147,37 @@ func TestWhoOwnsAType(t *testing.T) {
 	})
 }
 
+// Anybody may register an application of any id that is free. It must not bring him what was there before.
+func TestALaterApplicationTakesNoTypeOver(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		if _, err := w.put(member("shop"), catalog.ResourceType{ID: "orders", Name: "x", ResourceOwners: []string{"customers"}, OwningTeam: "shop"}, anyRevision); err != nil {
+			t.Fatal(err)
+		}
+		w.teams["orders"] = "kio-team"
+		if _, err := w.put(member("kio-team"), catalog.ResourceType{ID: "orders", Name: "taken"}, anyRevision); !fault.Is(err, fault.Forbidden) {
+			t.Errorf("the type was taken over: %v", err)
+		}
+		if _, err := w.putScope(member("kio-team"), catalog.Scope{ResourceType: "orders", ID: "read", Summary: "x"}, anyRevision); !fault.Is(err, fault.Forbidden) {
+			t.Errorf("a scope was put on it: %v", err)
+		}
+		if err := w.d.Write(ctx, func(tx db.WriteTx) error { return w.c.DeleteType(ctx, tx, member("kio-team"), "orders", anyRevision) }); !fault.Is(err, fault.Forbidden) {
+			t.Errorf("it was deleted: %v", err)
+		}
+		if _, err := w.putScope(member("shop"), catalog.Scope{ResourceType: "orders", ID: "read", Summary: "x"}, anyRevision); err != nil {
+			t.Errorf("its own team: %v", err)
+		}
+		if _, err := w.put(member("shop"), catalog.ResourceType{ID: "orders", Name: "y", ResourceOwners: []string{"customers"}}, anyRevision); !fault.Is(err, fault.Invalid) {
+			t.Errorf("its team gave it away by saying nothing: %v", err)
+		}
+		if got, err := w.put(member("shop"), catalog.ResourceType{ID: "orders", Name: "y", OwningTeam: "shop"}, anyRevision); err != nil || got.OwningTeam != "shop" {
+			t.Errorf("its own team: %+v %v", got, err)
+		}
+		if _, err := w.put(member("kio-team"), catalog.ResourceType{ID: "orders.eu", Name: "x"}, anyRevision); err != nil {
+			t.Errorf("a new type below the application's id: %v", err)
+		}
+	})
+}
+
 func TestTypeIsReplacedWhole(t *testing.T) {
 	onBoth(t, func(t *testing.T, w *world) {
 		first, err := w.put(admin, catalog.ResourceType{ID: "sales_order", Name: "Sales order", Description: "a\nb", ResourceOwners: []string{"/customers", "employee", "customers"}, OwningTeam: "shop"}, anyRevision)
