@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
 	mathrand "math/rand/v2"
@@ -228,26 +227,13 @@ func (s *server) register(ctx context.Context) error {
 
 // await reads user.json and client.json as soon as both are there.
 func (s *server) await(ctx context.Context, dir string) error {
-	var got struct {
-		Username string `json:"application_username"`
-		Password string `json:"application_password"`
-		ID       string `json:"client_id"`
-		Secret   string `json:"client_secret"`
-	}
 	for begin := time.Now(); time.Since(begin) < passLimit && ctx.Err() == nil; time.Sleep(20 * time.Millisecond) {
-		user, err := os.ReadFile(filepath.Join(dir, "user.json"))
-		if err != nil {
+		c, err := client.ReadCredentials(dir)
+		if errors.Is(err, client.ErrNoCredentials) {
 			continue
 		}
-		of, err := os.ReadFile(filepath.Join(dir, "client.json"))
-		if err != nil {
-			continue
-		}
-		if err := errors.Join(json.Unmarshal(user, &got), json.Unmarshal(of, &got)); err != nil {
-			return err
-		}
-		s.username, s.password, s.clientID, s.clientSecret = got.Username, got.Password, got.ID, got.Secret
-		return nil
+		s.username, s.password, s.clientID, s.clientSecret = c.Username, c.Password, c.ClientID, c.ClientSecret
+		return err
 	}
 	return errors.New("the credentials did not arrive")
 }

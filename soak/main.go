@@ -14,8 +14,12 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
+	"sync"
 	"syscall"
 	"time"
+
+	"github.com/mintmark/mintmark/internal/witness"
 )
 
 type options struct {
@@ -87,40 +91,44 @@ func run(o *options) error {
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, o.duration)
 	defer cancel()
-	bucket := newWitness("bucket", w.tokenURL(), w.bucketPair)
-	disk := newWitness("agent", w.tokenURL(), w.agentPair)
-	done := make(chan struct{}, 2)
-	for _, x := range []*witness{bucket, disk} {
-		go func() { x.run(ctx); done <- struct{}{} }()
+	witnesses := []witnessOf{{"bucket", witness.New(w.url, w.bucket)}, {"agent", witness.New(w.url, w.creds)}}
+	var running sync.WaitGroup
+	for _, x := range witnesses {
+		running.Go(func() { x.Run(ctx) })
 	}
-	kills := w.killer(ctx, o.killEvery, func() { progress(began, w.server.kills, bucket, disk) })
-	<-done
-	<-done
-	return report(os.Stdout, o, kills, time.Since(began), bucket, disk)
+	kills := w.killer(ctx, o.killEvery, func() { progress(began, w.server.kills, witnesses) })
+	running.Wait()
+	return report(os.Stdout, o, kills, time.Since(began), witnesses)
 }
 
-func progress(began time.Time, kills int, ws ...*witness) {
+// witnessOf is a witness with the pair of credentials that lies in one place.
+type witnessOf struct {
+	place string
+	*witness.Witness
+}
+
+func progress(began time.Time, kills int, ws []witnessOf) {
 	line := fmt.Sprintf("%6s  kills %d", time.Since(began).Round(time.Second), kills)
 	for _, x := range ws {
-		t := x.seen()
-		line += fmt.Sprintf("  %s: %d logins, %d refused, %d unanswered, %d pairs", x.name, t.logins, t.refused, t.unanswered, t.pairs)
+		t := x.Seen()
+		line += fmt.Sprintf("  %s: %d logins, %d refused, %d unanswered, %d pairs", x.place, t.Logins, t.Refused, t.Unanswered, t.Pairs)
 	}
 	fmt.Fprintln(os.Stderr, line)
 }
 
 // report prints a row of a Markdown table and gives the verdict.
-func report(out *os.File, o *options, kills int, took time.Duration, ws ...*witness) error {
+func report(out *os.File, o *options, kills int, took time.Duration, ws []witnessOf) error {
 	refused, thin := 0, ""
 	for _, x := range ws {
-		t := x.seen()
+		t := x.Seen()
 		fmt.Fprintf(out, "| %s | %s | %s | %d | %d | %d | **%d** | %d | %s |\n",
-			o.engine, x.name, took.Round(time.Second), kills, t.logins, t.pairs, t.refused, t.unanswered, t.last)
-		refused += t.refused
-		if floor := int(took / (200 * time.Millisecond)); t.logins < floor {
-			thin = fmt.Sprintf("the %s witness logged in %d times, fewer than %d", x.name, t.logins, floor)
+			o.engine, x.place, took.Round(time.Second), kills, t.Logins, t.Pairs, t.Refused, t.Unanswered, strings.ReplaceAll(t.LastRefusal, "|", "/"))
+		refused += t.Refused
+		if floor := int(took / (200 * time.Millisecond)); t.Logins < floor {
+			thin = fmt.Sprintf("the %s witness logged in %d times, fewer than %d", x.place, t.Logins, floor)
 		}
-		if least := int(took / (4 * o.period)); t.pairs < least {
-			thin = fmt.Sprintf("the %s witness saw %d pairs, fewer than %d", x.name, t.pairs, least)
+		if least := int(took / (4 * o.period)); t.Pairs < least {
+			thin = fmt.Sprintf("the %s witness saw %d pairs, fewer than %d", x.place, t.Pairs, least)
 		}
 	}
 	switch {

@@ -13,9 +13,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
+
+	"github.com/mintmark/mintmark/client"
 )
 
 const (
@@ -29,6 +30,7 @@ type world struct {
 	url    string // public listener
 	s3     string // S3 listener
 	files  string // root of the directory store
+	bucket string // where the mint puts the pair in that store; it can be read while the server is dead
 	creds  string // where the agent puts the pair
 	server *server
 	agent  *process
@@ -38,8 +40,7 @@ type world struct {
 type server struct {
 	process
 	ready string // URL that answers 200 when it is ready
-	mu    sync.Mutex
-	kills int // owned by mu
+	kills int
 }
 
 // process is a child of ours, ended by its process id.
@@ -58,6 +59,7 @@ func newWorld(o *options) (*world, error) {
 	}
 	data := filepath.Join(o.dir, "data")
 	w := &world{o: o, url: "http://" + ports[0], s3: "http://" + ports[1], files: filepath.Join(o.dir, "files"), creds: filepath.Join(o.dir, "credentials")}
+	w.bucket = filepath.Join(w.files, bucketName, application)
 	for _, d := range []string{data, w.files, filepath.Join(w.files, bucketName), w.creds} {
 		if err := os.MkdirAll(d, 0o700); err != nil {
 			return nil, err
@@ -109,8 +111,6 @@ func freePorts(from, n int) ([]string, error) {
 	}
 	return out, nil
 }
-
-func (w *world) tokenURL() string { return w.url + "/oauth2/access_token?realm=services" }
 
 func (p *process) start() error {
 	log, err := os.OpenFile(p.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
@@ -266,32 +266,12 @@ func (w *world) register(ctx context.Context) error {
 
 func (w *world) waitForCredentials(ctx context.Context) error {
 	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
-		_, err1 := w.agentPair(ctx)
-		_, err2 := w.bucketPair(ctx)
+		_, err1 := client.ReadCredentials(w.creds)
+		_, err2 := client.ReadCredentials(w.bucket)
 		if err1 == nil && err2 == nil {
 			return nil
 		}
 	}
 	text, _ := os.ReadFile(w.agent.log)
 	return fmt.Errorf("no credentials after 30 s; the agent says: %s", tail(text))
-}
-
-// bucketPair is what lies in the directory store: it can be read while the server is dead.
-func (w *world) bucketPair(context.Context) (pair, error) {
-	return readPair(filepath.Join(w.files, bucketName, application))
-}
-
-// agentPair is what the agent has put on disk.
-func (w *world) agentPair(context.Context) (pair, error) { return readPair(w.creds) }
-
-func readPair(dir string) (pair, error) {
-	user, err := os.ReadFile(filepath.Join(dir, "user.json"))
-	if err != nil {
-		return pair{}, err
-	}
-	client, err := os.ReadFile(filepath.Join(dir, "client.json"))
-	if err != nil {
-		return pair{}, err
-	}
-	return decode(user, client)
 }

@@ -20,6 +20,7 @@ import (
 
 	"github.com/mintmark/mintmark/internal/app"
 	"github.com/mintmark/mintmark/internal/clock"
+	"github.com/mintmark/mintmark/internal/witness"
 )
 
 // Options for Run.
@@ -202,7 +203,7 @@ func (t *telling) opening() {
 // all runs commands in order.
 func (t *telling) all(ctx context.Context, commands ...string) error {
 	for _, c := range commands {
-		if _, err := t.run(ctx, c); err != nil {
+		if err := t.run(ctx, c); err != nil {
 			return err
 		}
 	}
@@ -277,12 +278,9 @@ func (t *telling) rotate(ctx context.Context) error {
 	}
 	watching, cancel := context.WithTimeout(ctx, t.o.Watch)
 	defer cancel()
-	w := &prober{
-		tokenURL: t.c.Issuer + "/oauth2/access_token?realm=services", dir: filepath.Join(t.dir, "credentials"), scope: "uid sales_order.read_all",
-		every: 50 * time.Millisecond, http: &http.Client{Timeout: 5 * time.Second}, versions: map[string]bool{},
-	}
+	w := witness.New(t.c.Issuer, filepath.Join(t.dir, "credentials"))
 	done := make(chan struct{})
-	go func() { defer close(done); w.run(watching) }()
+	go func() { defer close(done); w.Run(watching) }()
 	elapsed := clock.Stopwatch()
 	tick := time.NewTicker(t.o.Watch / 4)
 	defer tick.Stop()
@@ -290,22 +288,22 @@ func (t *telling) rotate(ctx context.Context) error {
 		select {
 		case <-watching.Done():
 		case <-tick.C:
-			n := w.seen()
-			t.say("%4s  %d tokens, %d different pairs of credentials, %d refused", elapsed().Round(time.Second), n.Tokens, n.Pairs, n.Refused)
+			n := w.Seen()
+			t.say("%4s  %d logins, %d different pairs of credentials, %d refused", elapsed().Round(time.Second), n.Logins, n.Pairs, n.Refused)
 		}
 	}
 	<-done
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	n := w.seen()
+	n := w.Seen()
 	switch {
 	case n.Refused > 0:
-		return fmt.Errorf("%w: %s", ErrRefused, veil(n.Last))
+		return fmt.Errorf("%w: %s", ErrRefused, veil(n.LastRefusal))
 	case n.Pairs < 2:
-		return fmt.Errorf("the credentials did not rotate in %s: %d tokens, %d unanswered (%s)", t.o.Watch, n.Tokens, n.Missed, n.Last)
+		return fmt.Errorf("the credentials did not rotate in %s: %d logins, %d unanswered (%s)", t.o.Watch, n.Logins, n.Unanswered, n.LastSilence)
 	}
-	t.say("%d logins with %d different pairs of credentials: %d refused, %d unanswered.", n.Tokens, n.Pairs, n.Refused, n.Missed)
+	t.say("%d logins with %d different pairs of credentials: %d refused, %d unanswered.", n.Logins, n.Pairs, n.Refused, n.Unanswered)
 	return nil
 }
 

@@ -1,7 +1,6 @@
 package demo
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -51,40 +50,30 @@ func (s *story) show(command string) {
 	fmt.Fprintf(s.out, "   $ %s\n", strings.ReplaceAll(command, "\n", "\n     "))
 }
 
-// run prints a command, runs it, prints what it said and returns its standard output. What it says is shown veiled.
-func (s *story) run(ctx context.Context, command string) (string, error) {
+// run prints a command, runs it and prints what it said, veiled.
+func (s *story) run(ctx context.Context, command string) error {
 	s.show(command)
-	stdout, stderr, err := s.quietly(ctx, command)
-	for line := range strings.SplitSeq(strings.TrimRight(veil(stdout+stderr), "\n"), "\n") {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", command)
+	cmd.Dir, cmd.Env = s.dir, append(os.Environ(), s.env...)
+	said, err := cmd.CombinedOutput()
+	for line := range strings.SplitSeq(strings.TrimRight(veil(string(said)), "\n"), "\n") {
 		if line != "" {
 			fmt.Fprintf(s.out, "     %s\n", line)
 		}
 	}
 	if err != nil {
-		return stdout, fmt.Errorf("this command of the demo failed: %s: %w", command, err)
+		return fmt.Errorf("this command of the demo failed: %s: %w", command, err)
 	}
-	return stdout, nil
+	return nil
 }
 
-// quietly runs a command without showing it.
-func (s *story) quietly(ctx context.Context, command string) (stdout, stderr string, err error) {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", command)
-	cmd.Dir, cmd.Env = s.dir, append(os.Environ(), s.env...)
-	var out, errs bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &errs
-	err = cmd.Run()
-	return out.String(), errs.String(), err
-}
-
-// background starts a program that runs until stop is called.
+// background starts a program that runs, and says nothing, until stop is called.
 func (s *story) background(name string, args ...string) (stop func(), err error) {
 	cmd := exec.Command(name, args...)
 	cmd.Dir, cmd.Env = s.dir, append(os.Environ(), s.env...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
-	var log bytes.Buffer
-	cmd.Stdout, cmd.Stderr = io.Discard, &log
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
