@@ -43,11 +43,18 @@ func main() { os.Exit(run()) }
 
 // run is main with an exit code. The first signal asks for an orderly end; the second ends at once.
 func run() int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	// Not signal.NotifyContext: between the end of its context and the return to the default, a second signal is lost.
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	go func() {
-		<-ctx.Done()
-		stop()
+		<-signals
+		cancel()
+		if second, ok := (<-signals).(syscall.Signal); ok {
+			signal.Reset(second)
+			_ = syscall.Kill(os.Getpid(), second) // the caller sees which signal it was
+		}
 	}()
 	return cli.Main(ctx, &grammar{}, os.Args[1:], cli.IO{Stdout: os.Stdout, Stderr: os.Stderr})
 }
