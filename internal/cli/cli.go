@@ -29,6 +29,7 @@ type Commands struct {
 	Globals
 
 	App    appCommands    `cmd:"" group:"use" help:"Applications, their scopes, buckets and credentials."`
+	Client clientCommands `cmd:"" group:"use" help:"OAuth clients of applications: how they sign people in."`
 	Scope  scopeCommands  `cmd:"" group:"use" help:"Resource types and the scopes on them."`
 	Team   teamCommands   `cmd:"" group:"use" help:"Teams, which own applications."`
 	Bucket bucketCommands `cmd:"" group:"use" help:"Buckets of the embedded S3 endpoint."`

@@ -130,6 +130,8 @@ func world() map[string]any {
 		"GET /api/applications/sales-orders/scopes":                          api.Grants{Items: []api.Grant{grant}},
 		"PUT /api/applications/sales-orders/scopes/sales_order.read_all":     grant,
 		"DELETE /api/applications/sales-orders/scopes/sales_order.read_all":  nil,
+		"GET /api/applications/sales-orders/client":                          settings,
+		"PUT /api/applications/sales-orders/client":                          settings,
 		"GET /api/applications/sales-orders/destinations":                    api.Destinations{Items: []api.Destination{destination}},
 		"PUT /api/applications/sales-orders/destinations/local/shop-mint":    destination,
 		"PUT /api/applications/sales-orders/destinations/aws/shop-mint":      api.Destination{Store: "aws", Bucket: "shop-mint"},
@@ -162,6 +164,11 @@ func world() map[string]any {
 		"POST /oauth2/introspect":                             client.Introspection{Active: true, Subject: "sales-orders", Scope: "uid", ExpiresAt: now.Add(time.Hour).Unix()},
 		"POST /oauth2/revoke":                                 func(http.ResponseWriter, *http.Request) {},
 	}
+}
+
+var settings = api.ClientSettings{
+	ClientID: "cli_1", Name: "Sales \x1b[31morders", Confidential: true, RedirectURIs: []string{"https://orders.example.org/cb"}, PostLogoutRedirectURIs: []string{},
+	GrantTypes: []string{"authorization_code"}, RefreshTokens: "offline_access", ResourceOwnerScopes: []string{"sales_order.read"}, LastModified: ago(time.Minute), LastModifiedBy: "employees/jane",
 }
 
 func rotation(trouble bool) api.Rotation {
@@ -252,6 +259,8 @@ func TestCommands(t *testing.T) {
 		"scope-delete":           {"scope", "delete", "sales_order.read"},
 		"team-create":            {"team", "create", "shop", "--member", "employees/jane", "--member", "employees/joe"},
 		"team-list":              {"team", "list"},
+		"client-show":            {"client", "show", "sales-orders"},
+		"client-set":             {"client", "set", "sales-orders", "--redirect-uri", "https://orders.example.org/cb", "--name", "Sales"},
 		"team-show":              {"team", "show", "shop"},
 		"team-show-unknown":      {"team", "show", "nobody"},
 		"team-create-forbidden":  {"team", "create", "forbidden"},

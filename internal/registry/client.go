@@ -30,10 +30,10 @@ const (
 	topicMember      = "team_member" // by realm/username
 )
 
-// Grant types of RFC 6749 that clients of applications may use.
+// Grant types of RFC 6749 that clients may use whose team has said nothing.
 var (
-	confidentialGrants = []string{"client_credentials", "password"}
-	publicGrants       = []string{"password"}
+	confidentialGrants = []string{GrantClientCredentials, GrantPassword}
+	publicGrants       = []string{GrantPassword}
 )
 
 // Client is what memory holds of an OAuth client. Its slices are shared: do not change them.
@@ -49,6 +49,12 @@ type Client struct {
 	DefaultScopes []string  // what a token carries if nothing was asked for; sorted
 	GrantTypes    []string
 
+	// What people see when it signs them in, and where they are sent back to.
+	Name                   string // never empty
+	RedirectURIs           []string
+	PostLogoutRedirectURIs []string
+	RefreshTokens          RefreshTokens
+
 	// The application's service user: the subject of its own tokens.
 	UserID   string
 	Username string
@@ -57,6 +63,14 @@ type Client struct {
 
 // May tells whether the client may use the grant type.
 func (c Client) May(grantType string) bool { return slices.Contains(c.GrantTypes, grantType) }
+
+// MayRedirect tells whether the client may have people sent back to this address.
+func (c Client) MayRedirect(uri string) bool { return matchRedirect(c.RedirectURIs, uri) }
+
+// MayRedirectAfterLogout is MayRedirect for people who have signed out.
+func (c Client) MayRedirectAfterLogout(uri string) bool {
+	return matchRedirect(c.PostLogoutRedirectURIs, uri)
+}
 
 // knownClient is a client and its secrets. The zero value is an id that no client has.
 type knownClient struct {
@@ -85,9 +99,9 @@ func newClients(r *Registry) *Clients {
 func (c *Clients) load(ctx context.Context, tx db.ReadTx, clientID string) (knownClient, error) {
 	var k knownClient
 	var enabledSince, disabled int64
-	err := tx.QueryRow(ctx, `SELECT c.id, c.application, a.team, c.confidential, c.enabled_since, c.disabled, u.id, u.username, u.realm
+	err := tx.QueryRow(ctx, `SELECT c.id, c.application, a.team, c.confidential, c.enabled_since, c.disabled, u.id, u.username, u.realm, a.name
 		FROM clients c JOIN applications a ON a.id = c.application JOIN users u ON u.application = c.application WHERE c.id = $1`, clientID).
-		Scan(&k.client.ID, &k.client.Application, &k.client.Team, &k.client.Confidential, &enabledSince, &disabled, &k.client.UserID, &k.client.Username, &k.client.Realm)
+		Scan(&k.client.ID, &k.client.Application, &k.client.Team, &k.client.Confidential, &enabledSince, &disabled, &k.client.UserID, &k.client.Username, &k.client.Realm, &k.client.Name)
 	if errors.Is(err, db.ErrNoRows) {
 		return knownClient{}, nil
 	}
@@ -95,9 +109,16 @@ func (c *Clients) load(ctx context.Context, tx db.ReadTx, clientID string) (know
 		return knownClient{}, fmt.Errorf("read client: %w", err)
 	}
 	k.client.EnabledSince, k.client.Enabled = db.Time(enabledSince), disabled == 0
-	k.client.GrantTypes = publicGrants
+	settings, err := loadSettings(ctx, tx, clientID)
+	if err != nil {
+		return knownClient{}, err
+	}
+	if settings.Name != "" {
+		k.client.Name = settings.Name
+	}
+	k.client.GrantTypes = settings.grantTypes(k.client.Confidential)
+	k.client.RedirectURIs, k.client.PostLogoutRedirectURIs, k.client.RefreshTokens = settings.RedirectURIs, settings.PostLogoutRedirectURIs, settings.RefreshTokens
 	if k.client.Confidential {
-		k.client.GrantTypes = confidentialGrants
 		if k.accepted, err = c.r.secrets.Accepted(ctx, tx, clientID); err != nil {
 			return knownClient{}, err
 		}

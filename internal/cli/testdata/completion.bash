@@ -22,6 +22,9 @@ _mintmark() {
       "app storage-key create") path="app storage-key create" ;;
       "app storage-key list") path="app storage-key list" ;;
       "app storage-key delete") path="app storage-key delete" ;;
+      "client") path="client" ;;
+      "client show") path="client show" ;;
+      "client set") path="client set" ;;
       "scope") path="scope" ;;
       "scope type") path="scope type" ;;
       "scope type create") path="scope type create" ;;
@@ -58,7 +61,7 @@ _mintmark() {
     esac
   done
   case "$path" in
-    "") words="agent app audit bucket completion key rotate scope team token --help --output --server --timeout --token-file" ;;
+    "") words="agent app audit bucket client completion key rotate scope team token --help --output --server --timeout --token-file" ;;
     "app") words="activate bucket create deactivate grant list revoke scopes show status storage-key update --help --output --server --timeout --token-file" ;;
     "app create") words="--criticality --description --documentation-url --help --incident-contact --name --output --public-client --scm-url --server --service-url --subtitle --support-url --team --timeout --token-file" ;;
     "app list") words="--active --help --output --search --server --team --timeout --token-file" ;;
@@ -78,6 +81,9 @@ _mintmark() {
     "app storage-key create") words="--file --help --output --server --timeout --token-file" ;;
     "app storage-key list") words="--help --output --server --timeout --token-file" ;;
     "app storage-key delete") words="--help --output --server --timeout --token-file" ;;
+    "client") words="set show --help --output --server --timeout --token-file" ;;
+    "client show") words="--help --output --server --timeout --token-file" ;;
+    "client set") words="--grant --help --name --output --post-logout-redirect-uri --redirect-uri --refresh-tokens --server --timeout --token-file" ;;
     "scope") words="create delete list show type --help --output --server --timeout --token-file" ;;
     "scope type") words="create delete list show --help --output --server --timeout --token-file" ;;
     "scope type create") words="--description --help --name --output --owner-realm --server --team --timeout --token-file" ;;

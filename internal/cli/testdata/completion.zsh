@@ -22,6 +22,9 @@ _mintmark() {
       "app storage-key create") path_here="app storage-key create" ;;
       "app storage-key list") path_here="app storage-key list" ;;
       "app storage-key delete") path_here="app storage-key delete" ;;
+      "client") path_here="client" ;;
+      "client show") path_here="client show" ;;
+      "client set") path_here="client set" ;;
       "scope") path_here="scope" ;;
       "scope type") path_here="scope type" ;;
       "scope type create") path_here="scope type create" ;;
@@ -58,7 +61,7 @@ _mintmark() {
     esac
   done
   case "$path_here" in
-    "") words_here="agent app audit bucket completion key rotate scope team token --help --output --server --timeout --token-file" ;;
+    "") words_here="agent app audit bucket client completion key rotate scope team token --help --output --server --timeout --token-file" ;;
     "app") words_here="activate bucket create deactivate grant list revoke scopes show status storage-key update --help --output --server --timeout --token-file" ;;
     "app create") words_here="--criticality --description --documentation-url --help --incident-contact --name --output --public-client --scm-url --server --service-url --subtitle --support-url --team --timeout --token-file" ;;
     "app list") words_here="--active --help --output --search --server --team --timeout --token-file" ;;
@@ -78,6 +81,9 @@ _mintmark() {
     "app storage-key create") words_here="--file --help --output --server --timeout --token-file" ;;
     "app storage-key list") words_here="--help --output --server --timeout --token-file" ;;
     "app storage-key delete") words_here="--help --output --server --timeout --token-file" ;;
+    "client") words_here="set show --help --output --server --timeout --token-file" ;;
+    "client show") words_here="--help --output --server --timeout --token-file" ;;
+    "client set") words_here="--grant --help --name --output --post-logout-redirect-uri --redirect-uri --refresh-tokens --server --timeout --token-file" ;;
     "scope") words_here="create delete list show type --help --output --server --timeout --token-file" ;;
     "scope type") words_here="create delete list show --help --output --server --timeout --token-file" ;;
     "scope type create") words_here="--description --help --name --output --owner-realm --server --team --timeout --token-file" ;;

@@ -1,0 +1,80 @@
+package registry
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/mintmark/mintmark/api"
+	"github.com/mintmark/mintmark/internal/access"
+	"github.com/mintmark/mintmark/internal/db"
+	"github.com/mintmark/mintmark/internal/route"
+)
+
+type (
+	putClientInput struct {
+		ApplicationPath
+		route.IfMatch
+		Body api.PutClientSettings
+	}
+	clientOutput struct {
+		route.Version
+		Body api.ClientSettings
+	}
+)
+
+// clientRoutes registers the endpoints of an application's client.
+func (r *Registry) clientRoutes(m *route.Mux) {
+	const path = "/api/applications/{id}/client"
+	route.Read(m, route.Op{Method: http.MethodGet, Path: path, ID: "client.get", Summary: "Read the settings of an application's client", Action: access.ReadRegistry, Tags: []string{"Registry"}}, r.getClient)
+	route.Write(m, route.Op{Method: http.MethodPut, Path: path, ID: "client.put", Summary: "Replace the settings of an application's client", Action: access.WriteApplication, Tags: []string{"Registry"}}, r.putClient)
+}
+
+func (r *Registry) getClient(ctx context.Context, tx db.ReadTx, c access.Caller, in *ApplicationPath) (*clientOutput, error) {
+	s, a, err := r.GetSettings(ctx, tx, c, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	return clientAnswer(ctx, tx, s, a)
+}
+
+func (r *Registry) putClient(ctx context.Context, tx db.WriteTx, c access.Caller, in *putClientInput) (*clientOutput, error) {
+	b := in.Body
+	s, a, err := r.PutSettings(ctx, tx, c, in.ID, Settings{
+		Name: b.Name, RedirectURIs: b.RedirectURIs, PostLogoutRedirectURIs: b.PostLogoutRedirectURIs, GrantTypes: b.GrantTypes,
+		RefreshTokens: RefreshTokens(b.RefreshTokens),
+	}, in.Check)
+	if err != nil {
+		return nil, err
+	}
+	return clientAnswer(ctx, tx, s, a)
+}
+
+func clientAnswer(ctx context.Context, tx db.ReadTx, s Settings, a Application) (*clientOutput, error) {
+	grants, err := loadGrants(ctx, tx, a)
+	if err != nil {
+		return nil, err
+	}
+	w := api.ClientSettings{
+		ClientID: a.ClientID, Name: s.Name, Confidential: a.Confidential, RedirectURIs: orEmpty(s.RedirectURIs),
+		PostLogoutRedirectURIs: orEmpty(s.PostLogoutRedirectURIs), GrantTypes: []string{}, RefreshTokens: string(s.RefreshTokens),
+		ResourceOwnerScopes: []string{}, LastModified: s.Modified, LastModifiedBy: s.ModifiedBy,
+	}
+	for _, g := range s.grantTypes(a.Confidential) {
+		if g != GrantRefreshToken { // that is said by refresh_tokens
+			w.GrantTypes = append(w.GrantTypes, g)
+		}
+	}
+	for _, g := range grants {
+		if g.ResourceOwnerScope {
+			w.ResourceOwnerScopes = append(w.ResourceOwnerScopes, g.Scope)
+		}
+	}
+	return &clientOutput{route.AtVersion(s.Revision), w}, nil
+}
+
+func orEmpty(list []string) []string {
+	if list == nil {
+		return []string{}
+	}
+	return list
+}
