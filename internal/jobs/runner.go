@@ -264,7 +264,9 @@ func (r *Runner) start(handlers context.Context, j Job, sure func() time.Duratio
 		defer cancel(nil)
 		r.work(ctx, w)
 		r.mu.Lock()
-		delete(r.active, j.Kind+"\x00"+j.Key)
+		if name := j.Kind + "\x00" + j.Key; r.active[name] == w { // it may be due again, and claimed anew by now
+			delete(r.active, name)
+		}
 		r.mu.Unlock()
 		r.Wake() // there is room again, and perhaps more to do
 	})
