@@ -3,31 +3,8 @@
 # meet only a server of their own making.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-source scripts/postgres.sh # for free_port
-
-[[ -x bin/mintmark ]] || make build
-work=$(mktemp -d "${TMPDIR:-/tmp}/mintmark-cli.XXXXXX")
-server=
-finish() {
-  if [[ -n $server ]]; then
-    kill "$server" 2>/dev/null || true
-    wait "$server" 2>/dev/null || true
-  fi
-  rm -rf "$work"
-}
-trap finish EXIT
-export PATH="$PWD/bin:$PATH" HOME="$work"
-cd "$work"
-
-public=$(free_port) s3=$(free_port) operations=$(free_port)
-export MINTMARK_URL=http://127.0.0.1:$public MINTMARK_TOKEN_FILE=$work/data/admin.key
-mintmark serve --data-dir data --set "listen.public=127.0.0.1:$public" --set "listen.s3=127.0.0.1:$s3" \
-  --set "listen.operations=127.0.0.1:$operations" --set signing_keys.lead=2s 2>server.log &
-server=$!
-for _ in {1..100}; do
-  curl -fs "http://127.0.0.1:$operations/readyz" >/dev/null && break
-  sleep 0.1
-done
+source scripts/server.sh
+start_server cli signing_keys.lead=2s
 
 n=0
 # says CODE TEXT COMMAND…: mintmark COMMAND… must end with CODE and say TEXT (an extended regular expression).
@@ -82,7 +59,7 @@ says 0 'is in .*/key$' app storage-key create sales-orders shop-mint --file key
 says 0 'AWS_SECRET_ACCESS_KEY=' app storage-key create sales-orders shop-mint
 says 0 'shop-mint/sales-orders/' app storage-key list sales-orders
 says 0 'everywhere|has the new credentials' rotate sales-orders --wait --kind password
-export AWS_SHARED_CREDENTIALS_FILE=$work/key
+export AWS_SHARED_CREDENTIALS_FILE=$PWD/key
 says 0 'credentials changed' agent -a sales-orders -m shop-mint --endpoint "http://127.0.0.1:$s3" --once --wait 20s credentials
 says 75 'hint' agent -a browser -m shop-mint --endpoint "http://127.0.0.1:$s3" --once --wait 1s other
 says 0 '^eyJ' token get --credentials credentials uid sales_order.read_all

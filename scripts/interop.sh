@@ -4,9 +4,8 @@
 # Needs python3 with venv, and the package index once.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-source scripts/postgres.sh # for free_port
+source scripts/server.sh
 
-[[ -x bin/mintmark ]] || make build
 venv=$PWD/.cache/interop/venv
 packages=(stups-tokens==1.1.19 stups-zign==1.2.2 stups-berry==1.0.28 'setuptools<81' awscli boto3)
 if [[ ! -x $venv/bin/aws ]]; then
@@ -14,58 +13,33 @@ if [[ ! -x $venv/bin/aws ]]; then
   "$venv/bin/pip" install -q --disable-pip-version-check "${packages[@]}"
 fi
 
-work=$(mktemp -d "${TMPDIR:-/tmp}/mintmark-interop.XXXXXX")
-server=
-finish() {
-  if [[ -n $server ]]; then
-    kill "$server" 2>/dev/null || true
-    wait "$server" 2>/dev/null || true
-  fi
-  rm -rf "$work"
-}
-trap finish EXIT
-bin=$PWD/bin
-cd "$work"
-export HOME="$work" PATH="$bin:$venv/bin:$PATH"
+start_server interop
+export PATH="$venv/bin:$PATH"
 
 failed=0
 passed=0
-# try NAME COMMAND…: the command must succeed.
-try() {
-  local name=$1
-  shift
-  if "$@" >out 2>&1; then
-    echo "ok    $name"
+# note NAME: tells how the check of this name ended, from the exit code of the command before it.
+note() {
+  if [[ $? -eq 0 ]]; then
+    echo "ok    $1"
     passed=$((passed + 1))
   else
-    echo "FAIL  $name"
+    echo "FAIL  $1"
     sed 's/^/      /' out
     failed=$((failed + 1))
   fi
+}
+# try NAME COMMAND…: the command must succeed.
+try() {
+  "${@:2}" >out 2>&1 && true
+  note "$1"
 }
 # refused NAME COMMAND…: the command must fail, and its output must say TEXT (the environment variable).
 refused() {
-  local name=$1
-  shift
-  if ! "$@" >out 2>&1 && grep -q "$TEXT" out; then
-    echo "ok    $name"
-    passed=$((passed + 1))
-  else
-    echo "FAIL  $name"
-    sed 's/^/      /' out
-    failed=$((failed + 1))
-  fi
+  ! "${@:2}" >out 2>&1 && grep -q "$TEXT" out && true
+  note "$1"
 }
 
-public=$(free_port) s3=$(free_port) operations=$(free_port)
-export MINTMARK_URL=http://127.0.0.1:$public MINTMARK_TOKEN_FILE=$work/data/admin.key
-mintmark serve --data-dir data --set "listen.public=127.0.0.1:$public" --set "listen.s3=127.0.0.1:$s3" \
-  --set "listen.operations=127.0.0.1:$operations" 2>server.log &
-server=$!
-for _ in {1..100}; do
-  curl -fs "http://127.0.0.1:$operations/readyz" >/dev/null && break
-  sleep 0.1
-done
 {
   mintmark team create shop
   mintmark scope type create sales_order --team shop --owner-realm customers
@@ -139,7 +113,7 @@ assert i["uid"] == "sales-orders" and i["realm"] == "services" and i["scope"] ==
 assert i["token_type"] == "Bearer" and i["grant_type"] == "password" and 28000 < i["expires_in"] <= 28800, i'
 
 # The STUPS libraries.
-export OAUTH2_ACCESS_TOKEN_URL="$MINTMARK_URL/oauth2/access_token?realm=/services" CREDENTIALS_DIR=$work/creds
+export OAUTH2_ACCESS_TOKEN_URL="$MINTMARK_URL/oauth2/access_token?realm=/services" CREDENTIALS_DIR=$PWD/creds
 try "python tokens" python -c '
 import tokens
 tokens.configure()

@@ -3,6 +3,8 @@
 # MINTMARK_TEST_POSTGRES; stop_postgres (call it in a trap) ends that very process and removes its files.
 #
 # Where MINTMARK_TEST_POSTGRES is set already, that server is used and nothing is started.
+# shellcheck source=scripts/port.sh
+source scripts/port.sh
 
 postgres_dir=
 postgres_bin=
@@ -38,17 +40,6 @@ find_postgres() {
 # PostgreSQL refuses to run as root, so root lends it the system user that the package brings.
 as_postgres() {
   if [[ $EUID -eq 0 ]]; then (cd / && runuser -u postgres -- "$@"); else "$@"; fi
-}
-
-# A port below 32768: above, the kernel may hand it to an outgoing connection between our look and the server's start.
-free_port() {
-  local port
-  for _ in {1..100}; do
-    port=$((20000 + RANDOM % 12000))
-    (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || { echo "$port"; return; }
-  done
-  echo "no free port on 127.0.0.1 below 32768" >&2
-  return 1
 }
 
 start_postgres() {

@@ -3,7 +3,7 @@
 # to standard output; any command that fails ends it.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-source scripts/postgres.sh # for free_port
+source scripts/port.sh
 
 [[ -x bin/mintmark ]] || make build
 bin=$PWD/bin
