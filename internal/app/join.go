@@ -42,7 +42,7 @@ func (j oauthTokens) Verify(ctx context.Context, token redact.Secret) (authn.Cla
 	}, nil
 }
 
-// applications tells rotation what it must know of an application.
+// applications tells rotation and storage what they must know of an application.
 type applications struct{ registry *registry.Registry }
 
 func (j applications) Team(ctx context.Context, tx db.ReadTx, app string) (team string, active bool, err error) {

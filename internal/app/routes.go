@@ -27,7 +27,7 @@ func (a *App) routes() {
 	a.keys.Routes(a.mux)
 	audit.Register(a.mux, a.keyring, a.auditOrigin())
 	if a.s3 != nil {
-		s3api.NewStorage(a.keyring, a.registry).Routes(a.mux)
+		s3api.NewStorage(a.keyring, applications{a.registry}).Routes(a.mux)
 	}
 
 	// Pages.

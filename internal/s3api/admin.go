@@ -19,8 +19,9 @@ import (
 
 // Applications is what this package needs to know about applications.
 type Applications interface {
-	// Team is the team that owns the application; a fault of kind NotFound if there is no such application.
-	Team(ctx context.Context, tx db.ReadTx, app string) (string, error)
+	// Team is the team that owns the application, and whether the application is active; a fault of kind NotFound if there
+	// is no such application.
+	Team(ctx context.Context, tx db.ReadTx, app string) (team string, active bool, err error)
 }
 
 // Storage manages buckets and access keys.
@@ -72,12 +73,24 @@ func EnsureMintKey(ctx context.Context, d *db.DB, keyring *seal.Keyring) (id str
 		if reflect.DeepEqual(k.Rules, MintRules()) {
 			return nil
 		}
-		return setRules(ctx, tx, id, MintRules()) // a later release needs other names
+		return widenMint(ctx, tx, k)
 	})
 	if err != nil {
 		return "", redact.Secret{}, fmt.Errorf("s3api: ensure the mint's access key: %w", err)
 	}
 	return id, secret, nil
+}
+
+// widenMint gives the mint's key the rules of this release, which may write other names than an earlier one, and records
+// that its rights changed.
+func widenMint(ctx context.Context, tx db.WriteTx, k Key) error {
+	if err := setRules(ctx, tx, k.ID, MintRules()); err != nil {
+		return err
+	}
+	return audit.Record(ctx, tx, audit.Event{
+		Action: string(access.ManageStorage), Outcome: audit.Success, Reason: "key_rules_changed", Caller: access.SystemCaller(MintOwner), TargetType: "storage_key", TargetID: k.ID,
+		Details: map[string]any{"owner": k.Owner, "before": k.Rules, "after": MintRules()},
+	})
 }
 
 // createKey makes a key and records it. The caller of it has asked whether that is allowed.
@@ -223,7 +236,7 @@ func (s *Storage) DisableKey(ctx context.Context, tx db.WriteTx, c access.Caller
 	action, target := access.ManageStorage, access.Target{Type: "storage_key", ID: id}
 	if k.Application != "" {
 		action = access.IssueStorageKey
-		if target.Team, err = s.applications.Team(ctx, tx, k.Application); err != nil {
+		if target.Team, _, err = s.applications.Team(ctx, tx, k.Application); err != nil {
 			return err
 		}
 	}

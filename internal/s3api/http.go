@@ -8,6 +8,7 @@ import (
 	"github.com/mintmark/mintmark/api"
 	"github.com/mintmark/mintmark/internal/access"
 	"github.com/mintmark/mintmark/internal/db"
+	"github.com/mintmark/mintmark/internal/fault"
 	"github.com/mintmark/mintmark/internal/route"
 )
 
@@ -88,8 +89,17 @@ func (s *Storage) putBucket(ctx context.Context, tx db.WriteTx, c access.Caller,
 	return &bucketOutput{wireBucket(b)}, nil
 }
 
+// application answers the team of an application and whether it is active. Whoever may not read the registry does not
+// learn here which applications there are.
+func (s *Storage) application(ctx context.Context, tx db.ReadTx, c access.Caller, id string) (team string, active bool, err error) {
+	if err := access.Allow(c, access.ReadRegistry, access.Target{Type: "application", ID: id}); err != nil {
+		return "", false, err
+	}
+	return s.applications.Team(ctx, tx, id)
+}
+
 func (s *Storage) getKeys(ctx context.Context, tx db.ReadTx, c access.Caller, in *ApplicationPath) (*keysOutput, error) {
-	team, err := s.applications.Team(ctx, tx, in.ID)
+	team, _, err := s.application(ctx, tx, c, in.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -105,13 +115,16 @@ func (s *Storage) getKeys(ctx context.Context, tx db.ReadTx, c access.Caller, in
 }
 
 func (s *Storage) issueKey(ctx context.Context, tx db.WriteTx, c access.Caller, in *issueInput) (*issuedOutput, error) {
-	team, err := s.applications.Team(ctx, tx, in.ID)
+	team, active, err := s.application(ctx, tx, c, in.ID)
 	if err != nil {
 		return nil, err
 	}
 	k, secret, err := s.CreateApplicationKey(ctx, tx, c, in.ID, team, in.Body.Bucket)
 	if err != nil {
 		return nil, err
+	}
+	if !active { // said only to whom the key would have been given; the transaction takes it back
+		return nil, fault.New(fault.Conflict, "application_inactive", "The application is not active, and its storage keys are disabled. Activate it first.")
 	}
 	return &issuedOutput{api.IssuedStorageKey{StorageKey: wireKey(k), SecretAccessKey: secret.Reveal()}}, nil
 }

@@ -64,6 +64,12 @@ func TestManagementAPI(t *testing.T) {
 			{"alice", "POST", "/api/applications/sales-orders/storage-keys", `{"bucket":"other-bucket"}`, 403, "foreign_bucket"},
 			{"alice", "POST", "/api/applications/absent/storage-keys", `{"bucket":"shop-bucket"}`, 404, "application_not_found"},
 			{"alice", "POST", "/api/applications/sales-orders/storage-keys", `{}`, 400, "bucket"},
+			{"alice", "POST", "/api/applications/retired/storage-keys", `{"bucket":"shop-bucket"}`, 409, "application_inactive"},
+			{"alice", "GET", "/api/applications/retired/storage-keys", "", 200, `"items":[]`},
+			{"bob", "POST", "/api/applications/retired/storage-keys", `{"bucket":"shop-bucket"}`, 403, "storage.issue_key"},
+			{"", "GET", "/api/applications/sales-orders/storage-keys", "", 401, "unauthenticated"},
+			{"", "GET", "/api/applications/absent/storage-keys", "", 401, "unauthenticated"},
+			{"", "POST", "/api/applications/absent/storage-keys", `{"bucket":"shop-bucket"}`, 401, "unauthenticated"},
 			{"alice", "DELETE", "/api/storage-keys/MMAAAAAAAAAAAAAAAAAA", "", 403, "storage.manage"},
 		} {
 			if status, body := call(c.who, c.method, c.path, c.body); status != c.status || !strings.Contains(body, c.part) {

@@ -104,6 +104,9 @@ func TestMintKeyIsMadeOnce(t *testing.T) {
 		})
 		h.mintKey()
 		h.do(one, "PUT", "/shop-bucket/sales-orders/user.json", "x").is(t, "put after an upgrade", 200, "")
+		if n := h.events("key_rules_changed"); n != 1 {
+			t.Errorf("%d audit events for one change of rights", n)
+		}
 		h.write(func(ctx context.Context, tx db.WriteTx) error { // damaged: must not be replaced
 			_, err := tx.Exec(ctx, `UPDATE s3_keys SET secret = $2 WHERE id = $1`, one.id, []byte("damaged"))
 			return err

@@ -36,11 +36,11 @@ import (
 // teams says which team owns which application; it stands for the registry.
 type teams map[string]string
 
-func (t teams) Team(_ context.Context, _ db.ReadTx, app string) (string, error) {
+func (t teams) Team(_ context.Context, _ db.ReadTx, app string) (team string, active bool, err error) {
 	if team, ok := t[app]; ok {
-		return team, nil
+		return team, app != "retired", nil
 	}
-	return "", fault.New(fault.NotFound, "application_not_found", "There is no such application.")
+	return "", false, fault.New(fault.NotFound, "application_not_found", "There is no such application.")
 }
 
 // accessKey is a key of a client.
@@ -71,7 +71,7 @@ var system = access.SystemCaller("test")
 func build(t testing.TB, d *db.DB) *house {
 	t.Helper()
 	h := &house{t: t, d: d, keyring: sealtest.New(t, d), clock: clock.NewFake(time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)), dir: t.TempDir(), log: new(bytes.Buffer), metrics: prometheus.NewRegistry()}
-	h.storage = s3api.NewStorage(h.keyring, teams{"sales-orders": "shop", "sales": "shop", "mailer": "other"})
+	h.storage = s3api.NewStorage(h.keyring, teams{"sales-orders": "shop", "sales": "shop", "retired": "shop", "mailer": "other"})
 	var err error
 	h.server, err = s3api.New(s3api.Options{Dir: h.dir, DB: d, Keyring: h.keyring, Clock: h.clock, Metrics: h.metrics, Logger: slog.New(slog.NewJSONHandler(h.log, nil))})
 	if err != nil {
