@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/mintmark/mintmark/internal/access"
@@ -17,6 +18,7 @@ import (
 	"github.com/mintmark/mintmark/internal/db"
 	"github.com/mintmark/mintmark/internal/fault"
 	"github.com/mintmark/mintmark/internal/identity"
+	"github.com/mintmark/mintmark/internal/identity/session"
 	"github.com/mintmark/mintmark/internal/jobs"
 	"github.com/mintmark/mintmark/internal/keys"
 	"github.com/mintmark/mintmark/internal/lifecycle"
@@ -41,6 +43,7 @@ type core struct {
 // parts is what a serving node has besides, from the lower rows of the ladder to the upper.
 type parts struct {
 	mux       *route.Mux
+	sessions  *session.Manager
 	catalog   *catalog.Catalog
 	registry  *registry.Registry
 	oauth     *oauth.Server
@@ -77,6 +80,11 @@ func (a *App) makeCore() (err error) {
 // makeParts makes what a serving node has besides. It must run before the change feed starts, because the parts subscribe
 // to it.
 func (a *App) makeParts(ctx context.Context) (err error) {
+	if a.sessions, err = session.New(a.db, a.keyring, a.identity, session.Options{
+		Secure: strings.HasPrefix(a.config.Issuer, "https://"), Origin: a.config.Issuer, Clock: a.clock, Logger: a.log,
+	}); err != nil {
+		return fmt.Errorf("make the sessions: %w", err)
+	}
 	if a.registry, err = registry.New(a.db, a.keyring, a.identity, registry.Options{Clock: a.clock, Logger: a.log}); err != nil {
 		return fmt.Errorf("make the registry: %w", err)
 	}
@@ -106,6 +114,7 @@ func (a *App) makeParts(ctx context.Context) (err error) {
 		Realms: a.identity.Realms(), Audience: a.config.Issuer, TrustedProxies: a.proxies(),
 	})
 	a.denials = audit.NewDenials(a.db, a.clock, a.log)
+	a.identity.OnLoginRefused(func(c access.Caller, err error) { a.denials.Record(context.Background(), c, "session.begin", err) })
 	if a.sequencer, err = a.makeSequencer(); err != nil {
 		return fmt.Errorf("make the sequencer of the audit log: %w", err)
 	}
@@ -113,6 +122,7 @@ func (a *App) makeParts(ctx context.Context) (err error) {
 	if a.pages, err = web.New(web.Info{
 		Version: a.build.Version, Node: a.node, Engine: engineName(a.db.Engine()), Issuer: a.config.Issuer, S3: a.s3Address(),
 		Operations: a.config.Listen.Operations, Started: a.started, Clock: a.clock, Ready: a.ready.Err,
+		Directory: a.identity, Sessions: a.sessions,
 	}); err != nil {
 		return err
 	}
@@ -130,7 +140,7 @@ func (a *App) makeRotation(stores stores) (err error) {
 	if a.rotation, err = rotation.New(a.db, a.keyring, rotation.Options{
 		Kinds: []rotation.Kind{passwords, secrets}, Applications: applications{a.registry}, Stores: stores,
 		Policies: map[string]lifecycle.Policy{passwords.Name(): policy(r.PasswordPeriod), secrets.Name(): policy(r.SecretPeriod)},
-		Clock:    a.clock, Logger: a.log, Metrics: a.metrics,
+		Node:     a.node, Clock: a.clock, Logger: a.log, Metrics: a.metrics,
 	}); err != nil {
 		return fmt.Errorf("%w: rotation: %w", ErrConfig, err)
 	}

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -27,7 +28,9 @@ func (a *App) startRecorders(ctx context.Context, g *group) *sync.WaitGroup {
 	for name, run := range map[string]func(context.Context) error{
 		"signing keys":             a.keys.Run,
 		"uses of service users":    a.identity.Run,
+		"sessions":                 a.sessions.Run,
 		"uses of clients":          a.registry.Run,
+		"observation of uses":      a.watchUses,
 		"token journal":            a.oauth.Run,
 		"denials":                  a.denials.Run,
 		"sequencer":                a.sequencer.Run,
@@ -41,6 +44,13 @@ func (a *App) startRecorders(ctx context.Context, g *group) *sync.WaitGroup {
 	return wg
 }
 
+// watchUses tells the other nodes until when all uses that this one saw are written.
+func (a *App) watchUses(ctx context.Context) error {
+	return a.rotation.Watch(ctx, func(ctx context.Context) error {
+		return errors.Join(a.identity.Flush(ctx), a.registry.Flush(ctx))
+	})
+}
+
 // startWorkers starts what changes credentials on its own account.
 func (a *App) startWorkers(ctx context.Context, g *group) *sync.WaitGroup {
 	wg := new(sync.WaitGroup)
@@ -48,7 +58,7 @@ func (a *App) startWorkers(ctx context.Context, g *group) *sync.WaitGroup {
 	return wg
 }
 
-// sweep removes what the change feed has outlived.
+// sweep removes what the change feed and the counts of wrong passwords have outlived.
 func (a *App) sweep(ctx context.Context) error {
 	tick := time.NewTicker(time.Minute)
 	defer tick.Stop()
@@ -59,6 +69,9 @@ func (a *App) sweep(ctx context.Context) error {
 		case <-tick.C:
 			if err := a.db.Sweep(ctx); err != nil && ctx.Err() == nil {
 				a.log.Warn("the change feed could not be swept; it is tried again", "error", err)
+			}
+			if _, err := a.identity.SweepAttempts(ctx); err != nil && ctx.Err() == nil {
+				a.log.Warn("the counts of wrong passwords could not be swept; it is tried again", "error", err)
 			}
 		}
 	}

@@ -1,21 +1,32 @@
 // Package web serves the pages for people.
 //
-// What it guards: pages are made by html/template alone, load nothing from anywhere else, run no script, and carry the
-// same strict headers whether they answer 200 or 404. The front page is public, so it tells what runs where and nothing
-// about applications, people or credentials.
+// What it guards:
+//   - Pages are made by html/template alone, load nothing from anywhere else, run no script, and carry the same strict
+//     headers whether they answer 200 or 404. A form may lead only to this server, and, where the answer to it goes on
+//     to a client, to that client's own address.
+//   - The front page is public, so it tells what runs where and nothing about applications, people or credentials.
+//   - Every form that changes something carries a token of package session. After a login one is led only to pages of
+//     this server.
+//   - A refused login says the same, in the same form, whatever was wrong (login.go).
 package web
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
 	"fmt"
 	"html/template"
 	"net/http"
+	"net/url"
+	"strings"
 	"time"
 
 	"github.com/mintmark/mintmark/internal/clock"
+	"github.com/mintmark/mintmark/internal/identity"
+	"github.com/mintmark/mintmark/internal/identity/session"
+	"github.com/mintmark/mintmark/internal/route"
 )
 
 //go:embed pages/*.html
@@ -36,13 +47,24 @@ type Info struct {
 	Clock      clock.Clock
 	// Ready answers nil, or why the server is not ready.
 	Ready func() error
+
+	Directory *identity.Directory
+	Sessions  *session.Manager
+	// Destination tells, for an address of the authorization endpoint, which client a login leads to. It answers false
+	// unless the client and its redirect URI are good. nil: it is never known.
+	Destination func(ctx context.Context, address string) (Destination, bool)
+}
+
+// Destination is the client that a person signs in for.
+type Destination struct {
+	ClientName  string
+	RedirectURI string // as registered: the form's answer may end there
 }
 
 // Pages holds the parsed templates and the address of the stylesheet, which changes with its content.
 type Pages struct {
 	info      Info
-	home      *template.Template
-	notFound  *template.Template
+	templates map[string]*template.Template // by the file's name without its ending
 	stylePath string
 }
 
@@ -50,12 +72,13 @@ type Pages struct {
 func New(info Info) (*Pages, error) {
 	sum := sha256.Sum256(stylesheet)
 	p := &Pages{info: info, stylePath: "/static/style-" + hex.EncodeToString(sum[:6]) + ".css"}
-	var err error
-	if p.home, err = template.ParseFS(pageFiles, "pages/layout.html", "pages/home.html"); err != nil {
-		return nil, fmt.Errorf("parse the front page: %w", err)
-	}
-	if p.notFound, err = template.ParseFS(pageFiles, "pages/layout.html", "pages/not_found.html"); err != nil {
-		return nil, fmt.Errorf("parse the page for a wrong address: %w", err)
+	p.templates = map[string]*template.Template{}
+	for _, name := range []string{"home", "not_found", "login", "logout", "account", "consent", "error"} {
+		t, err := template.ParseFS(pageFiles, "pages/layout.html", "pages/"+name+".html")
+		if err != nil {
+			return nil, fmt.Errorf("parse the page %s: %w", name, err)
+		}
+		p.templates[name] = t
 	}
 	return p, nil
 }
@@ -91,58 +114,91 @@ var directory = []group{
 		{"Metadata", "GET", "/.well-known/openid-configuration", "what this server can do"},
 		{"Verification keys", "GET", "/oauth2/jwks", "RFC 7517"},
 	}},
+	{"People", []endpoint{
+		{"Your account", "GET", "/account", "sign in, sign out"},
+	}},
 	{"Management", []endpoint{
 		{"The API, to read", "GET", "/api/docs", "every operation with its rights"},
 		{"The API, for programs", "GET", "/api/openapi.json", "OpenAPI 3.1"},
 	}},
 }
 
+// frame is what the layout needs of every page.
+type frame struct{ Title, Style string }
+
+func (p *Pages) frame(title string) frame { return frame{title, p.stylePath} }
+
 type homeData struct {
-	Title, Style string
-	Info         Info
-	Uptime       string
-	Problem      string
-	Groups       []group
+	frame
+	Info    Info
+	Uptime  string
+	Problem string
+	Groups  []group
 }
 
 // Home is the page at /: what runs where.
 func (p *Pages) Home(w http.ResponseWriter, r *http.Request) {
-	d := homeData{Title: "mintmark", Style: p.stylePath, Info: p.info, Groups: directory,
+	d := homeData{frame: p.frame("mintmark"), Info: p.info, Groups: directory,
 		Uptime: clock.Since(p.info.Clock, p.info.Started).Round(time.Second).String()}
 	if err := p.info.Ready(); err != nil {
 		d.Problem = err.Error()
 	}
-	p.show(w, r, http.StatusOK, p.home, d)
+	p.show(w, r, http.StatusOK, "home", d)
 }
 
 // NotFound is the page for an address that leads nowhere.
 func (p *Pages) NotFound(w http.ResponseWriter, r *http.Request) {
-	p.show(w, r, http.StatusNotFound, p.notFound, homeData{Title: "Not found", Style: p.stylePath})
+	p.show(w, r, http.StatusNotFound, "not_found", p.frame("Not found"))
 }
 
-// show renders into memory first, so that a failing template never sends half a page.
-func (p *Pages) show(w http.ResponseWriter, r *http.Request, status int, t *template.Template, data any) {
+// show renders into memory first, so that a failing template never sends half a page. to are the addresses besides our
+// own where the answer to the page's form may lead (see formAction).
+func (p *Pages) show(w http.ResponseWriter, r *http.Request, status int, name string, data any, to ...string) {
 	var page bytes.Buffer
-	if err := t.ExecuteTemplate(&page, "layout.html", data); err != nil {
+	if err := p.templates[name].ExecuteTemplate(&page, "layout.html", data); err != nil {
+		route.NoteError(r.Context(), "internal", fmt.Errorf("make the page %s: %w", name, err))
 		http.Error(w, "This page could not be made.", http.StatusInternalServerError)
 		return
 	}
-	setHeaders(w)
+	setHeaders(w, to...)
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
 	if r.Method != http.MethodHead {
-		w.Write(page.Bytes())
+		_, _ = w.Write(page.Bytes()) // the browser went away: nobody is left to tell
 	}
 }
 
-func setHeaders(w http.ResponseWriter) {
+func setHeaders(w http.ResponseWriter, to ...string) {
 	h := w.Header()
-	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src 'self'; form-action "+formAction(to)+"; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("X-Frame-Options", "DENY")
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 	h.Set("Permissions-Policy", "camera=(), geolocation=(), microphone=()")
+}
+
+// formAction lists where a form may lead. Browsers hold the answer's redirects to it as well, so a client's address must
+// stand there by its origin, or, if it has none that the policy's grammar can say, by its scheme.
+func formAction(to []string) string {
+	sources := "'self'"
+	for _, address := range to {
+		u, err := url.Parse(address)
+		if err != nil || strings.Trim(u.Scheme, "abcdefghijklmnopqrstuvwxyz0123456789+-.") != "" || u.Scheme == "" {
+			continue
+		}
+		switch {
+		case (u.Scheme == "https" || u.Scheme == "http") && plainHost(u.Host):
+			sources += " " + u.Scheme + "://" + u.Host
+		case u.Scheme != "javascript" && u.Scheme != "data":
+			sources += " " + u.Scheme + ":"
+		}
+	}
+	return sources
+}
+
+func plainHost(host string) bool {
+	return host != "" && strings.Trim(strings.ToLower(host), "abcdefghijklmnopqrstuvwxyz0123456789-.:") == ""
 }

@@ -1,0 +1,38 @@
+package api
+
+import "time"
+
+// User is a person: who signs in with a name and a password.
+type User struct {
+	ID          string     `json:"id" example:"usr_01k8p4x0v3c9m6t2r5w8y1z4q7"`
+	Realm       string     `json:"realm" example:"employees"`
+	Username    string     `json:"username" example:"jane"`
+	DisplayName string     `json:"display_name" example:"Jane Doe"`
+	Email       string     `json:"email,omitempty" example:"jane@example.org"`
+	Admin       bool       `json:"admin" doc:"Holds the administrator role."`
+	Enabled     bool       `json:"enabled"`
+	HasPassword bool       `json:"has_password" doc:"Whether the person can sign in with a password."`
+	Created     time.Time  `json:"created"`
+	Disabled    *time.Time `json:"disabled,omitempty"`
+}
+
+// Users is a page of people, in the order of realm and username.
+type Users struct {
+	Items      []User `json:"items"`
+	NextCursor string `json:"next_cursor,omitempty" doc:"Pass it as cursor to read on; absent on the last page."`
+}
+
+// CreateUser makes a person known.
+type CreateUser struct {
+	Realm       string `json:"realm" maxLength:"41" example:"employees" doc:"A realm of people."`
+	Username    string `json:"username" maxLength:"400" example:"jane" doc:"Kept in the form of RFC 8265, UsernameCaseMapped; it never changes."`
+	DisplayName string `json:"display_name,omitempty" maxLength:"200" example:"Jane Doe" doc:"Default: the username."`
+	Email       string `json:"email,omitempty" maxLength:"254" example:"jane@example.org" doc:"Also a name to sign in with."`
+	Admin       bool   `json:"admin,omitempty" doc:"Give the administrator role."`
+	Password    string `json:"password,omitempty" maxLength:"1024" doc:"At least 15 characters. Without one the person cannot sign in with a password."`
+}
+
+// SetPassword gives a person another password.
+type SetPassword struct {
+	Password string `json:"password" maxLength:"1024" doc:"At least 15 characters."`
+}

@@ -1,0 +1,170 @@
+package identity
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/mintmark/mintmark/api"
+	"github.com/mintmark/mintmark/internal/access"
+	"github.com/mintmark/mintmark/internal/db"
+	"github.com/mintmark/mintmark/internal/fault"
+	"github.com/mintmark/mintmark/internal/realm"
+	"github.com/mintmark/mintmark/internal/redact"
+	"github.com/mintmark/mintmark/internal/route"
+)
+
+// What the endpoints take and give.
+type (
+	UserPath struct {
+		ID string `path:"id" maxLength:"40" example:"usr_01k8p4x0v3c9m6t2r5w8y1z4q7"`
+	}
+	listUsersInput struct {
+		route.Page
+		Realm    string `query:"realm" maxLength:"41"`
+		Username string `query:"username" maxLength:"400" doc:"The one person with this name, in any form of it; needs realm."`
+	}
+	createUserInput  struct{ Body api.CreateUser }
+	setPasswordInput struct {
+		UserPath
+		Body api.SetPassword
+	}
+	userOutput  struct{ Body api.User }
+	usersOutput struct{ Body api.Users }
+)
+
+// Routes registers the endpoints that manage people.
+func (dir *Directory) Routes(m *route.Mux) {
+	op := func(method, path, id, summary string, status int) route.Op {
+		return route.Op{Method: method, Path: path, ID: id, Summary: summary, Action: access.ManageUsers, Status: status, Tags: []string{"People"}}
+	}
+	const users = "/api/users"
+	route.Read(m, op(http.MethodGet, users, "user.list", "List people", 0), dir.getUsers)
+	route.Do(m, op(http.MethodPost, users, "user.create", "Make a person known", http.StatusCreated), dir.postUser)
+	route.Read(m, op(http.MethodGet, users+"/{id}", "user.get", "Read a person", 0), dir.getUser)
+	route.Do(m, op(http.MethodPut, users+"/{id}/password", "user.set_password", "Give a person another password and end all sessions", http.StatusNoContent), dir.putPassword)
+	route.Write(m, op(http.MethodPost, users+"/{id}/disable", "user.disable", "Refuse a person, and end its sessions and access keys", 0), dir.postDisable)
+	route.Write(m, op(http.MethodPost, users+"/{id}/enable", "user.enable", "Accept a person again", 0), dir.postEnable)
+}
+
+func (dir *Directory) getUsers(ctx context.Context, tx db.ReadTx, c access.Caller, in *listUsersInput) (*usersOutput, error) {
+	after, err := in.After(2)
+	if err != nil {
+		return nil, err
+	}
+	f := PeopleFilter{AfterRealm: after[0], AfterUsername: after[1], Limit: in.Limit + 1}
+	out := &usersOutput{api.Users{Items: []api.User{}}}
+	if in.Realm != "" {
+		r, err := dir.o.Realms.Lookup(in.Realm)
+		if err != nil || r.Kind != realm.People {
+			return nil, fault.New(fault.Invalid, "realm", "There is no such realm of people.").At("query.realm", "not known")
+		}
+		f.Realm = r.Name
+	}
+	if in.Username != "" {
+		if f.Realm == "" {
+			return nil, fault.New(fault.Invalid, "realm", "A username is one within a realm: give the realm, too.").At("query.realm", "missing")
+		}
+		if f.Username, err = canonicalUsername(in.Username); err != nil {
+			return nil, err
+		}
+	}
+	list, err := ListPeople(ctx, tx, c, f)
+	if err != nil {
+		return nil, err
+	}
+	if len(list) > in.Limit {
+		list = list[:in.Limit]
+		last := list[in.Limit-1]
+		out.Body.NextCursor = route.Cursor(last.Realm, last.Username)
+	}
+	for _, p := range list {
+		out.Body.Items = append(out.Body.Items, wireUser(p))
+	}
+	return out, nil
+}
+
+func (dir *Directory) getUser(ctx context.Context, tx db.ReadTx, c access.Caller, in *UserPath) (*userOutput, error) {
+	if err := access.Allow(c, access.ManageUsers, access.Target{Type: "user", ID: in.ID}); err != nil {
+		return nil, err
+	}
+	return answerUser(ctx, tx, in.ID)
+}
+
+func answerUser(ctx context.Context, tx db.ReadTx, userID string) (*userOutput, error) {
+	p, err := LoadPerson(ctx, tx, userID)
+	if err != nil {
+		return nil, err
+	}
+	return &userOutput{wireUser(p)}, nil
+}
+
+// postUser hashes before the transaction, which must not wait for it.
+func (dir *Directory) postUser(ctx context.Context, c access.Caller, in *createUserInput) (out *userOutput, err error) {
+	if err := access.Allow(c, access.ManageUsers, access.Target{Type: "user"}); err != nil {
+		return nil, err
+	}
+	b := in.Body
+	p := NewPerson{Realm: b.Realm, Username: b.Username, DisplayName: b.DisplayName, Email: b.Email, Admin: b.Admin}
+	if _, _, err := dir.checked(p); err != nil {
+		return nil, err
+	}
+	var h Hashed
+	if b.Password != "" {
+		if h, err = dir.HashPassword(ctx, redact.New(b.Password), p.words()...); err != nil {
+			return nil, err
+		}
+	}
+	err = dir.d.Write(ctx, func(tx db.WriteTx) error {
+		u, err := dir.CreatePersonHashed(ctx, tx, c, p, h)
+		if err != nil {
+			return err
+		}
+		out, err = answerUser(ctx, tx, u.ID)
+		return err
+	})
+	return out, err
+}
+
+func (dir *Directory) putPassword(ctx context.Context, c access.Caller, in *setPasswordInput) (*struct{}, error) {
+	if err := access.Allow(c, access.ManageUsers, access.Target{Type: "user", ID: in.ID}); err != nil {
+		return nil, err
+	}
+	var words []string
+	err := dir.d.Read(ctx, func(tx db.ReadTx) (err error) {
+		words, err = PasswordWords(ctx, tx, in.ID)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	h, err := dir.HashPassword(ctx, redact.New(in.Body.Password), words...)
+	if err != nil {
+		return nil, err
+	}
+	return nil, dir.d.Write(ctx, func(tx db.WriteTx) error { return dir.SetPasswordHashed(ctx, tx, c, in.ID, h) })
+}
+
+func (dir *Directory) postDisable(ctx context.Context, tx db.WriteTx, c access.Caller, in *UserPath) (*userOutput, error) {
+	if err := dir.DisablePerson(ctx, tx, c, in.ID); err != nil {
+		return nil, err
+	}
+	return answerUser(ctx, tx, in.ID)
+}
+
+func (dir *Directory) postEnable(ctx context.Context, tx db.WriteTx, c access.Caller, in *UserPath) (*userOutput, error) {
+	if err := dir.EnablePerson(ctx, tx, c, in.ID); err != nil {
+		return nil, err
+	}
+	return answerUser(ctx, tx, in.ID)
+}
+
+func wireUser(p Person) api.User {
+	u := api.User{
+		ID: p.ID, Realm: p.Realm, Username: p.Username, DisplayName: p.DisplayName, Email: p.Email, Admin: p.Admin,
+		Enabled: p.Disabled.IsZero(), HasPassword: p.HasPassword, Created: p.Created,
+	}
+	if !u.Enabled {
+		u.Disabled = &p.Disabled
+	}
+	return u
+}

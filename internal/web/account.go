@@ -1,0 +1,148 @@
+package web
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/mintmark/mintmark/internal/access"
+	"github.com/mintmark/mintmark/internal/fault"
+	"github.com/mintmark/mintmark/internal/identity"
+	"github.com/mintmark/mintmark/internal/identity/session"
+	"github.com/mintmark/mintmark/internal/route"
+)
+
+type personData struct {
+	frame
+	CSRF    string
+	User    identity.User
+	Since   string
+	SinceAt string // for programs
+	How     string
+	Until   string
+}
+
+func (p *Pages) person(w http.ResponseWriter, r *http.Request, title string, s session.Session) personData {
+	return personData{
+		frame: p.frame(title), CSRF: p.info.Sessions.Token(w, r), User: s.User,
+		Since: s.AuthTime.Format("2 January 2006, 15:04 UTC"), SinceAt: s.AuthTime.Format(time.RFC3339),
+		Until: s.Expires.Format("2 January 2006, 15:04 UTC"), How: how(s.AMR),
+	}
+}
+
+// how says the methods of RFC 8176 in words.
+func how(amr []string) string {
+	var words []string
+	for _, m := range amr {
+		switch m {
+		case "pwd":
+			words = append(words, "password")
+		default:
+			words = append(words, m)
+		}
+	}
+	return strings.Join(words, ", ")
+}
+
+// Account is the page at GET /account: who is signed in.
+func (p *Pages) Account(w http.ResponseWriter, r *http.Request) {
+	s, ok := p.signedIn(w, r)
+	if !ok {
+		return
+	}
+	p.show(w, r, http.StatusOK, "account", p.person(w, r, "Your account", s))
+}
+
+// signedIn answers the session, or leads to the login.
+func (p *Pages) signedIn(w http.ResponseWriter, r *http.Request) (session.Session, bool) {
+	s, ok, err := p.info.Sessions.Current(r.Context(), r)
+	if err != nil {
+		p.fail(w, r, err)
+		return s, false
+	}
+	if !ok {
+		w.Header().Set("Location", "/login?return_to="+url.QueryEscape(r.URL.RequestURI()))
+		w.WriteHeader(http.StatusSeeOther)
+		return s, false
+	}
+	route.Identify(r.Context(), access.Caller{Kind: access.Person, ID: s.User.ID, Name: s.User.Username, Realm: s.User.Realm})
+	return s, true
+}
+
+type logoutData struct {
+	personData
+	SignedIn bool
+}
+
+// LogoutForm is the page at GET /logout: it asks, or, when nobody is signed in, says so. Only the form ends a session, so
+// that no link or picture of a stranger does.
+func (p *Pages) LogoutForm(w http.ResponseWriter, r *http.Request) {
+	s, ok, err := p.info.Sessions.Current(r.Context(), r)
+	if err != nil {
+		p.fail(w, r, err)
+		return
+	}
+	if !ok {
+		p.show(w, r, http.StatusOK, "logout", logoutData{personData: personData{frame: p.frame("Signed out")}})
+		return
+	}
+	p.show(w, r, http.StatusOK, "logout", logoutData{p.person(w, r, "Sign out", s), true})
+}
+
+// Logout takes the form at POST /logout.
+func (p *Pages) Logout(w http.ResponseWriter, r *http.Request) {
+	if err := p.info.Sessions.CheckToken(r); err != nil {
+		p.fail(w, r, err)
+		return
+	}
+	if err := p.info.Sessions.End(r.Context(), w, r); err != nil {
+		p.fail(w, r, err)
+		return
+	}
+	// Not "cookies": browsers would take those of every host beside ours as well.
+	w.Header().Set("Clear-Site-Data", `"cache", "storage"`)
+	w.Header().Set("Location", "/logout")
+	w.WriteHeader(http.StatusSeeOther)
+}
+
+type errorData struct {
+	frame
+	Heading, Text, Code, RequestID string
+}
+
+// Error shows the page that says what happened and how support can find it. text is a sentence for a person, on which
+// nothing of the request stands unless it is harmless; it is escaped like all of a page.
+func (p *Pages) Error(w http.ResponseWriter, r *http.Request, status int, code, text string) {
+	heading := "This did not work"
+	switch status {
+	case http.StatusForbidden:
+		heading = "This is not allowed"
+	case http.StatusNotFound:
+		heading = "There is nothing here"
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+		heading = "Please try again in a moment"
+	}
+	route.NoteError(r.Context(), code, nil)
+	p.show(w, r, status, "error", errorData{p.frame(heading), heading, text, code, route.RequestID(r.Context())})
+}
+
+// fail shows the page for an error, which says what may be said of it.
+func (p *Pages) fail(w http.ResponseWriter, r *http.Request, err error) {
+	f, status := fault.Of(err), http.StatusInternalServerError
+	switch {
+	case errors.Is(err, session.ErrForm), f.Kind == fault.Forbidden:
+		status = http.StatusForbidden
+	case f.Kind == fault.Invalid, f.Kind == fault.TooLarge:
+		status = http.StatusBadRequest
+	case f.Kind == fault.Limited:
+		status = http.StatusTooManyRequests
+	case f.Kind == fault.Unavailable:
+		status = http.StatusServiceUnavailable
+	default:
+		f = fault.Of(errors.New("hidden")) // whatever it says was not written for strangers
+	}
+	p.Error(w, r, status, f.Code, f.Detail)
+	route.NoteError(r.Context(), f.Code, err)
+}

@@ -1,0 +1,54 @@
+package web
+
+import (
+	"net/http"
+	"net/url"
+
+	"github.com/mintmark/mintmark/internal/identity"
+)
+
+// ConsentScope is one thing that a client asks for.
+type ConsentScope struct {
+	Name string // such as "sales_order.read"
+	Text string // in words: what the resource's owner is told, or its summary
+}
+
+// ConsentView is what a person is asked to agree to.
+type ConsentView struct {
+	ClientName  string
+	Team        string // that owns the client; may be empty
+	RedirectURI string // as registered: shown by its host, and the form's answer may end there
+	User        identity.User
+	Scopes      []ConsentScope
+	Flow        string // hidden field flow
+	CSRF        string // hidden field csrf; empty: a token of the session
+	Action      string // where the form goes; empty: the address of this page, without its query
+}
+
+type consentData struct {
+	frame
+	ConsentView
+	RedirectHost string
+}
+
+// Consent shows the page that asks the person. The buttons send decision=allow or decision=deny.
+func (p *Pages) Consent(w http.ResponseWriter, r *http.Request, v ConsentView) {
+	if v.CSRF == "" {
+		v.CSRF = p.info.Sessions.Token(w, r)
+	}
+	if v.Action == "" {
+		v.Action = r.URL.Path
+	}
+	for i, s := range v.Scopes {
+		if s.Text == "" {
+			v.Scopes[i].Text = s.Name
+		}
+	}
+	host := v.RedirectURI
+	if u, err := url.Parse(v.RedirectURI); err == nil {
+		if host = u.Host; host == "" {
+			host = u.Scheme + ":"
+		}
+	}
+	p.show(w, r, http.StatusOK, "consent", consentData{p.frame("Allow access"), v, host}, v.RedirectURI)
+}

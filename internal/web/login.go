@@ -1,0 +1,184 @@
+package web
+
+import (
+	"errors"
+	"math"
+	"net/http"
+	"net/url"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/mintmark/mintmark/internal/access"
+	"github.com/mintmark/mintmark/internal/fault"
+	"github.com/mintmark/mintmark/internal/identity"
+	"github.com/mintmark/mintmark/internal/identity/session"
+	"github.com/mintmark/mintmark/internal/realm"
+	"github.com/mintmark/mintmark/internal/redact"
+	"github.com/mintmark/mintmark/internal/route"
+)
+
+const (
+	afterLogin  = "/account"
+	maxReturnTo = 16 << 10
+	maxTyped    = 400 // of a name that is shown again
+)
+
+type option struct {
+	Name     string
+	Label    string
+	Selected bool
+}
+
+type loginData struct {
+	frame
+	CSRF     string
+	ReturnTo string
+	Client   string // that the login is for, or ""
+	Signed   string // who is signed in already, or ""
+	Realm    string // that was asked for, or ""
+	Realms   []option
+	Username string
+	Problem  string
+}
+
+// LoginForm is the page at GET /login.
+func (p *Pages) LoginForm(w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	to := returnTo(q.Get("return_to"))
+	d := loginData{ReturnTo: to, Realm: q.Get("realm"), Username: q.Get("login_hint")}
+	if asked, err := url.Parse(to); err == nil {
+		if d.Realm == "" {
+			d.Realm = asked.Query().Get("realm")
+		}
+		if d.Username == "" {
+			d.Username = asked.Query().Get("login_hint")
+		}
+	}
+	p.login(w, r, http.StatusOK, d)
+}
+
+// login shows the form.
+func (p *Pages) login(w http.ResponseWriter, r *http.Request, status int, d loginData) {
+	d.frame = p.frame("Sign in")
+	if s, ok, err := p.info.Sessions.Current(r.Context(), r); err == nil && ok {
+		d.Signed = s.User.DisplayName
+	}
+	d.CSRF = p.info.Sessions.Token(w, r)
+	if len(d.Username) > maxTyped {
+		d.Username = ""
+	}
+	d.Realm, d.Realms = p.realms(d.Realm)
+	var leads []string
+	if to, ok := p.destination(r, d.ReturnTo); ok {
+		d.Client, leads = to.ClientName, []string{to.RedirectURI}
+	}
+	p.show(w, r, status, "login", d, leads...)
+}
+
+func (p *Pages) destination(r *http.Request, address string) (Destination, bool) {
+	if p.info.Destination == nil || !strings.HasPrefix(address, "/oauth2/") {
+		return Destination{}, false
+	}
+	return p.info.Destination(r.Context(), address)
+}
+
+// realms are the realms of people to choose from; if one was asked for that exists, there is nothing to choose.
+func (p *Pages) realms(asked string) (string, []option) {
+	set := p.info.Directory.Realms()
+	if asked != "" {
+		if r, err := set.Lookup(asked); err == nil && r.Kind == realm.People {
+			return r.Name, nil
+		}
+	}
+	var options []option
+	for _, name := range set.Names() {
+		if r, err := set.Lookup(name); err == nil && r.Kind == realm.People {
+			options = append(options, option{name, strings.ToUpper(name[:1]) + strings.ReplaceAll(name[1:], "-", " "), name == realm.Employees})
+		}
+	}
+	return "", options
+}
+
+// Login takes the form at POST /login.
+func (p *Pages) Login(w http.ResponseWriter, r *http.Request) {
+	ctx := r.Context()
+	err := p.info.Sessions.CheckToken(r)
+	form := r.PostForm
+	d := loginData{ReturnTo: returnTo(form.Get("return_to")), Realm: form.Get("realm"), Username: form.Get("username")}
+	if err == nil {
+		var u identity.User
+		origin := identity.Origin{IP: route.ClientIP(ctx), RequestID: route.RequestID(ctx)}
+		u, err = p.info.Directory.VerifyPersonPassword(ctx, d.Realm, d.Username, redact.New(form.Get("password")), origin)
+		if err == nil {
+			var s session.Session
+			if s, err = p.info.Sessions.Begin(ctx, w, r, u, []string{"pwd"}); err == nil {
+				route.Identify(ctx, access.Caller{Kind: access.Person, ID: s.User.ID, Name: s.User.Username, Realm: s.User.Realm})
+				w.Header().Set("Location", d.ReturnTo)
+				w.WriteHeader(http.StatusSeeOther)
+				return
+			}
+		}
+	}
+	p.refuseLogin(w, r, d, err)
+}
+
+// refuseLogin shows the form again, and why.
+func (p *Pages) refuseLogin(w http.ResponseWriter, r *http.Request, d loginData, err error) {
+	f := fault.Of(err)
+	status := http.StatusInternalServerError
+	switch {
+	case errors.Is(err, session.ErrForm):
+		status, d.Problem = http.StatusForbidden, "This page was open for too long, or cookies are switched off. Please try again."
+	case f.Kind == fault.Unauthenticated:
+		// Unknown, wrong, disabled: one answer.
+		status, d.Problem = http.StatusUnauthorized, "The name or the password is not right. Check the realm, too."
+		w.Header().Set("WWW-Authenticate", `Form realm="mintmark"`)
+	case f.Kind == fault.Limited:
+		status, d.Problem = http.StatusTooManyRequests, "There were too many wrong passwords for this name. Wait "+wait(f.RetryAfter)+", then try again."
+	case f.Kind == fault.Unavailable:
+		status, d.Problem = http.StatusServiceUnavailable, "Signing in does not work just now. Please try again in a moment."
+	case f.Kind == fault.TooLarge, f.Kind == fault.Invalid:
+		p.Error(w, r, http.StatusBadRequest, "malformed_form", "The form could not be read.")
+		return
+	default:
+		p.fail(w, r, err)
+		return
+	}
+	if f.RetryAfter > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(seconds(f.RetryAfter)))
+	}
+	route.NoteError(r.Context(), f.Code, f.Err)
+	p.login(w, r, status, d)
+}
+
+func seconds(d time.Duration) int { return int(math.Ceil(d.Seconds())) }
+
+func wait(d time.Duration) string {
+	if n := seconds(d); n != 1 {
+		return strconv.Itoa(n) + " seconds"
+	}
+	return "a second"
+}
+
+// returnTo is where to go after a login: a path of ours that expects somebody who just signed in, or the account. What a
+// stranger put into a link leads nowhere else.
+func returnTo(address string) string {
+	if len(address) > maxReturnTo || !strings.HasPrefix(address, "/") || strings.ContainsFunc(address, func(r rune) bool { return r <= ' ' || r >= 0x7f || r == '\\' }) {
+		return afterLogin
+	}
+	u, err := url.Parse(address)
+	if err != nil || u.Scheme != "" || u.Host != "" || u.User != nil || u.Opaque != "" || u.Fragment != "" || u.RawPath != "" || path.Clean(u.Path) != u.Path {
+		return afterLogin
+	}
+	for _, ours := range []string{"/oauth2/authorize", "/account"} {
+		if u.Path == ours || strings.HasPrefix(u.Path, ours+"/") {
+			return address
+		}
+	}
+	if u.Path == "/" {
+		return address
+	}
+	return afterLogin
+}
