@@ -23,6 +23,7 @@ func (a *App) routes() {
 	// /api/…: management.
 	a.catalog.Routes(a.mux)
 	a.registry.Routes(a.mux)
+	a.identity.Routes(a.mux)
 	a.rotation.Register(a.mux)
 	a.keys.Routes(a.mux)
 	audit.Register(a.mux, a.keyring, a.auditOrigin())
@@ -32,5 +33,10 @@ func (a *App) routes() {
 
 	// Pages.
 	a.mux.Handle("GET /{$}", a.pages.Home)
+	a.mux.Handle("GET /login", a.pages.LoginForm)
+	a.mux.Handle("POST /login", a.pages.Login)
+	a.mux.Handle("GET /logout", a.pages.LogoutForm)
+	a.mux.Handle("POST /logout", a.pages.Logout)
+	a.mux.Handle("GET /account", a.pages.Account)
 	a.mux.Handle("GET "+a.pages.StylePath(), a.pages.Style)
 }
