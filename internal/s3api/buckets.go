@@ -163,13 +163,13 @@ func (s *Server) listObjects(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	lines, more, err := s.disk.list(x.r.Context(), x.bucket, l)
+	lines, next, err := s.disk.list(x.r.Context(), x.bucket, l)
 	if err != nil {
 		return err
 	}
 	out := objectList{
 		Xmlns: xmlNamespace, Name: x.bucket, Prefix: encode(l.prefix), Delimiter: encode(l.delimiter), MaxKeys: l.limit, StartAfter: encode(l.startAfter),
-		EncodingType: x.query.get("encoding-type"), ContinuationToken: x.query.get("continuation-token"), KeyCount: len(lines), IsTruncated: more,
+		EncodingType: x.query.get("encoding-type"), ContinuationToken: x.query.get("continuation-token"), KeyCount: len(lines), IsTruncated: next != "",
 	}
 	for _, line := range lines {
 		if line.prefix {
@@ -182,8 +182,8 @@ func (s *Server) listObjects(x *exchange) error {
 		}
 		out.Contents = append(out.Contents, entry)
 	}
-	if more && len(lines) > 0 {
-		out.NextContinuationToken = encodeToken(lines[len(lines)-1].name)
+	if next != "" {
+		out.NextContinuationToken = encodeToken(next)
 	}
 	writeXML(x, http.StatusOK, out)
 	return nil

@@ -57,12 +57,13 @@ func (s *smallest) add(name string) {
 	}
 }
 
-// list answers the first lines that l asks for, in byte order, and whether there are more.
-func (d *disk) list(ctx context.Context, bucket string, l listing) (lines []listed, more bool, err error) {
+// list answers the first lines that l asks for, in byte order, and the name where the next page begins; "" if there are
+// no more. A page may have fewer lines than that: what cannot be shown is passed over.
+func (d *disk) list(ctx context.Context, bucket string, l listing) (lines []listed, next string, err error) {
 	found := &smallest{seen: map[string]bool{}, limit: l.limit + 1}
 	start := path.Join(bucket, l.start())
 	if err := d.plainDirs(start); err != nil && !isAbsent(err) {
-		return nil, false, err
+		return nil, "", err
 	}
 	err = fs.WalkDir(d.root.FS(), start, func(name string, e fs.DirEntry, err error) error {
 		if isAbsent(err) {
@@ -74,12 +75,15 @@ func (d *disk) list(ctx context.Context, bucket string, l listing) (lines []list
 		return l.visit(ctx, found, bucket, name, e)
 	})
 	if err != nil {
-		return nil, false, err
+		return nil, "", err
 	}
 	names := found.names
 	slices.Sort(names)
-	if more = len(names) > l.limit && l.limit > 0; len(names) > l.limit {
+	if len(names) > l.limit {
 		names = names[:l.limit]
+		if l.limit > 0 {
+			next = names[l.limit-1]
+		}
 	}
 	for _, name := range names {
 		if l.rolledUp(name) {
@@ -91,11 +95,11 @@ func (d *disk) list(ctx context.Context, bucket string, l listing) (lines []list
 			continue
 		}
 		if err != nil {
-			return nil, false, err
+			return nil, "", err
 		}
 		lines = append(lines, listed{name: name, object: o})
 	}
-	return lines, more, nil
+	return lines, next, nil
 }
 
 // start is the directory below the bucket that holds all of the prefix.

@@ -4,6 +4,8 @@ import (
 	"encoding/xml"
 	"fmt"
 	"net/url"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -121,6 +123,34 @@ func TestListShowsWhatIsStored(t *testing.T) {
 	_, a = h.list(h.root, "fetch-owner=true")
 	if !strings.Contains(a.body, "<Owner><ID>shop</ID>") {
 		t.Errorf("fetch-owner: %s", a.body)
+	}
+}
+
+// An object that cannot be read must not hide those behind it.
+func TestListGoesOnBehindADamagedObject(t *testing.T) {
+	h := newHouse(t)
+	for _, key := range []string{"a", "b", "c", "d"} {
+		h.put(key, key)
+	}
+	for _, name := range []string{"b@", "c@"} {
+		if err := os.WriteFile(filepath.Join(h.dir, "shop-bucket", name), []byte("damaged"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var got []string
+	token := ""
+	for range 10 {
+		l, a := h.list(h.root, "max-keys=1&continuation-token="+token)
+		if a.status != 200 || l.IsTruncated != (l.NextContinuationToken != "") {
+			t.Fatalf("%d %s", a.status, a.body)
+		}
+		got = append(got, l.lines()...)
+		if token = l.NextContinuationToken; token == "" {
+			break
+		}
+	}
+	if diff := cmp.Diff([]string{"a", "d"}, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 

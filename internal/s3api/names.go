@@ -9,6 +9,10 @@ import (
 // maxKey is the length of the longest key, in bytes, as in S3.
 const maxKey = 1024
 
+// maxSlashes bounds how deep an object lies. Each slash is a directory that is made durable by itself, and every step is
+// looked at from the top: with a thousand of them one request keeps the bucket busy for seconds.
+const maxSlashes = 64
+
 var bucketGrammar = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`)
 
 var addressForm = regexp.MustCompile(`^[0-9.]+$`)
@@ -20,9 +24,9 @@ func ValidBucketName(name string) bool {
 }
 
 // validKey tells whether the text can be the key of an object: UTF-8 of at most 1024 bytes, without control characters,
-// and no segment of it is "." or "..", so that no client that cleans paths ends at another object.
+// with at most 64 slashes, and no segment of it is "." or "..", so that no client that cleans paths ends at another object.
 func validKey(key string) bool {
-	if key == "" || len(key) > maxKey || !utf8.ValidString(key) {
+	if key == "" || len(key) > maxKey || strings.Count(key, "/") > maxSlashes || !utf8.ValidString(key) {
 		return false
 	}
 	for _, r := range key {
@@ -53,7 +57,7 @@ func splitPath(path string) (bucket, key string, e *apiError) {
 	case len(key) > maxKey:
 		return "", "", refuse(400, "KeyTooLongError", "Your key is too long.")
 	case key != "" && !validKey(key):
-		return "", "", invalidArgument("This endpoint does not take such a key: UTF-8 without control characters, and no segment that is . or .. .")
+		return "", "", invalidArgument("This endpoint does not take such a key: UTF-8 without control characters, with at most 64 slashes, and no segment that is . or .. .")
 	}
 	return bucket, key, nil
 }

@@ -259,6 +259,8 @@ func TestRefusals(t *testing.T) {
 		{"GET", "/shop-bucket/%0a", "", nil, 400, "InvalidArgument"},
 		{"GET", "/shop-bucket/%ff", "", nil, 400, "InvalidArgument"},
 		{"GET", "/shop-bucket/" + strings.Repeat("k", 1025), "", nil, 400, "KeyTooLongError"},
+		{"PUT", "/shop-bucket/" + strings.Repeat("a/", 65) + "k", "x", nil, 400, "InvalidArgument"},
+		{"PUT", "/shop-bucket/" + strings.Repeat("/", 1024), "x", nil, 400, "InvalidArgument"},
 		{"GET", "/shop-bucket", "", nil, 501, "NotImplemented"},
 		{"POST", "/shop-bucket?delete", "", nil, 501, "NotImplemented"},
 		{"POST", "/shop-bucket/k?uploads", "", nil, 501, "NotImplemented"},
