@@ -32,6 +32,7 @@ type Commands struct {
 	Client clientCommands `cmd:"" group:"use" help:"OAuth clients of applications: how they sign people in."`
 	Scope  scopeCommands  `cmd:"" group:"use" help:"Resource types and the scopes on them."`
 	Team   teamCommands   `cmd:"" group:"use" help:"Teams, which own applications."`
+	User   userCommands   `cmd:"" group:"use" help:"People, who sign in with a password."`
 	Bucket bucketCommands `cmd:"" group:"use" help:"Buckets of the embedded S3 endpoint."`
 	Rotate rotateCommand  `cmd:"" group:"use" help:"Rotate the credentials of an application now."`
 	Key    keyCommands    `cmd:"" group:"use" help:"Signing keys."`

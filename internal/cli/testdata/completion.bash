@@ -39,6 +39,12 @@ _mintmark() {
       "team create") path="team create" ;;
       "team list") path="team list" ;;
       "team show") path="team show" ;;
+      "user") path="user" ;;
+      "user create") path="user create" ;;
+      "user list") path="user list" ;;
+      "user disable") path="user disable" ;;
+      "user enable") path="user enable" ;;
+      "user set-password") path="user set-password" ;;
       "bucket") path="bucket" ;;
       "bucket create") path="bucket create" ;;
       "bucket list") path="bucket list" ;;
@@ -61,7 +67,7 @@ _mintmark() {
     esac
   done
   case "$path" in
-    "") words="agent app audit bucket client completion key rotate scope team token --help --output --server --timeout --token-file" ;;
+    "") words="agent app audit bucket client completion key rotate scope team token user --help --output --server --timeout --token-file" ;;
     "app") words="activate bucket create deactivate grant list revoke scopes show status storage-key update --help --output --server --timeout --token-file" ;;
     "app create") words="--criticality --description --documentation-url --help --incident-contact --name --output --public-client --scm-url --server --service-url --subtitle --support-url --team --timeout --token-file" ;;
     "app list") words="--active --help --output --search --server --team --timeout --token-file" ;;
@@ -98,6 +104,12 @@ _mintmark() {
     "team create") words="--help --member --name --output --server --timeout --token-file" ;;
     "team list") words="--help --output --server --timeout --token-file" ;;
     "team show") words="--help --output --server --timeout --token-file" ;;
+    "user") words="create disable enable list set-password --help --output --server --timeout --token-file" ;;
+    "user create") words="--admin --display-name --email --help --output --password-file --server --timeout --token-file --without-password" ;;
+    "user list") words="--help --output --realm --server --timeout --token-file" ;;
+    "user disable") words="--help --output --server --timeout --token-file" ;;
+    "user enable") words="--help --output --server --timeout --token-file" ;;
+    "user set-password") words="--help --output --password-file --server --timeout --token-file" ;;
     "bucket") words="create list show --help --output --server --timeout --token-file" ;;
     "bucket create") words="--help --output --server --team --timeout --token-file" ;;
     "bucket list") words="--help --output --server --timeout --token-file" ;;

@@ -39,6 +39,12 @@ _mintmark() {
       "team create") path_here="team create" ;;
       "team list") path_here="team list" ;;
       "team show") path_here="team show" ;;
+      "user") path_here="user" ;;
+      "user create") path_here="user create" ;;
+      "user list") path_here="user list" ;;
+      "user disable") path_here="user disable" ;;
+      "user enable") path_here="user enable" ;;
+      "user set-password") path_here="user set-password" ;;
       "bucket") path_here="bucket" ;;
       "bucket create") path_here="bucket create" ;;
       "bucket list") path_here="bucket list" ;;
@@ -61,7 +67,7 @@ _mintmark() {
     esac
   done
   case "$path_here" in
-    "") words_here="agent app audit bucket client completion key rotate scope team token --help --output --server --timeout --token-file" ;;
+    "") words_here="agent app audit bucket client completion key rotate scope team token user --help --output --server --timeout --token-file" ;;
     "app") words_here="activate bucket create deactivate grant list revoke scopes show status storage-key update --help --output --server --timeout --token-file" ;;
     "app create") words_here="--criticality --description --documentation-url --help --incident-contact --name --output --public-client --scm-url --server --service-url --subtitle --support-url --team --timeout --token-file" ;;
     "app list") words_here="--active --help --output --search --server --team --timeout --token-file" ;;
@@ -98,6 +104,12 @@ _mintmark() {
     "team create") words_here="--help --member --name --output --server --timeout --token-file" ;;
     "team list") words_here="--help --output --server --timeout --token-file" ;;
     "team show") words_here="--help --output --server --timeout --token-file" ;;
+    "user") words_here="create disable enable list set-password --help --output --server --timeout --token-file" ;;
+    "user create") words_here="--admin --display-name --email --help --output --password-file --server --timeout --token-file --without-password" ;;
+    "user list") words_here="--help --output --realm --server --timeout --token-file" ;;
+    "user disable") words_here="--help --output --server --timeout --token-file" ;;
+    "user enable") words_here="--help --output --server --timeout --token-file" ;;
+    "user set-password") words_here="--help --output --password-file --server --timeout --token-file" ;;
     "bucket") words_here="create list show --help --output --server --timeout --token-file" ;;
     "bucket create") words_here="--help --output --server --team --timeout --token-file" ;;
     "bucket list") words_here="--help --output --server --timeout --token-file" ;;

@@ -1,0 +1,52 @@
+package client
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/mintmark/mintmark/api"
+)
+
+// UserQuery narrows a list of people. The zero value narrows nothing.
+type UserQuery struct {
+	Page
+	Realm    string
+	Username string // in any form of it; needs Realm
+}
+
+// Users lists a page of people. Access requirement: user.manage.
+func (c *Client) Users(ctx context.Context, q UserQuery) (*api.Users, error) {
+	query := q.query()
+	if q.Realm != "" {
+		query.Set("realm", q.Realm)
+	}
+	if q.Username != "" {
+		query.Set("username", q.Username)
+	}
+	return get[api.Users](ctx, c, query, nil, "users")
+}
+
+// User reads one person. Access requirement: user.manage.
+func (c *Client) User(ctx context.Context, id string) (*api.User, error) {
+	return get[api.User](ctx, c, nil, nil, "users", id)
+}
+
+// CreateUser makes a person known. Access requirement: user.manage.
+func (c *Client) CreateUser(ctx context.Context, body api.CreateUser) (*api.User, error) {
+	return post[api.User](ctx, c, body, "users")
+}
+
+// SetUserPassword gives a person another password and ends all its sessions. Access requirement: user.manage.
+func (c *Client) SetUserPassword(ctx context.Context, id string, body api.SetPassword) error {
+	return c.do(ctx, call{method: http.MethodPut, path: []string{"users", id, "password"}, body: body}, nil)
+}
+
+// DisableUser refuses a person and ends its sessions and access keys. Access requirement: user.manage.
+func (c *Client) DisableUser(ctx context.Context, id string) (*api.User, error) {
+	return post[api.User](ctx, c, nil, "users", id, "disable")
+}
+
+// EnableUser accepts a person again. Access requirement: user.manage.
+func (c *Client) EnableUser(ctx context.Context, id string) (*api.User, error) {
+	return post[api.User](ctx, c, nil, "users", id, "enable")
+}

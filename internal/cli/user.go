@@ -1,0 +1,218 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/mintmark/mintmark/api"
+	"github.com/mintmark/mintmark/client"
+)
+
+type userCommands struct {
+	Create      userCreate      `cmd:"" help:"Make a person known."`
+	List        userList        `cmd:"" help:"List the people."`
+	Disable     userDisable     `cmd:"" help:"Refuse a person, and end its sessions and access keys."`
+	Enable      userEnable      `cmd:"" help:"Accept a person again."`
+	SetPassword userSetPassword `cmd:"" help:"Give a person another password, and end all its sessions."`
+}
+
+// personArgument names a person by realm and name, as people do; the API knows ids.
+type personArgument struct {
+	Person string `arg:"" placeholder:"REALM/NAME" help:"Such as employees/jane."`
+}
+
+func (a personArgument) split() (realm, name string, err error) {
+	realm, name, ok := strings.Cut(strings.TrimPrefix(a.Person, "/"), "/")
+	if !ok || realm == "" || name == "" {
+		return "", "", usage(fmt.Errorf("%q is not REALM/NAME, such as employees/jane", a.Person))
+	}
+	return realm, name, nil
+}
+
+func (a personArgument) find(ctx context.Context, s *Session, c *client.Client) (*api.User, error) {
+	realm, name, err := a.split()
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := s.within(ctx)
+	defer cancel()
+	found, err := c.Users(ctx, client.UserQuery{Realm: realm, Username: name})
+	if err != nil {
+		return nil, err
+	}
+	if len(found.Items) != 1 {
+		return nil, &explained{err: fmt.Errorf("there is no person %s in realm %s", name, realm), hint: "mintmark user list shows all of them."}
+	}
+	return &found.Items[0], nil
+}
+
+type userCreate struct {
+	personArgument
+	passwordFlags
+	DisplayName     string `help:"Name to show. Default: the name."`
+	Email           string `placeholder:"ADDRESS" help:"E-mail address; also a name to sign in with."`
+	Admin           bool   `help:"Give the administrator role."`
+	WithoutPassword bool   `help:"Set none: the person cannot sign in until it has one."`
+}
+
+func (userCreate) Help() string {
+	return `Asks for the password, twice and without showing it, unless --password-file or --without-password is given. A password has at least 15 characters.
+
+Examples:
+
+    mintmark user create employees/jane --display-name "Jane Doe" --email jane@example.org
+    mintmark user create employees/joe --password-file joe.password
+    mintmark user create customers/acme --without-password`
+}
+
+func (cmd *userCreate) Run(ctx context.Context, s *Session, in io.Reader) error {
+	realm, name, err := cmd.split()
+	if err != nil {
+		return err
+	}
+	if cmd.WithoutPassword && cmd.PasswordFile != "" {
+		return usage(errors.New("--without-password and --password-file exclude one another"))
+	}
+	body := api.CreateUser{Realm: realm, Username: name, DisplayName: cmd.DisplayName, Email: cmd.Email, Admin: cmd.Admin}
+	if !cmd.WithoutPassword {
+		if body.Password, err = cmd.read(ctx, s, in); err != nil {
+			return err
+		}
+	}
+	c, err := s.client()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := s.within(ctx)
+	defer cancel()
+	u, err := c.CreateUser(ctx, body)
+	if err != nil {
+		return err
+	}
+	return s.print(u, func(w io.Writer) {
+		fmt.Fprintf(w, "user %s/%s with id %s\n", plain(u.Realm), plain(u.Username), plain(u.ID))
+		if !u.HasPassword {
+			s.say("it cannot sign in yet; set a password with: mintmark user set-password %s/%s", u.Realm, u.Username)
+		}
+	})
+}
+
+type userList struct {
+	Realm string `help:"Only this realm."`
+}
+
+func (userList) Help() string {
+	return `Examples:
+
+    mintmark user list
+    mintmark user list --realm employees`
+}
+
+func (cmd *userList) Run(ctx context.Context, s *Session) error {
+	c, err := s.client()
+	if err != nil {
+		return err
+	}
+	read := func(ctx context.Context, p client.Page) (*api.Users, error) {
+		return c.Users(ctx, client.UserQuery{Page: p, Realm: cmd.Realm})
+	}
+	all, err := everyPage(ctx, s, read, func(p *api.Users) ([]api.User, string) { return p.Items, p.NextCursor })
+	if err != nil {
+		return err
+	}
+	return s.print(api.Users{Items: all}, func(w io.Writer) {
+		var rows [][]string
+		for _, u := range all {
+			rows = append(rows, []string{u.Realm + "/" + u.Username, u.DisplayName, u.Email, yesNo(u.Enabled), yesNo(u.HasPassword), yesNo(u.Admin), u.ID})
+		}
+		s.table(w, "there are no people yet; make one known with: mintmark user create REALM/NAME",
+			[]string{"PERSON", "NAME", "EMAIL", "ENABLED", "PASSWORD", "ADMIN", "ID"}, rows)
+	})
+}
+
+type userDisable struct{ personArgument }
+
+func (userDisable) Help() string {
+	return `Its sessions and access keys end within a second on every node. Enabling it again revives none of them.
+
+Examples:
+
+    mintmark user disable employees/jane`
+}
+
+func (cmd *userDisable) Run(ctx context.Context, s *Session) error {
+	return cmd.change(ctx, s, "disabled", (*client.Client).DisableUser)
+}
+
+type userEnable struct{ personArgument }
+
+func (userEnable) Help() string {
+	return `Examples:
+
+    mintmark user enable employees/jane`
+}
+
+func (cmd *userEnable) Run(ctx context.Context, s *Session) error {
+	return cmd.change(ctx, s, "enabled", (*client.Client).EnableUser)
+}
+
+func (a personArgument) change(ctx context.Context, s *Session, done string, f func(*client.Client, context.Context, string) (*api.User, error)) error {
+	c, err := s.client()
+	if err != nil {
+		return err
+	}
+	u, err := a.find(ctx, s, c)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := s.within(ctx)
+	defer cancel()
+	if u, err = f(c, ctx, u.ID); err != nil {
+		return err
+	}
+	return s.print(u, func(w io.Writer) { fmt.Fprintf(w, "%s/%s is %s\n", plain(u.Realm), plain(u.Username), done) })
+}
+
+type userSetPassword struct {
+	personArgument
+	passwordFlags
+}
+
+func (userSetPassword) Help() string {
+	return `Asks for the password, twice and without showing it, unless --password-file is given. The person must sign in again everywhere.
+
+Examples:
+
+    mintmark user set-password employees/admin
+    mintmark user set-password employees/jane --password-file jane.password`
+}
+
+func (cmd *userSetPassword) Run(ctx context.Context, s *Session, in io.Reader) error {
+	if _, _, err := cmd.split(); err != nil {
+		return err
+	}
+	c, err := s.client()
+	if err != nil {
+		return err
+	}
+	u, err := cmd.find(ctx, s, c)
+	if err != nil {
+		return err
+	}
+	password, err := cmd.read(ctx, s, in)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := s.within(ctx)
+	defer cancel()
+	if err := c.SetUserPassword(ctx, u.ID, api.SetPassword{Password: password}); err != nil {
+		return err
+	}
+	u.HasPassword = true
+	return s.print(u, func(w io.Writer) {
+		fmt.Fprintf(w, "%s/%s has a new password; all its sessions have ended\n", plain(u.Realm), plain(u.Username))
+	})
+}

@@ -1,0 +1,96 @@
+package cli_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mintmark/mintmark/api"
+	"github.com/mintmark/mintmark/internal/cli"
+)
+
+// people is what the server of these tests knows.
+func people() map[string]any {
+	jane := api.User{ID: "usr_1", Realm: "employees", Username: "jane", DisplayName: "Jane Doe", Email: "jane@example.org", Enabled: true, HasPassword: true, Created: ago(48 * time.Hour)}
+	evil := api.User{ID: "usr_2", Realm: "employees", Username: "zoe", DisplayName: "\x1b[31mZoe\u202e", Admin: true, Created: ago(time.Hour), Disabled: agoAt(time.Minute)}
+	return map[string]any{
+		"GET /api/users": func(w http.ResponseWriter, r *http.Request) {
+			all := []api.User{jane, evil}
+			if name := r.FormValue("username"); name != "" {
+				all = nil
+				for _, u := range []api.User{jane, evil} {
+					if u.Username == strings.ToLower(name) {
+						all = append(all, u)
+					}
+				}
+			}
+			json.NewEncoder(w).Encode(api.Users{Items: all})
+		},
+		"POST /api/users": func(w http.ResponseWriter, r *http.Request) {
+			var in api.CreateUser
+			if err := json.NewDecoder(r.Body).Decode(&in); err != nil {
+				http.Error(w, err.Error(), http.StatusBadRequest)
+				return
+			}
+			w.WriteHeader(http.StatusCreated)
+			json.NewEncoder(w).Encode(api.User{ID: "usr_3", Realm: in.Realm, Username: in.Username, DisplayName: in.DisplayName, Email: in.Email, Admin: in.Admin, Enabled: true, HasPassword: in.Password != ""})
+		},
+		"PUT /api/users/usr_1/password": nil,
+		"POST /api/users/usr_1/disable": jane,
+		"POST /api/users/usr_1/enable":  jane,
+	}
+}
+
+func TestUserCommands(t *testing.T) {
+	alone(t)
+	dir := t.TempDir()
+	for file, content := range map[string]string{"password": "p4ss of a few words\n", "two-lines": "p4ss\nand more\n", "token": "mmk_test"} {
+		if err := os.WriteFile(filepath.Join(dir, file), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("MINTMARK_TOKEN_FILE", filepath.Join(dir, "token"))
+	password := filepath.Join(dir, "password")
+	for name, args := range map[string][]string{
+		"user-create":            {"user", "create", "employees/jane", "--display-name", "Jane Doe", "--email", "jane@example.org", "--password-file", password},
+		"user-create-without":    {"user", "create", "/customers/acme", "--without-password"},
+		"user-create-stdin":      {"user", "create", "employees/joe", "--admin", "--password-file", "-"},
+		"user-create-json":       {"user", "create", "employees/jane", "--password-file", password, "-o", "json"},
+		"user-create-blind":      {"user", "create", "employees/jane"},
+		"user-create-lines":      {"user", "create", "employees/jane", "--password-file", filepath.Join(dir, "two-lines")},
+		"user-create-both":       {"user", "create", "employees/jane", "--password-file", password, "--without-password"},
+		"user-create-nameless":   {"user", "create", "jane"},
+		"user-list":              {"user", "list"},
+		"user-list-realm":        {"user", "list", "--realm", "employees", "-o", "json"},
+		"user-disable":           {"user", "disable", "employees/jane"},
+		"user-disable-unknown":   {"user", "disable", "employees/nobody"},
+		"user-enable":            {"user", "enable", "employees/Jane"},
+		"user-set-password":      {"user", "set-password", "employees/jane", "--password-file", password},
+		"user-set-password-json": {"user", "set-password", "employees/jane", "--password-file", password, "-o", "json"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newServer(t, people())
+			t.Setenv("MINTMARK_URL", s.URL)
+			r := run(t, "p4ss from elsewhere\n", args...)
+			if strings.Contains(r.stdout+r.stderr, "p4ss") {
+				t.Errorf("a password is printed:\n%s", r.golden())
+			}
+			got := "$ mintmark " + strings.Join(args, " ") + "\n" + r.golden() + "--- requests\n" + s.requests()
+			compare(t, "commands/"+name+".txt", strings.NewReplacer(dir, "DIR", s.URL, "URL").Replace(got))
+		})
+	}
+}
+
+// Without a terminal nobody can be asked, and nothing is sent.
+func TestPasswordIsNotAskedForInTheDark(t *testing.T) {
+	alone(t)
+	s := newServer(t, people())
+	r := run(t, "a password of some length\n", "user", "create", "employees/jane", "--server", s.URL)
+	if r.code != cli.ExitUsage || !strings.Contains(r.stderr, "--password-file") || s.requests() != "\n" {
+		t.Errorf("%s\n%s", r.golden(), s.requests())
+	}
+}
