@@ -36,7 +36,7 @@ func main() {
 	var o options
 	flag.StringVar(&o.binary, "binary", "bin/mintmark", "the program under test")
 	flag.StringVar(&o.engine, "engine", "sqlite", "sqlite or postgres")
-	flag.StringVar(&o.database, "postgres", os.Getenv("MINTMARK_SOAK_POSTGRES"), "URL of an empty PostgreSQL database, for -engine postgres")
+	flag.StringVar(&o.database, "postgres", "", "URL of an empty PostgreSQL database, for -engine postgres")
 	flag.DurationVar(&o.duration, "for", 10*time.Minute, "how long")
 	flag.DurationVar(&o.killEvery, "kill-every", 20*time.Second, "time between two kills of the server")
 	flag.DurationVar(&o.period, "period", 5*time.Second, "rotation period of both credentials")

@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/mintmark/mintmark/internal/fault"
+	"github.com/mintmark/mintmark/internal/realm"
 )
 
 // CallerKind tells what sort of caller it is. The zero value is nobody.
@@ -87,16 +88,16 @@ type Target struct {
 type rule func(c Caller, t Target) bool
 
 func insider(c Caller, _ Target) bool {
-	return c.Kind == Person && c.Realm == "employees" || c.Kind == Service && c.Realm == "services"
+	return c.Kind == Person && c.Realm == realm.Employees || c.Kind == Service && c.Realm == realm.Robots
 }
 
 // owner: people of the owning team; services of the owning team only with the scope application.write (Kio's rule).
 func owner(c Caller, t Target) bool {
 	switch c.Kind {
 	case Person:
-		return c.Realm == "employees" && c.InTeam(t.Team)
+		return c.Realm == realm.Employees && c.InTeam(t.Team)
 	case Service:
-		return c.Realm == "services" && c.InTeam(t.Team) && c.HasScope("application.write")
+		return c.Realm == realm.Robots && c.InTeam(t.Team) && c.HasScope("application.write")
 	}
 	return false
 }

@@ -25,6 +25,7 @@ import (
 	"github.com/mintmark/mintmark/internal/id"
 	"github.com/mintmark/mintmark/internal/identity"
 	"github.com/mintmark/mintmark/internal/jobs"
+	"github.com/mintmark/mintmark/internal/realm"
 	"github.com/mintmark/mintmark/internal/seal"
 )
 
@@ -142,7 +143,7 @@ func (a *App) FirstStart(ctx context.Context) (First, error) {
 func (a *App) NewAdminKey(ctx context.Context, lifetime time.Duration) (path string, err error) {
 	path = a.config.AdminKeyFile()
 	err = a.db.Write(ctx, func(tx db.WriteTx) error {
-		admin, err := identity.FindUser(ctx, tx, "employees", "admin")
+		admin, err := identity.FindUser(ctx, tx, realm.Employees, "admin")
 		if err != nil {
 			return err
 		}

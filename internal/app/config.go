@@ -2,6 +2,7 @@ package app
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -58,7 +59,7 @@ type Database struct {
 	URL redact.Secret `yaml:"url"`
 	// URLFile names a file that holds the URL, to keep a password out of the environment. Not together with URL.
 	URLFile string `yaml:"url_file"`
-	// MaxConnections to PostgreSQL. Default: 20.
+	// MaxConnections of this node to PostgreSQL, at least 4; with SQLite, how many read at once. Default: 20.
 	MaxConnections int `yaml:"max_connections"`
 }
 
@@ -159,13 +160,6 @@ func (d *Duration) UnmarshalText(b []byte) error {
 // MarshalText writes Go's form.
 func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
 
-func (d Duration) or(def time.Duration) Duration {
-	if d == 0 {
-		return Duration(def)
-	}
-	return d
-}
-
 // Source is where Load reads from.
 type Source struct {
 	File   string            // path of the YAML file; empty: none
@@ -187,7 +181,7 @@ func Load(src Source) (Config, error) {
 	fields := leaves(reflect.ValueOf(&c).Elem(), "")
 	for _, pair := range src.Env {
 		name, value, _ := strings.Cut(pair, "=")
-		if !strings.HasPrefix(name, "MINTMARK_") || slices.Contains(notConfig, name) || strings.HasPrefix(name, "MINTMARK_TEST_") || strings.HasPrefix(name, "MINTMARK_AGENT_") {
+		if !strings.HasPrefix(name, "MINTMARK_") || slices.Contains(notConfig, name) || strings.HasPrefix(name, "MINTMARK_TEST_") {
 			continue
 		}
 		path, ok := byEnv(fields, name)
@@ -291,16 +285,10 @@ func set(f reflect.Value, text string) error {
 	return nil
 }
 
-func orText(s *string, def string) {
-	if *s == "" {
-		*s = def
-	}
-}
-
 // complete puts the defaults.
 func (c *Config) complete() error {
-	orText(&c.DataDir, "mintmark-data")
-	orText(&c.RootKey.File, filepath.Join(c.DataDir, "root.key"))
+	c.DataDir = cmp.Or(c.DataDir, "mintmark-data")
+	c.RootKey.File = cmp.Or(c.RootKey.File, filepath.Join(c.DataDir, "root.key"))
 	if c.Database.URLFile != "" {
 		if !c.Database.URL.Empty() {
 			return errors.New("database.url and database.url_file are both set; keep one")
@@ -314,12 +302,10 @@ func (c *Config) complete() error {
 	if c.Database.URL.Empty() {
 		c.Database.URL = redact.New("sqlite:" + filepath.Join(c.DataDir, "mintmark.db"))
 	}
-	if c.Database.MaxConnections == 0 {
-		c.Database.MaxConnections = 20
-	}
-	orText(&c.Listen.Public, "127.0.0.1:8080")
-	orText(&c.Listen.S3, "127.0.0.1:9000")
-	orText(&c.Listen.Operations, "127.0.0.1:9090")
+	c.Database.MaxConnections = cmp.Or(c.Database.MaxConnections, 20)
+	c.Listen.Public = cmp.Or(c.Listen.Public, "127.0.0.1:8080")
+	c.Listen.S3 = cmp.Or(c.Listen.S3, "127.0.0.1:9000")
+	c.Listen.Operations = cmp.Or(c.Listen.Operations, "127.0.0.1:9090")
 	if c.Issuer == "" {
 		scheme := "http://"
 		if c.TLS.CertFile != "" {
@@ -328,18 +314,18 @@ func (c *Config) complete() error {
 		c.Issuer = scheme + c.Listen.Public
 	}
 	c.Issuer = strings.TrimSuffix(c.Issuer, "/")
-	c.Tokens.ServiceLifetime = c.Tokens.ServiceLifetime.or(8 * time.Hour)
-	orText(&c.Tokens.RealmForm, "plain")
-	orText(&c.Keys.Algorithm, "ES256")
-	c.Keys.Period = c.Keys.Period.or(30 * 24 * time.Hour)
-	c.Keys.Lead = c.Keys.Lead.or(time.Hour)
-	c.Rotation.PasswordPeriod = c.Rotation.PasswordPeriod.or(2 * time.Hour)
-	c.Rotation.SecretPeriod = c.Rotation.SecretPeriod.or(30 * 24 * time.Hour)
-	c.Rotation.Grace = c.Rotation.Grace.or(30 * time.Minute)
-	c.Rotation.MaxOverlap = c.Rotation.MaxOverlap.or(24 * time.Hour)
-	orText(&c.Log.Level, "info")
-	orText(&c.Log.Format, "json")
-	c.ShutdownGrace = c.ShutdownGrace.or(25 * time.Second)
+	c.Tokens.ServiceLifetime = cmp.Or(c.Tokens.ServiceLifetime, Duration(8*time.Hour))
+	c.Tokens.RealmForm = cmp.Or(c.Tokens.RealmForm, "plain")
+	c.Keys.Algorithm = cmp.Or(c.Keys.Algorithm, "ES256")
+	c.Keys.Period = cmp.Or(c.Keys.Period, Duration(30*24*time.Hour))
+	c.Keys.Lead = cmp.Or(c.Keys.Lead, Duration(time.Hour))
+	c.Rotation.PasswordPeriod = cmp.Or(c.Rotation.PasswordPeriod, Duration(2*time.Hour))
+	c.Rotation.SecretPeriod = cmp.Or(c.Rotation.SecretPeriod, Duration(30*24*time.Hour))
+	c.Rotation.Grace = cmp.Or(c.Rotation.Grace, Duration(30*time.Minute))
+	c.Rotation.MaxOverlap = cmp.Or(c.Rotation.MaxOverlap, Duration(24*time.Hour))
+	c.Log.Level = cmp.Or(c.Log.Level, "info")
+	c.Log.Format = cmp.Or(c.Log.Format, "json")
+	c.ShutdownGrace = cmp.Or(c.ShutdownGrace, Duration(25*time.Second))
 	return nil
 }
 

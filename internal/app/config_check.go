@@ -21,12 +21,19 @@ func (c *Config) check() error {
 	if !slices.Contains([]string{"sqlite", "postgres", "postgresql"}, c.Engine()) {
 		return errors.New("database.url: it must begin with sqlite: or postgres://")
 	}
-	for name, addr := range map[string]string{"listen.public": c.Listen.Public, "listen.s3": c.Listen.S3, "listen.operations": c.Listen.Operations} {
-		if name == "listen.s3" && !c.S3On() {
-			continue
-		}
-		if _, _, err := net.SplitHostPort(addr); err != nil {
-			return fmt.Errorf("%s: %q is not HOST:PORT", name, addr)
+	if n := c.Database.MaxConnections; n < 4 || n > 10_000 {
+		return fmt.Errorf("database.max_connections: %d is outside 4 to 10000", n)
+	}
+	for _, l := range []struct {
+		name, addr string
+		on         bool
+	}{
+		{"listen.public", c.Listen.Public, true},
+		{"listen.s3", c.Listen.S3, c.S3On()},
+		{"listen.operations", c.Listen.Operations, true},
+	} {
+		if _, _, err := net.SplitHostPort(l.addr); err != nil && l.on {
+			return fmt.Errorf("%s: %q is not HOST:PORT", l.name, l.addr)
 		}
 	}
 	if (c.TLS.CertFile == "") != (c.TLS.KeyFile == "") {

@@ -57,6 +57,7 @@ func TestRefusesWithTheNameOfTheSetting(t *testing.T) {
 		{"issuer with query", "issuer: https://a.example?x=1\n", "", "issuer"},
 		{"issuer of another scheme", "issuer: ftp://a.example\n", "", "issuer"},
 		{"other database", "database:\n  url: mysql://x\n", "", "database.url"},
+		{"too few connections", "database:\n  max_connections: -1\n", "", "database.max_connections"},
 		{"url and file", "database:\n  url: sqlite:x\n  url_file: y\n", "", "url_file"},
 		{"missing url file", "database:\n  url_file: /does/not/exist\n", "", "url_file"},
 		{"address without port", "listen:\n  public: localhost\n", "", "listen.public"},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -28,7 +29,7 @@ func (r *readiness) set(phase string) {
 	r.phase.Store(&phase)
 }
 
-// reasons lists why the node is not ready.
+// reasons lists why the node is not ready, sorted, so that the same trouble gives the same answer.
 func (r *readiness) reasons(ctx context.Context) []string {
 	if p := r.phase.Load(); p != nil {
 		return []string{*p}
@@ -39,6 +40,7 @@ func (r *readiness) reasons(ctx context.Context) []string {
 			out = append(out, name+": "+err.Error())
 		}
 	}
+	slices.Sort(out)
 	return out
 }
 
