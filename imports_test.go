@@ -90,7 +90,7 @@ var jitter = []string{"internal/db", "internal/jobs", "internal/rotation", "inte
 
 // clocks may ask the machine what time it is: the package that is there for it; the SDK, whose users get no Clock of
 // ours to hand in; and where a deadline goes to the operating system, which knows no other time.
-var clocks = []string{"internal/clock", "client", "internal/route/typed.go"}
+var clocks = []string{"internal/clock", "client", "internal/route/typed.go", "internal/route/body.go"}
 
 // bannedNames are names of packages that code which ships may not use.
 var bannedNames = map[string]ban{
