@@ -61,7 +61,7 @@ func run() int {
 
 // configFlags are the flags of every command that opens an installation itself.
 type configFlags struct {
-	File string            `name:"config" short:"c" env:"MINTMARK_CONFIG" type:"path" placeholder:"FILE" help:"Configuration in YAML (docs/operations.md lists the settings). Default: none."`
+	File string            `name:"config" short:"c" env:"MINTMARK_CONFIG" type:"path" default:"" placeholder:"FILE" help:"Configuration in YAML (docs/operations.md lists the settings). Default: none."`
 	Data string            `name:"data-dir" type:"path" placeholder:"DIR" help:"Setting data_dir: database, root key, embedded object store. Default: ./mintmark-data."`
 	Set  map[string]string `placeholder:"KEY=VALUE" help:"Any setting, such as listen.public=127.0.0.1:8443. Repeat it for more."`
 }
