@@ -19,6 +19,8 @@ type Uses struct {
 	log   *slog.Logger
 	store func(ctx context.Context, tx db.WriteTx, uses []timedUse) error
 
+	flushing sync.Mutex // one Flush at a time: when one returns, nothing noted before is still on its way
+
 	mu      sync.Mutex
 	pending map[Use]time.Time // the latest use of each; owned by mu
 }
@@ -50,8 +52,11 @@ func (u *Uses) Note(owner string, version int64) {
 	}
 }
 
-// Flush writes what is in memory. What cannot be written stays for the next time.
+// Flush writes what is in memory; without an error every use that was noted before the call is written. What cannot be
+// written stays for the next time.
 func (u *Uses) Flush(ctx context.Context) error {
+	u.flushing.Lock()
+	defer u.flushing.Unlock()
 	u.mu.Lock()
 	taken := u.pending
 	u.pending = map[Use]time.Time{}

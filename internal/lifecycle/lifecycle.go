@@ -92,7 +92,13 @@ type Evidence struct {
 	// WatchingSince is when the observation of uses began without a gap. Time in which nobody could have logged in, or
 	// nobody would have noticed, proves nothing; so it does not count as time unused.
 	WatchingSince time.Time
-	Delivered     bool // every destination shows a later version
+	// WatchedUntil is until when every use is known; zero: until now. What is used later may come to light yet.
+	WatchedUntil time.Time
+	Lag          time.Duration // how far WatchedUntil stays behind the time, as a rule
+	// InterruptedUntil is the end of the last time in which nobody could fetch anything: a version gets a grace from
+	// then on even at the hard limit, because nobody could do anything about it before.
+	InterruptedUntil time.Time
+	Delivered        bool // every destination shows a later version
 }
 
 // Verdict is what MayRetire found.
@@ -105,13 +111,17 @@ type Verdict struct {
 
 // MayRetire decides whether a retiring version may be refused from now on. It may when every destination shows a later
 // one, the grace is over, a later version was seen in use and this one was not for a whole grace, watched without a
-// gap; or when the hard limit is reached.
+// gap; or when the hard limit is reached and the credentials could be fetched for a grace before it.
 func MayRetire(e Evidence, p Policy, now time.Time) Verdict {
-	limit := e.RetiringSince.Add(p.MaxOverlap)
+	limit := Limit(e, p)
 	if !now.Before(limit) {
 		return Verdict{Retire: true, Forced: true, Reason: "the longest overlap is over"}
 	}
 	quiet := latest(e.RetiringSince, e.LastUsed, e.WatchingSince).Add(p.Grace)
+	known := now
+	if !e.WatchedUntil.IsZero() && e.WatchedUntil.Before(now) {
+		known = e.WatchedUntil
+	}
 	wait := func(reason string, look time.Time) Verdict {
 		return Verdict{Reason: reason, Look: earliest(later(look, now), limit)}
 	}
@@ -119,13 +129,22 @@ func MayRetire(e Evidence, p Policy, now time.Time) Verdict {
 	case !e.Delivered:
 		return wait("a destination does not show its successor yet", now.Add(p.Grace))
 	case now.Before(e.RetiringSince.Add(p.Grace)):
-		return wait("the grace is not over", quiet)
-	case now.Before(quiet):
-		return wait("it may still be in use", quiet)
+		return wait("the grace is not over", quiet.Add(e.Lag))
+	case known.Before(quiet):
+		return wait("it may still be in use", quiet.Add(e.Lag))
 	case !e.SuccessorUsed:
 		return wait("its successor was not seen in use yet", now.Add(p.Grace))
 	}
 	return Verdict{Retire: true, Reason: "unused for the grace, and its successor is in use"}
+}
+
+// Limit is the hard limit of a retiring version.
+func Limit(e Evidence, p Policy) time.Time {
+	limit := e.RetiringSince.Add(p.MaxOverlap)
+	if e.InterruptedUntil.After(e.RetiringSince) {
+		limit = latest(limit, e.InterruptedUntil.Add(p.Grace))
+	}
+	return limit
 }
 
 // Unseen tells that a delivery may have been lost although its destination said it was stored: the version has been

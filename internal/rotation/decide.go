@@ -63,9 +63,10 @@ const (
 
 // observed is what is known about the uses of a credential.
 type observed struct {
-	used     map[int64]time.Time
-	watching time.Time // uses were observed without a gap since
-	fixed    bool      // the document holds no secret
+	used  map[int64]time.Time
+	watch watch
+	lag   time.Duration // how late it is known that nobody used a version
+	fixed bool          // the document holds no secret
 }
 
 // step is what is to be done next with a credential.
@@ -175,9 +176,9 @@ func prepare(c *credential, o observed, p lifecycle.Policy, now time.Time, wait 
 	for i, v := range c.versions {
 		states[i] = v.state
 	}
-	activated := c.activated
-	if !activated.IsZero() {
-		activated = activated.Add(spread(c.app, c.kind, p.Period))
+	var activated time.Time
+	if !c.activated.IsZero() {
+		activated = dueAt(c, o, p).Add(-p.Period)
 	}
 	if o.fixed {
 		p.Period = 100 * 365 * 24 * time.Hour
@@ -201,7 +202,8 @@ func prepare(c *credential, o observed, p lifecycle.Policy, now time.Time, wait 
 
 // evidence is what is known about a retiring version.
 func evidence(c *credential, v version, o observed) lifecycle.Evidence {
-	e := lifecycle.Evidence{RetiringSince: v.retiring, LastUsed: o.used[v.number], WatchingSince: o.watching, Delivered: true, SuccessorUsed: o.fixed || v.fixed}
+	e := lifecycle.Evidence{RetiringSince: v.retiring, LastUsed: o.used[v.number], Delivered: true, SuccessorUsed: o.fixed || v.fixed,
+		WatchingSince: o.watch.since, WatchedUntil: o.watch.until, Lag: o.lag, InterruptedUntil: o.watch.up}
 	for number, at := range o.used {
 		if number > v.number && !at.IsZero() {
 			e.SuccessorUsed = true
@@ -215,13 +217,23 @@ func evidence(c *credential, v version, o observed) lifecycle.Evidence {
 	return e
 }
 
-// spread lets credentials that were made together drift apart, by less than a hundredth of the period: a minute of two
-// hours.
-func spread(app, kind string, period time.Duration) time.Duration {
+// dueAt is when time alone makes the next version due. What became due in an interruption does not come all at once: it is
+// spread over as long a time, at most an eighth of the period.
+func dueAt(c *credential, o observed, p lifecycle.Policy) time.Time {
+	due := c.activated.Add(p.Period + spread(c.app, c.kind, p.Period/128))
+	if due.After(o.watch.down) && !due.After(o.watch.up) {
+		return o.watch.up.Add(spread(c.app, c.kind, min(o.watch.up.Sub(o.watch.down), p.Period/8)))
+	}
+	return due
+}
+
+// spread is a part of the time, another one for each credential: those that were made together drift apart by less than a
+// hundredth of the period, a minute of two hours.
+func spread(app, kind string, most time.Duration) time.Duration {
 	h := fnv.New32a()
 	h.Write([]byte(jobKey(app, kind)))
 	// In the precision of stored times: a due time between two of them would never be reached by a clock at rest.
-	return (period / 128 * time.Duration(h.Sum32()%1024) / 1024).Truncate(time.Microsecond)
+	return (most / 1024 * time.Duration(h.Sum32()%1024)).Truncate(time.Microsecond)
 }
 
 // sooner is the earlier of two times, of which the zero time is never.

@@ -15,6 +15,7 @@ type metrics struct {
 	rotations, retirements, failures *prometheus.CounterVec
 	puts                             *prometheus.HistogramVec
 	lateWrites                       prometheus.Counter
+	interruptions, lostWatchers      prometheus.Counter
 }
 
 func newMetrics(s *Service, r prometheus.Registerer) (metrics, error) {
@@ -29,11 +30,15 @@ func newMetrics(s *Service, r prometheus.Registerer) (metrics, error) {
 			Help: "Time of one put to a destination.", Buckets: prometheus.ExponentialBuckets(0.001, 4, 8)}, []string{"store"}),
 		lateWrites: prometheus.NewCounter(prometheus.CounterOpts{Name: "mintmark_rotation_late_writes_total",
 			Help: "Puts of an older version that may have overwritten a later one."}),
+		interruptions: prometheus.NewCounter(prometheus.CounterOpts{Name: "mintmark_rotation_interruptions_total",
+			Help: "Times in which no server reported what it observed: none ran, the database was away, or its clock jumped."}),
+		lostWatchers: prometheus.NewCounter(prometheus.CounterOpts{Name: "mintmark_rotation_lost_watchers_total",
+			Help: "Servers that went without a goodbye, with what they observed last."}),
 	}
 	if r == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.rotations, m.retirements, m.failures, m.puts, m.lateWrites, gauges{s}} {
+	for _, c := range []prometheus.Collector{m.rotations, m.retirements, m.failures, m.puts, m.lateWrites, m.interruptions, m.lostWatchers, gauges{s}} {
 		if err := r.Register(c); err != nil {
 			return m, err
 		}
@@ -60,12 +65,13 @@ var (
 	gaugeVersions = prometheus.NewDesc("mintmark_rotation_versions", "Versions by state.", []string{"kind", "state"}, nil)
 	gaugeAge      = prometheus.NewDesc("mintmark_rotation_oldest_seconds", "Age of the oldest version in the state: since it was prepared, became active, or began to retire.", []string{"kind", "state"}, nil)
 	gaugeProblems = prometheus.NewDesc("mintmark_rotation_problems", "Credentials whose next version cannot be made.", []string{"kind"}, nil)
+	gaugeWatching = prometheus.NewDesc("mintmark_rotation_watching_seconds", "For how long uses have been observed without a gap. While it is shorter than the grace, nothing retires by evidence.", nil, nil)
 	gaugeFailing  = prometheus.NewDesc("mintmark_rotation_failing_deliveries", "Deliveries that keep failing.", []string{"store"}, nil)
 )
 
 // Describe is for the registry.
 func (gauges) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{gaugeVersions, gaugeAge, gaugeProblems, gaugeFailing} {
+	for _, d := range []*prometheus.Desc{gaugeVersions, gaugeAge, gaugeProblems, gaugeFailing, gaugeWatching} {
 		ch <- d
 	}
 }
@@ -84,6 +90,11 @@ func (g gauges) read(ctx context.Context, tx db.ReadTx, ch chan<- prometheus.Met
 	send := func(d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
+	w, err := readWatch(ctx, tx)
+	if err != nil {
+		return err
+	}
+	send(gaugeWatching, tx.Now().Sub(w.at(tx.Now(), g.s.pace).since).Seconds())
 	rows, err := tx.Query(ctx, `SELECT kind, state, COUNT(*), MIN(CASE state WHEN 'prepared' THEN prepared_at WHEN 'active' THEN activated_at ELSE retiring_at END)
 		FROM rotation_versions WHERE state IN ('prepared', 'active', 'retiring') GROUP BY kind, state`)
 	if err != nil {

@@ -22,8 +22,10 @@ package rotation
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -90,6 +92,9 @@ type Options struct {
 	Applications Applications
 	Stores       Stores
 
+	// Node names this run of this process among those that report what they observe (see Watch). Empty: nobody reports, and
+	// each start of a Service counts as a gap in the observation.
+	Node     string
 	Policies map[string]lifecycle.Policy // by kind; a kind without one has DefaultPolicy
 	Clock    clock.Clock                 // for calls to stores; due times are the database's
 	Logger   *slog.Logger
@@ -118,6 +123,7 @@ type Service struct {
 	kinds    []Kind // in the order given
 	policies map[string]lifecycle.Policy
 	slots    slots
+	pace     pace
 	metrics  metrics
 	log      *slog.Logger
 	caller   access.Caller
@@ -155,6 +161,7 @@ func New(d *db.DB, k *seal.Keyring, o Options) (*Service, error) {
 			return nil, fmt.Errorf("rotation: there is a policy for %q, but no such kind", name)
 		}
 	}
+	s.pace = paceOf(s.policies)
 	var err error
 	s.metrics, err = newMetrics(s, o.Metrics)
 	return s, err
@@ -180,50 +187,67 @@ func (s *Service) kind(name string) Kind {
 func jobKey(app, kind string) string { return app + "/" + kind }
 
 // Start tells that this node observes uses from now on, and plans jobs anew where the configured policy is not the one
-// that they were planned by. Call it before jobs run.
+// that they were planned by. Call it before jobs run and before anybody can log in.
 func (s *Service) Start(ctx context.Context) error {
-	if err := s.ObservationGap(ctx); err != nil {
+	var err error
+	if s.o.Node == "" {
+		err = s.ObservationGap(ctx)
+	} else {
+		err = s.report(ctx, clock.Stopwatch())
+	}
+	if err != nil {
 		return err
 	}
 	for _, k := range s.kinds {
-		err := s.db.Write(ctx, func(tx db.WriteTx) error { return s.replan(ctx, tx, k.Name()) })
-		if err != nil {
+		if err := s.replan(ctx, k.Name()); err != nil {
 			return fmt.Errorf("plan rotations of %s: %w", k.Name(), err)
 		}
 	}
 	return nil
 }
 
-// ObservationGap tells that uses may have gone unnoticed until now: this node has just started, or it lost a batch of
-// observations. No version counts as unused for any time before.
-func (s *Service) ObservationGap(ctx context.Context) error {
-	err := s.db.Write(ctx, func(tx db.WriteTx) error {
-		now := db.Micros(tx.Now())
-		// No row is affected when another node's clock was ahead: then the gap that it noted covers ours.
-		_, err := tx.Exec(ctx, `UPDATE rotation_watch SET since = $1 WHERE id = 1 AND since < $1`, now)
+// replanned is how many jobs one transaction plans anew: each must be short, however many applications there are.
+const replanned = 200
+
+func (s *Service) replan(ctx context.Context, kind string) error {
+	policy := fmt.Sprintf("%+v", s.policies[kind])
+	var apps []string
+	err := s.db.Read(ctx, func(tx db.ReadTx) error {
+		var known string
+		err := tx.QueryRow(ctx, `SELECT policy FROM rotation_policies WHERE kind = $1`, kind).Scan(&known)
+		if err != nil && !errors.Is(err, db.ErrNoRows) || known == policy {
+			return err
+		}
+		apps, err = liveApplications(ctx, tx, kind)
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("note a gap in the observation of uses: %w", err)
-	}
-	return nil
-}
-
-func (s *Service) replan(ctx context.Context, tx db.WriteTx, kind string) error {
-	policy := fmt.Sprintf("%+v", s.policies[kind])
-	n, err := tx.Exec(ctx, `INSERT INTO rotation_policies (kind, policy) VALUES ($1, $2)
-		ON CONFLICT (kind) DO UPDATE SET policy = excluded.policy WHERE rotation_policies.policy <> excluded.policy`, kind, policy)
-	if err != nil || n == 0 {
 		return err
 	}
-	apps, err := liveApplications(ctx, tx, kind)
-	if err != nil {
-		return err
-	}
-	for _, app := range apps {
-		if err := jobs.Schedule(ctx, tx, JobKind, jobKey(app, kind), tx.Now()); err != nil {
+	for some := range slices.Chunk(apps, replanned) {
+		err := s.db.Write(ctx, func(tx db.WriteTx) error {
+			for _, app := range some {
+				c, err := load(ctx, tx, app, kind)
+				if err != nil {
+					return err
+				}
+				if c == nil || !c.live {
+					continue // deactivated since: its job must not come back
+				}
+				if err := jobs.Schedule(ctx, tx, JobKind, jobKey(app, kind), tx.Now()); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
 			return err
 		}
 	}
-	return nil
+	// Last: a start that is interrupted plans once more. Applications made meanwhile were planned by their own change.
+	return s.db.Write(ctx, func(tx db.WriteTx) error {
+		_, err := tx.Exec(ctx, `INSERT INTO rotation_policies (kind, policy) VALUES ($1, $2)
+			ON CONFLICT (kind) DO UPDATE SET policy = excluded.policy WHERE rotation_policies.policy <> excluded.policy`, kind, policy)
+		return err
+	})
 }

@@ -69,7 +69,7 @@ func (s *Service) credentialStatus(ctx context.Context, tx db.ReadTx, app string
 		Asked: when(c.asked.at), AskedBy: c.asked.by, AskedFor: c.asked.why,
 		Problem: c.problem, Since: when(c.since), Failures: c.failures, Versions: []api.CredentialVersion{}, Deliveries: []api.Delivery{}}
 	if !c.activated.IsZero() && !o.fixed {
-		a.NextDue = when(c.activated.Add(policy.Period + spread(app, k.Name(), policy.Period)))
+		a.NextDue = when(dueAt(c, o, policy))
 	}
 	versions, err := loadVersions(ctx, tx, app, k.Name(), false)
 	if err != nil {
@@ -90,8 +90,9 @@ func versionStatus(c *credential, v version, o observed, p lifecycle.Policy, now
 	a := api.CredentialVersion{Version: v.number, State: string(v.state), Reason: v.reason, Prepared: v.prepared, Active: when(v.activated),
 		Retiring: when(v.retiring), Retired: when(v.retired), Forced: v.forced, LastUsed: when(o.used[v.number])}
 	if v.state == lifecycle.Retiring {
-		a.Waiting = lifecycle.MayRetire(evidence(c, v, o), p, now).Reason
-		a.Until = when(v.retiring.Add(p.MaxOverlap))
+		e := evidence(c, v, o)
+		a.Waiting = lifecycle.MayRetire(e, p, now).Reason
+		a.Until = when(lifecycle.Limit(e, p))
 	}
 	return a
 }

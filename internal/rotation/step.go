@@ -99,8 +99,13 @@ func (s *Service) observe(ctx context.Context, tx db.ReadTx, app string, k Kind)
 	if o.used, err = k.LastUsed(ctx, tx, app); err != nil {
 		return o, fmt.Errorf("read last uses: %w", err)
 	}
-	if o.watching, err = watching(ctx, tx); err != nil {
+	w, err := readWatch(ctx, tx)
+	if err != nil {
 		return o, err
+	}
+	o.watch = w.at(tx.Now(), s.pace)
+	if !o.watch.reported.IsZero() {
+		o.lag = s.pace.every + s.pace.every/4
 	}
 	o.fixed, err = isFixed(ctx, tx, k, app)
 	return o, err

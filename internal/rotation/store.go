@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/mintmark/mintmark/internal/db"
 	"github.com/mintmark/mintmark/internal/lifecycle"
@@ -109,18 +108,6 @@ func collect[T any](rows *sql.Rows, scan func() (T, error)) (all []T, err error)
 		all = append(all, v)
 	}
 	return all, rows.Err()
-}
-
-// watching reads since when uses are observed; now, when nobody ever said so.
-func watching(ctx context.Context, tx db.ReadTx) (time.Time, error) {
-	var since int64
-	if err := tx.QueryRow(ctx, `SELECT since FROM rotation_watch WHERE id = 1`).Scan(&since); err != nil {
-		return time.Time{}, fmt.Errorf("read the start of observation: %w", err)
-	}
-	if since == 0 {
-		return tx.Now(), nil
-	}
-	return db.Time(since), nil
 }
 
 func insertDelivery(ctx context.Context, tx db.WriteTx, app, kind string, d Destination) (int64, error) {

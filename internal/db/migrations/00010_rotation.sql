@@ -84,13 +84,27 @@ CREATE TABLE rotation_deliveries (
     FOREIGN KEY (application, store, bucket) REFERENCES rotation_destinations (application, store, bucket) ON DELETE CASCADE
 );
 
--- Since when the uses of credentials are observed without a gap, by all nodes together: each start of a node and each
--- lost batch of observations moves it forward. One row.
+-- What is known about the uses of credentials, by all nodes together. One row.
 CREATE TABLE rotation_watch (
     id BIGINT PRIMARY KEY,
-    since BIGINT NOT NULL
+    -- Uses are observed without a gap since then: a node that vanished with what it had seen, and an interruption, move it
+    -- forward.
+    since BIGINT NOT NULL,
+    -- When any node last reported; 0 when none ever did.
+    reported BIGINT NOT NULL,
+    -- The last interruption, in which no node reported: none ran, the database was away, or its clock jumped. Nobody could
+    -- fetch anything then, perhaps; so it counts for nothing.
+    down BIGINT NOT NULL,
+    up BIGINT NOT NULL
 );
-INSERT INTO rotation_watch (id, since) VALUES (1, 0);
+INSERT INTO rotation_watch (id, since, reported, down, up) VALUES (1, 0, 0, 0, 0);
+
+-- The nodes that see uses, and until when what each has seen is written. A node that ends in order deletes its row; a row
+-- that grows old is a node that vanished or was cut off.
+CREATE TABLE rotation_watchers (
+    node TEXT PRIMARY KEY,
+    until BIGINT NOT NULL
+);
 
 -- The policy by which each kind's jobs were last planned: when configuration says another one, they are planned anew.
 CREATE TABLE rotation_policies (
