@@ -262,6 +262,17 @@ func TestFeedTellsAgainOfAnUnknownCommit(t *testing.T) {
 	}
 }
 
+// A server that refuses connections at once is asked many times in the five seconds of a search.
+func TestPauseBeforeAnyAttempt(t *testing.T) {
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	for attempt := range 100 {
+		if err := db.Pause(ended, attempt); err != nil && !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+	}
+}
+
 // The search for a lost commit must also settle it: what was declared lost may not appear afterwards.
 func TestFenceKeepsALateCommitOut(t *testing.T) {
 	dbtest.Run(t, func(t *testing.T, d *db.DB) {

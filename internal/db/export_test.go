@@ -17,6 +17,9 @@ func Settle(d *DB, ctx context.Context, mark string) (committed bool, err error)
 	return d.settle(ctx, mark)
 }
 
+// Pause waits before an attempt.
+func Pause(ctx context.Context, attempt int) error { return pause(ctx, attempt) }
+
 // SetLimit shortens how long a transaction may take.
 func SetLimit(d *DB, limit time.Duration) { d.limit = limit }
 

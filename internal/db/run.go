@@ -292,7 +292,7 @@ func (d *DB) fence(ctx context.Context, mark string) (committed bool, err error)
 
 // pause waits a little longer each time, by chance, so that two that collided do not collide again.
 func pause(ctx context.Context, attempt int) error {
-	most := min(4*time.Millisecond<<attempt, 300*time.Millisecond)
+	most := min(4*time.Millisecond<<min(attempt, 10), 300*time.Millisecond) // the search for a commit makes dozens of attempts
 	timer := time.NewTimer(time.Millisecond + rand.N(most))
 	defer timer.Stop()
 	select {
