@@ -34,8 +34,7 @@ func count(t *testing.T, d *db.DB, query string, args ...any) (n int) {
 	return n
 }
 
-// Fact 23 and B113.
-func TestFact23AndB113Revoke(t *testing.T) {
+func TestRevoke(t *testing.T) {
 	both(t, func(t *testing.T, w *world) {
 		token, other := w.token(), w.token()
 		if !w.valid(token) || !w.valid(other) {
@@ -74,7 +73,7 @@ func TestFact23AndB113Revoke(t *testing.T) {
 }
 
 // A revocation that could not be stored is never acknowledged.
-func TestB113RevokeWithoutStorage(t *testing.T) {
+func TestRevokeWithoutStorage(t *testing.T) {
 	both(t, func(t *testing.T, w *world) {
 		token := w.token()
 		if err := w.db.Write(t.Context(), func(tx db.WriteTx) error {
@@ -155,7 +154,7 @@ func TestRevocationReachesOtherNodesAndRestarts(t *testing.T) {
 	}
 }
 
-func TestB108And109Introspection(t *testing.T) {
+func TestIntrospection(t *testing.T) {
 	both(t, func(t *testing.T, w *world) {
 		token := w.token()
 		claims := payloadOf(t, token)
@@ -189,7 +188,7 @@ func TestB108And109Introspection(t *testing.T) {
 	})
 }
 
-func TestB117JWKSIsCacheable(t *testing.T) {
+func TestJWKSIsCacheable(t *testing.T) {
 	w := one(t)
 	for _, path := range []string{"/oauth2/jwks", "/oauth2/connect/keys", "/.well-known/jwks.json", "/.well-known/openid-configuration", "/.well-known/oauth-authorization-server"} {
 		r := w.send("GET", path, "")
@@ -212,7 +211,7 @@ func TestB117JWKSIsCacheable(t *testing.T) {
 	}
 }
 
-func TestB118DiscoveryIgnoresTheHost(t *testing.T) {
+func TestDiscoveryIgnoresTheHost(t *testing.T) {
 	w := one(t)
 	want := map[string]any{
 		"issuer": issuer, "token_endpoint": issuer + "/oauth2/token", "jwks_uri": issuer + "/oauth2/jwks",
@@ -237,8 +236,7 @@ func TestB118DiscoveryIgnoresTheHost(t *testing.T) {
 	}
 }
 
-// Fact 30.
-func TestFact30Health(t *testing.T) {
+func TestHealth(t *testing.T) {
 	w := one(t)
 	if r := w.send("GET", "/health", ""); r.status != 200 || r.body != "OK\ntest\n" {
 		t.Errorf("%d %q", r.status, r.body)

@@ -14,10 +14,7 @@ import (
 	"github.com/mintmark/mintmark/internal/oauth"
 )
 
-// The numbers in the names are those of the acceptance facts of the legacy protocol (Fact) and of the security catalogue
-// (B), so that a report can be read against either list.
-
-func TestFact01RealmWithAndWithoutSlash(t *testing.T) {
+func TestRealmWithAndWithoutSlash(t *testing.T) {
 	both(t, func(t *testing.T, w *world) {
 		for _, realm := range []string{"services", "/services", "%2Fservices"} {
 			r := w.send("POST", "/oauth2/access_token?realm="+realm, passwordForm, us)
@@ -51,7 +48,7 @@ func TestRealmOutwardFormIsASetting(t *testing.T) {
 // seedRequest is request.json as a person types it; curl -d takes the line breaks out.
 const seedRequest = `{    "grant_type": "password",    "username": "my-username",    "password": "my-password",    "scope": "uid sales_order.read_all"}`
 
-func TestFact02SeedCurl(t *testing.T) {
+func TestCurlWithAFile(t *testing.T) {
 	w := one(t)
 	for name, body := range map[string]string{"as curl sends it": seedRequest, "with line breaks": "\r\n\t " + strings.ReplaceAll(seedRequest, "    ", "\n    ")} {
 		for _, ct := range []string{"application/x-www-form-urlencoded", "application/json", "text/plain", ""} {
@@ -63,7 +60,7 @@ func TestFact02SeedCurl(t *testing.T) {
 	}
 }
 
-func TestFact03PasswordThatLooksLikeAForm(t *testing.T) {
+func TestPasswordThatLooksLikeAForm(t *testing.T) {
 	w := one(t)
 	const password = `a&b=c%zz+ü"`
 	w.users.passwords["my-username"] = []string{password}
@@ -85,7 +82,7 @@ func TestScopeAsArray(t *testing.T) {
 	}
 }
 
-func TestFact05And06Answer(t *testing.T) {
+func TestAnswer(t *testing.T) {
 	both(t, func(t *testing.T, w *world) {
 		r := w.send("POST", "/oauth2/access_token?realm=services", passwordForm, us)
 		token := r.text("access_token")
@@ -130,7 +127,7 @@ func TestLifetimeBelongsToTheRealm(t *testing.T) {
 	}
 }
 
-func TestFact07ClientCredentialsMissingOrWrong(t *testing.T) {
+func TestClientCredentialsMissingOrWrong(t *testing.T) {
 	w := one(t)
 	const alias, strict = "/oauth2/access_token?realm=services", "/oauth2/token?realm=services"
 	w.expect(w.send("POST", alias, passwordForm), 400, "invalid_client")
@@ -147,7 +144,7 @@ func TestFact07ClientCredentialsMissingOrWrong(t *testing.T) {
 	}
 }
 
-func TestFact09AndB88WrongUserAndWrongPasswordLookAlike(t *testing.T) {
+func TestWrongUserAndWrongPasswordLookAlike(t *testing.T) {
 	w := one(t)
 	var bodies []string
 	for _, f := range []string{
@@ -168,7 +165,7 @@ func TestFact09AndB88WrongUserAndWrongPasswordLookAlike(t *testing.T) {
 	}
 }
 
-func TestFact10BlankIsRefusedWithoutALookup(t *testing.T) {
+func TestBlankIsRefusedWithoutALookup(t *testing.T) {
 	w := one(t)
 	for _, f := range []string{"username=&password=x", "username=x&password=", "username=x", "password=x", "username=%20%09&password=x"} {
 		w.expect(w.send("POST", "/oauth2/access_token?realm=services", "grant_type=password&"+f, us), 400, "invalid_grant")
@@ -178,7 +175,7 @@ func TestFact10BlankIsRefusedWithoutALookup(t *testing.T) {
 	}
 }
 
-func TestFact13NoScopeGivesTheDefaults(t *testing.T) {
+func TestNoScopeGivesTheDefaults(t *testing.T) {
 	w := one(t)
 	w.changeClient("my-client-id", func(c *oauth.Client) { c.DefaultScopes = []string{"uid", "sales_order.read"} })
 	if r := w.send("POST", "/oauth2/token?realm=services", "grant_type=password&username=my-username&password=my-password", us); r.text("scope") != "sales_order.read uid" {
@@ -192,7 +189,7 @@ func TestFact13NoScopeGivesTheDefaults(t *testing.T) {
 	}
 }
 
-func TestFact14RealmFromTheHost(t *testing.T) {
+func TestRealmFromTheHost(t *testing.T) {
 	w := one(t)
 	w.expect(w.send("POST", "/oauth2/access_token", passwordForm, us, host("auth.example.com")), 400, "missing_realm")
 	w.expect(w.send("POST", "/oauth2/token", passwordForm, us, host("auth.example.com:8080")), 400, "missing_realm")
@@ -203,7 +200,7 @@ func TestFact14RealmFromTheHost(t *testing.T) {
 	}
 }
 
-func TestFact15AndB41UnknownRealmAndMethods(t *testing.T) {
+func TestUnknownRealmAndMethods(t *testing.T) {
 	w := one(t)
 	for _, realm := range []string{"nowhere", "//services", "SERVICES", "services/", strings.Repeat("x", 5000)} {
 		w.expect(w.send("POST", "/oauth2/access_token?realm="+realm, passwordForm, us), 400, "realm_not_found")
@@ -224,7 +221,7 @@ func TestFact15AndB41UnknownRealmAndMethods(t *testing.T) {
 	}
 }
 
-func TestB41ParametersInTheAddress(t *testing.T) {
+func TestParametersInTheAddress(t *testing.T) {
 	w := one(t)
 	// The strict endpoint takes none but the realm from there; the alias takes no secret from there.
 	w.expect(w.send("POST", "/oauth2/token?realm=services&"+passwordForm, "", us), 400, "invalid_request")
@@ -235,7 +232,7 @@ func TestB41ParametersInTheAddress(t *testing.T) {
 	}
 }
 
-func TestB42ContentTypes(t *testing.T) {
+func TestContentTypes(t *testing.T) {
 	w := one(t)
 	for _, ct := range []string{"application/json", "multipart/form-data; boundary=x", "text/plain", "", "application/x-www-form-urlencodedx"} {
 		for _, path := range []string{"/oauth2/token?realm=services", "/oauth2/introspect", "/oauth2/revoke"} {
@@ -248,7 +245,7 @@ func TestB42ContentTypes(t *testing.T) {
 	}
 }
 
-func TestB43AndB87Duplicates(t *testing.T) {
+func TestDuplicates(t *testing.T) {
 	w := one(t)
 	for _, path := range []string{"/oauth2/token", "/oauth2/access_token"} {
 		for _, twice := range []string{"grant_type=password", "scope=uid", "realm=services&realm=services", "unknown=1&unknown=1"} {
@@ -261,7 +258,7 @@ func TestB43AndB87Duplicates(t *testing.T) {
 	w.expect(w.send("POST", "/oauth2/access_token?realm=services", passwordForm+"&realm=employees", us), 400, "unauthorized_client")
 }
 
-func TestB44TwoWaysToAuthenticate(t *testing.T) {
+func TestTwoWaysToAuthenticate(t *testing.T) {
 	w := one(t)
 	w.expect(w.send("POST", "/oauth2/token?realm=services", passwordForm+"&client_id=my-client-id&client_secret=my-client-secret", us), 400, "invalid_request")
 	w.expect(w.send("POST", "/oauth2/token?realm=services", passwordForm+"&client_id=other-client-id", us), 400, "invalid_request")
@@ -279,7 +276,7 @@ func TestB44TwoWaysToAuthenticate(t *testing.T) {
 	}
 }
 
-func TestB46Basic(t *testing.T) {
+func TestBasic(t *testing.T) {
 	w := one(t)
 	for name, value := range map[string]string{
 		"bad base64": "Basic ###", "no colon": "Basic bXktY2xpZW50LWlk", "empty": "Basic ", "empty id": "Basic OnNlY3JldA==",
@@ -318,7 +315,7 @@ func basicOf(id, secret string) string {
 	return r.Header.Get("Authorization")
 }
 
-func TestB47EmptyAndMissingSecret(t *testing.T) {
+func TestEmptyAndMissingSecret(t *testing.T) {
 	w := one(t)
 	w.clients.secrets["my-client-id"] = []string{"", "my-client-secret"}
 	for name, r := range map[string]reply{
@@ -330,7 +327,7 @@ func TestB47EmptyAndMissingSecret(t *testing.T) {
 	}
 }
 
-func TestB56DisabledClient(t *testing.T) {
+func TestDisabledClient(t *testing.T) {
 	w := one(t)
 	token := w.token()
 	w.changeClient("my-client-id", func(c *oauth.Client) { c.Enabled = false })
@@ -341,7 +338,7 @@ func TestB56DisabledClient(t *testing.T) {
 	w.expect(w.send("GET", "/oauth2/tokeninfo", "", bearer(token)), 401, "invalid_token")
 }
 
-func TestB58GrantsThatAreNotAllowed(t *testing.T) {
+func TestGrantsThatAreNotAllowed(t *testing.T) {
 	w := one(t)
 	w.expect(w.send("POST", "/oauth2/token?realm=services", "username=my-username", us), 400, "invalid_request")
 	w.expect(w.send("POST", "/oauth2/token?realm=services", "grant_type=implicit", us), 400, "unsupported_grant_type")
@@ -354,7 +351,7 @@ func TestB58GrantsThatAreNotAllowed(t *testing.T) {
 	w.expect(w.send("POST", "/oauth2/token", "grant_type=client_credentials", us), 400, "unauthorized_client")
 }
 
-func TestB59TooManyWrongSecrets(t *testing.T) {
+func TestTooManyWrongSecrets(t *testing.T) {
 	w := one(t)
 	wrong := auth("my-client-id", "wrong")
 	here, there := from("192.0.2.1:1234"), from("192.0.2.2:1234")
@@ -378,7 +375,7 @@ func TestB59TooManyWrongSecrets(t *testing.T) {
 	}
 }
 
-func TestB83ClientCredentials(t *testing.T) {
+func TestClientCredentials(t *testing.T) {
 	both(t, func(t *testing.T, w *world) {
 		r := w.send("POST", "/oauth2/token", "grant_type=client_credentials&scope=sales_order.read_all", us)
 		if r.status != 200 || r.json["refresh_token"] != nil || r.text("realm") != "services" {
@@ -419,7 +416,7 @@ func TestScopesThatAreRefused(t *testing.T) {
 	if d := r.text("error_description"); !strings.Contains(d, "sales_order.write creditcard.read") || strings.Contains(d, "uid") {
 		t.Errorf("it does not name what is refused: %s", d)
 	}
-	for name, scope := range map[string]string{ // B23, B24
+	for name, scope := range map[string]string{
 		"quote": "a%22b", "backslash": "a%5Cb", "not ASCII": "%C3%BC", "tab": "a%09b",
 		"long": strings.Repeat("a", 5000), "many": strings.Repeat("a+", 20) + manyScopes(65),
 	} {
@@ -438,7 +435,7 @@ func manyScopes(n int) string {
 	return strings.Join(list, "+")
 }
 
-func TestB84PasswordGrantIsForServiceUsers(t *testing.T) {
+func TestPasswordGrantIsForServiceUsers(t *testing.T) {
 	w := one(t)
 	for _, realm := range []string{"employees", "/employees", "employee", "customers"} {
 		w.expect(w.send("POST", "/oauth2/access_token?realm="+realm, passwordForm, us), 400, "unauthorized_client")
@@ -448,7 +445,7 @@ func TestB84PasswordGrantIsForServiceUsers(t *testing.T) {
 	}
 }
 
-func TestB86UserOfAnotherApplication(t *testing.T) {
+func TestUserOfAnotherApplication(t *testing.T) {
 	w := one(t)
 	w.expect(w.send("POST", "/oauth2/token?realm=services", passwordForm, auth("other-client-id", "other-client-secret")), 400, "invalid_grant")
 	w.changeClient("other-client-id", func(c *oauth.Client) { c.Application = "" })
@@ -456,7 +453,7 @@ func TestB86UserOfAnotherApplication(t *testing.T) {
 	w.expect(w.send("POST", "/oauth2/token?realm=services", passwordForm, auth("other-client-id", "other-client-secret")), 400, "invalid_grant")
 }
 
-func TestB216And217Bodies(t *testing.T) {
+func TestBodies(t *testing.T) {
 	w := one(t)
 	for name, c := range map[string]struct {
 		body   string

@@ -11,7 +11,7 @@ import (
 	"github.com/mintmark/mintmark/internal/oauth"
 )
 
-func TestFact18HeaderQueryAndForm(t *testing.T) {
+func TestTokenInHeaderQueryAndForm(t *testing.T) {
 	w := one(t)
 	token := w.token()
 	byHeader := w.send("GET", "/oauth2/tokeninfo", "", bearer(token))
@@ -45,7 +45,7 @@ func TestFact18HeaderQueryAndForm(t *testing.T) {
 	}
 }
 
-func TestFact19Tokeninfo(t *testing.T) {
+func TestTokeninfo(t *testing.T) {
 	both(t, func(t *testing.T, w *world) {
 		token := w.token()
 		want := fmt.Sprintf(`{"access_token":"%s","expires_in":28800,"grant_type":"password","realm":"services",`+
@@ -104,7 +104,7 @@ func TestScopesNeverShadowMembers(t *testing.T) {
 	}
 }
 
-func TestFact21NoToken(t *testing.T) {
+func TestNoToken(t *testing.T) {
 	w := one(t)
 	for name, r := range map[string]reply{
 		"nothing":      w.send("GET", "/oauth2/tokeninfo", ""),
@@ -121,7 +121,7 @@ func TestFact21NoToken(t *testing.T) {
 	w.expect(w.send("POST", "/oauth2/tokeninfo", strings.Repeat("a=1&", 17_000)), 413, "invalid_request")
 }
 
-func TestFact42Metrics(t *testing.T) {
+func TestMetrics(t *testing.T) {
 	w := one(t)
 	token := w.token()
 	w.send("POST", "/oauth2/token?realm=services", passwordForm, auth("my-client-id", "wrong"))

@@ -63,8 +63,8 @@ func TestForgeMakesAcceptedTokens(t *testing.T) {
 	}
 }
 
-// Facts 21 and 22, B101, B102, B106: whatever is wrong with a token, the answer is one and the same.
-func TestFact21And22TokensThatAreRefused(t *testing.T) {
+// Whatever is wrong with a token, the answer is one and the same.
+func TestTokensThatAreRefused(t *testing.T) {
 	w := one(t)
 	good := w.token()
 	parts := strings.Split(good, ".")
@@ -160,8 +160,8 @@ func TestFact21And22TokensThatAreRefused(t *testing.T) {
 	}
 }
 
-// B104: what is longer than any token of ours costs nothing.
-func TestB104LongTokens(t *testing.T) {
+// What is longer than any token of ours costs nothing.
+func TestLongTokens(t *testing.T) {
 	w := one(t)
 	long := strings.Repeat(".", 1<<20)
 	allocated := testing.AllocsPerRun(10, func() {
@@ -204,8 +204,8 @@ func TestTokenExpiresAlsoWhenItIsRemembered(t *testing.T) {
 	}
 }
 
-// Fact 17 and B103: a future key is listed and signs nothing; a retired one is refused, remembered or not.
-func TestFact17AndB103Keys(t *testing.T) {
+// A future key is listed and signs nothing; a retired one is refused, remembered or not.
+func TestFutureAndRetiredKeys(t *testing.T) {
 	both(t, func(t *testing.T, w *world) {
 		token := w.token()
 		signer, err := w.ring.Signer(t.Context())
@@ -221,7 +221,7 @@ func TestFact17AndB103Keys(t *testing.T) {
 			if len(set.Key(signer.Kid)) != 1 {
 				t.Errorf("%s does not hold %s: %s", path, signer.Kid, r.body)
 			}
-			for _, private := range []string{`"d"`, `"p"`, `"q"`, `"k"`} { // B117
+			for _, private := range []string{`"d"`, `"p"`, `"q"`, `"k"`} {
 				if strings.Contains(r.body, private) {
 					t.Errorf("%s holds member %s", path, private)
 				}

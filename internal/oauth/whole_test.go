@@ -124,9 +124,9 @@ func soon(t testing.TB, what string, f func() bool) {
 	}
 }
 
-// Fact 11 and B57, with the real registry and the real users: a prepared version works at once, beside the one before and
+// With the real registry and the real users: a prepared version works at once, beside the one before and
 // in any combination; what is retired is refused.
-func TestFact11AndB57TwoVersionsOfEachCredential(t *testing.T) {
+func TestTwoVersionsOfEachCredential(t *testing.T) {
 	for _, engine := range dbtest.Engines(t) {
 		t.Run(string(engine), func(t *testing.T) {
 			w := newWhole(t, engine)
@@ -163,7 +163,7 @@ func TestFact11AndB57TwoVersionsOfEachCredential(t *testing.T) {
 }
 
 // The credentials of two applications do not mix, and what was made before a deactivation stays dead after it.
-func TestB86AndDeactivation(t *testing.T) {
+func TestOtherUsersAndDeactivation(t *testing.T) {
 	for _, engine := range dbtest.Engines(t) {
 		t.Run(string(engine), func(t *testing.T) {
 			w := newWhole(t, engine)

@@ -81,8 +81,8 @@ func TestPublicClientLosesItsOwnGrant(t *testing.T) {
 	})
 }
 
-// B3, B8, B11, B123, B124, B126: what may be registered.
-func TestB126BadClientSettings(t *testing.T) {
+// What may be registered.
+func TestBadClientSettings(t *testing.T) {
 	onBoth(t, func(t *testing.T, w *world) {
 		h := w.serve()
 		w.app("kio")
