@@ -165,12 +165,15 @@ func TestHelp(t *testing.T) {
 	}
 	top := helpOf(t)
 	_, common, _ := strings.Cut(top, "Server and output:")
-	common, _, _ = strings.Cut(common, "\n\n") // what all commands have in common stands in the first page alone
-	pages := map[string]string{"mintmark": top, "serve": "", "init": "", "demo": "", "doctor": "", "config": "", "audit": "", "version": ""}
+	common, _, _ = strings.Cut(common, "\n\n") // what all commands have in common is left out
+	pages := map[string]string{"serve": "", "init": "", "demo": "", "doctor": "", "config": "", "audit": "", "version": ""}
 	seen := 0
 	for _, leaf := range parser.Model.Leaves(true) {
 		seen++
 		words := commandWords(leaf)
+		if !strings.Contains(top, "\n  "+words[0]+" ") {
+			t.Errorf("the first page does not list %s", words[0])
+		}
 		text := helpOf(t, words...)
 		if leaf.Help == "" || !strings.Contains(strings.Join(strings.Fields(text), " "), leaf.Help) {
 			t.Errorf("the help of %s lacks %q", strings.Join(words, " "), leaf.Help)
@@ -182,6 +185,11 @@ func TestHelp(t *testing.T) {
 	}
 	if seen < 45 {
 		t.Errorf("only %d commands", seen)
+	}
+	for code := range strings.FieldsSeq("69 75 77 78") {
+		if !strings.Contains(top, code+" ") {
+			t.Errorf("the first page does not tell of exit code %s", code)
+		}
 	}
 	for _, page := range slices.Sorted(maps.Keys(pages)) {
 		golden, got := filepath.Join("testdata", "help", page+".txt"), strings.TrimSpace(pages[page])+"\n"
