@@ -20,6 +20,7 @@ import (
 	"runtime"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"golang.org/x/crypto/argon2"
 	"golang.org/x/text/secure/precis"
@@ -202,7 +203,7 @@ func prepare(password redact.Secret) ([]byte, error) {
 		return nil, fault.New(fault.Invalid, "password_form", "A password has between 1 and %d bytes.", MaxBytes).At("password", "not valid")
 	}
 	prepared, err := precis.OpaqueString.Bytes(raw)
-	if err != nil {
+	if err != nil || !utf8.Valid(raw) {
 		return nil, fault.New(fault.Invalid, "password_form", "The password holds characters that cannot be used, such as control characters.").At("password", "not valid")
 	}
 	return prepared, nil
