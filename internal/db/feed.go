@@ -166,10 +166,11 @@ func (d *DB) poll(ctx context.Context) error {
 	} else {
 		d.deliver(fresh)
 	}
-	d.remember(fresh, stamps, Micros(now.Add(-deepOverlap)))
+	d.remember(fresh, stamps)
 	d.feed.since = now
 	if back == deepOverlap {
 		d.feed.deep = began
+		d.forget(Micros(now.Add(-deepOverlap)))
 	}
 	d.feed.heard.Store(&began) // after the delivery: who sees the feed fresh sees its news, too
 	return nil
@@ -205,13 +206,19 @@ func (d *DB) unseen(all []change, times []int64) (fresh []change, stamps []int64
 	return fresh, stamps
 }
 
-// remember notes what was delivered and forgets what no later poll can return.
-func (d *DB) remember(delivered []change, stamps []int64, before int64) {
+// remember notes what was delivered.
+func (d *DB) remember(delivered []change, stamps []int64) {
 	d.feed.mu.Lock()
 	defer d.feed.mu.Unlock()
 	for i, c := range delivered {
 		d.feed.seen[c.id] = stamps[i]
 	}
+}
+
+// forget drops what no later poll can return.
+func (d *DB) forget(before int64) {
+	d.feed.mu.Lock()
+	defer d.feed.mu.Unlock()
 	for id, at := range d.feed.seen {
 		if at <= before {
 			delete(d.feed.seen, id)
