@@ -163,11 +163,14 @@ func documentedEndpoints(t *testing.T) map[string]bool {
 }
 
 // joinOn puts /rest onto the path that it continues: …/scopes/{scope} after /x/{id}/scopes is /x/{id}/scopes/{scope},
-// and …/rotations after /x/{id}/rotation is /x/{id}/rotations.
+// …/disable after /x/{id} is /x/{id}/disable, and …/rotations after /x/{id}/rotation is /x/{id}/rotations.
 func joinOn(before, rest string) string {
 	first, _, _ := strings.Cut(rest[1:], "/")
 	if at := strings.LastIndex(before, "/"+first); at >= 0 {
 		return before[:at] + rest
+	}
+	if strings.HasSuffix(before, "}") {
+		return before + rest
 	}
 	return before[:strings.LastIndex(before, "/")] + rest
 }
