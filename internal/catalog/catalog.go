@@ -13,13 +13,12 @@
 package catalog
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/mintmark/mintmark/internal/access"
 	"github.com/mintmark/mintmark/internal/audit"
@@ -196,7 +195,7 @@ func (c *Catalog) Owner(ctx context.Context, tx db.ReadTx, t ResourceType) (team
 // PutType creates the type or replaces all of it. Of t, it takes what a caller may decide.
 func (c *Catalog) PutType(ctx context.Context, tx db.WriteTx, caller access.Caller, t ResourceType, at route.IfMatch) (ResourceType, error) {
 	if !ValidTypeID(t.ID) {
-		return ResourceType{}, invalid("path.id", "resource_type_id", "A resource type's id is lower-case letters, digits, '-' and '_', with at most one dot; it begins with a letter and ends with a letter or digit.")
+		return ResourceType{}, fault.InvalidAt("path.id", "resource_type_id", "A resource type's id is lower-case letters, digits, '-' and '_', with at most one dot; it begins with a letter and ends with a letter or digit.")
 	}
 	if err := access.Allow(caller, access.ReadCatalog, access.Target{Type: "resource_type", ID: t.ID}); err != nil {
 		return ResourceType{}, err
@@ -248,9 +247,9 @@ func (c *Catalog) PutType(ctx context.Context, tx db.WriteTx, caller access.Call
 
 // checkType puts the caller's values into their stored form, or refuses them.
 func (c *Catalog) checkType(ctx context.Context, tx db.ReadTx, t *ResourceType, team string, byApplication bool) error {
-	if err := firstError(
-		checkText("body.name", t.Name, 1, maxName, false),
-		checkText("body.description", t.Description, 0, maxDescription, true),
+	if err := cmp.Or(
+		route.CheckLine("body.name", t.Name, 1, maxName),
+		route.CheckText("body.description", t.Description, 0, maxDescription),
 	); err != nil {
 		return err
 	}
@@ -261,7 +260,7 @@ func (c *Catalog) checkType(ctx context.Context, tx db.ReadTx, t *ResourceType, 
 	t.ResourceOwners = owners
 	if byApplication {
 		if t.OwningTeam != "" && t.OwningTeam != team {
-			return invalid("body.owning_team", "owned_by_application", "The application that the type's id names owns the type: leave owning_team out.")
+			return fault.InvalidAt("body.owning_team", "owned_by_application", "The application that the type's id names owns the type: leave owning_team out.")
 		}
 		t.OwningTeam = ""
 		return nil
@@ -274,18 +273,18 @@ func (c *Catalog) checkType(ctx context.Context, tx db.ReadTx, t *ResourceType, 
 		return fmt.Errorf("look for the owning team: %w", err)
 	}
 	if !ok {
-		return invalid("body.owning_team", "team_not_found", "There is no such team.")
+		return fault.InvalidAt("body.owning_team", "team_not_found", "There is no such team.")
 	}
 	return nil
 }
 
 func errTeamRequired() error {
-	return invalid("body.owning_team", "owning_team_required", "No application owns the type, so it needs an owning team.")
+	return fault.InvalidAt("body.owning_team", "owning_team_required", "No application owns the type, so it needs an owning team.")
 }
 
 func (c *Catalog) canonicalOwners(given []string) ([]string, error) {
 	if len(given) > maxOwners {
-		return nil, invalid("body.resource_owners", "too_many", "Too many resource owners.")
+		return nil, fault.InvalidAt("body.resource_owners", "too_many", "Too many resource owners.")
 	}
 	owners := []string{}
 	for i, g := range given {
@@ -315,7 +314,7 @@ func refuseOwnerless(ctx context.Context, tx db.ReadTx, resourceType string) err
 	if len(affected) == 0 {
 		return nil
 	}
-	return invalid("body.resource_owners", "resource_owners_needed", "The type needs resource owners, because it has resource owner scopes: "+strings.Join(affected, ", ")+".")
+	return fault.InvalidAt("body.resource_owners", "resource_owners_needed", "The type needs resource owners, because it has resource owner scopes: %s.", strings.Join(affected, ", "))
 }
 
 // DeleteType deletes the type and its scopes, unless somebody holds one of them.
@@ -406,20 +405,20 @@ func (c *Catalog) PutScope(ctx context.Context, tx db.WriteTx, caller access.Cal
 
 func checkScope(s Scope, t ResourceType) error {
 	if !ValidScopeID(s.ID) {
-		return invalid("path.scope", "scope_id", "A scope's id is lower-case letters, digits, '-' and '_'; it begins with a letter and ends with a letter or digit.")
+		return fault.InvalidAt("path.scope", "scope_id", "A scope's id is lower-case letters, digits, '-' and '_'; it begins with a letter and ends with a letter or digit.")
 	}
-	if err := firstError(
-		checkText("body.summary", s.Summary, 1, maxSummary, false),
-		checkText("body.user_information", s.UserInformation, 0, maxUserInformation, false),
-		checkText("body.description", s.Description, 0, maxDescription, true),
+	if err := cmp.Or(
+		route.CheckLine("body.summary", s.Summary, 1, maxSummary),
+		route.CheckLine("body.user_information", s.UserInformation, 0, maxUserInformation),
+		route.CheckText("body.description", s.Description, 0, maxDescription),
 	); err != nil {
 		return err
 	}
 	if s.CriticalityLevel < 1 || s.CriticalityLevel > 3 {
-		return invalid("body.criticality_level", "criticality_level", "The criticality level is 1, 2 or 3.")
+		return fault.InvalidAt("body.criticality_level", "criticality_level", "The criticality level is 1, 2 or 3.")
 	}
 	if s.IsResourceOwnerScope && len(t.ResourceOwners) == 0 {
-		return invalid("body.is_resource_owner_scope", "resource_owners_needed", "Resource type "+t.ID+" has no resource owners, so it cannot have a resource owner scope.")
+		return fault.InvalidAt("body.is_resource_owner_scope", "resource_owners_needed", "Resource type %s has no resource owners, so it cannot have a resource owner scope.", t.ID)
 	}
 	return nil
 }
@@ -459,34 +458,4 @@ func (c *Catalog) refuseHeld(ctx context.Context, tx db.ReadTx, s Scope, verb st
 		list, more = held[:shown], fmt.Sprintf(" and %d more", len(held)-shown)
 	}
 	return fault.New(fault.Conflict, "scope_in_use", "Scope %s cannot be %s while applications hold it: %s%s.", s.Name(), verb, strings.Join(list, ", "), more)
-}
-
-func invalid(location, code, text string) *fault.Error {
-	return fault.New(fault.Invalid, code, "%s", text).At(location, text)
-}
-
-// checkText refuses what a database or a page could choke on: bad UTF-8, NUL and other control characters (but line
-// ends and tabs in long texts).
-func checkText(location, s string, least, most int, long bool) error {
-	bad := func(r rune) bool {
-		return unicode.IsControl(r) && !(long && (r == '\n' || r == '\r' || r == '\t'))
-	}
-	switch {
-	case len(strings.TrimSpace(s)) < least:
-		return invalid(location, "required", "This must not be empty.")
-	case len(s) > most:
-		return invalid(location, "too_long", fmt.Sprintf("This must be at most %d bytes long.", most))
-	case !utf8.ValidString(s) || strings.ContainsFunc(s, bad):
-		return invalid(location, "bad_text", "This must be UTF-8 text without control characters.")
-	}
-	return nil
-}
-
-func firstError(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }

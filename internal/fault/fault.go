@@ -57,6 +57,12 @@ func Wrap(err error, kind Kind, code, format string, args ...any) *Error {
 	return &Error{Kind: kind, Code: code, Detail: fmt.Sprintf(format, args...), Err: err}
 }
 
+// InvalidAt makes an Error about one wrong part of a request.
+func InvalidAt(location, code, format string, args ...any) *Error {
+	e := New(Invalid, code, format, args...)
+	return e.At(location, e.Detail)
+}
+
 // At adds a field to e and returns e.
 func (e *Error) At(location, message string) *Error {
 	e.Fields = append(e.Fields, Field{location, message})

@@ -159,9 +159,9 @@ func (dir *Directory) CreateAccessKey(ctx context.Context, tx db.WriteTx, c acce
 	}
 	keyID := id.New(id.AccessKey, now)
 	key := seal.NewSecret(AccessKeyPrefix + strings.TrimPrefix(keyID, id.AccessKey+"_") + "_")
-	if err := one(tx.Exec(ctx, `INSERT INTO access_keys (id, user_id, label, verifier, created, created_by, expires, last_used, disabled)
+	if err := db.One(tx.Exec(ctx, `INSERT INTO access_keys (id, user_id, label, verifier, created, created_by, expires, last_used, disabled)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, 0, 0)`,
-		keyID, userID, label, dir.keyring.MAC(accessKeyKind, key), db.Micros(now), by(c), db.Micros(now.Add(ttl)))); err != nil {
+		keyID, userID, label, dir.keyring.MAC(accessKeyKind, key), db.Micros(now), c.String(), db.Micros(now.Add(ttl)))); err != nil {
 		return redact.Secret{}, fmt.Errorf("store access key: %w", err)
 	}
 	if err := record(ctx, tx, c, "access_key.create", userID, map[string]any{"key": keyID, "label": label, "expires": now.Add(ttl)}); err != nil {
@@ -197,7 +197,7 @@ func (dir *Directory) EnsureAdministrator(ctx context.Context, tx db.WriteTx) (k
 	}
 	c := access.SystemCaller("identity")
 	u := User{ID: id.New(id.User, tx.Now()), Realm: realm.Employees, Username: adminName, DisplayName: "Administrator", Admin: true}
-	if err := insertUser(ctx, tx, u, by(c)); err != nil {
+	if err := insertUser(ctx, tx, u, c.String()); err != nil {
 		return redact.Secret{}, false, err
 	}
 	if err := record(ctx, tx, c, "user.create", u.ID, map[string]any{"realm": u.Realm, "username": u.Username, "admin": true}); err != nil {

@@ -163,7 +163,7 @@ func insertUser(ctx context.Context, tx db.WriteTx, u User, by string) error {
 	if u.Application != "" {
 		application = u.Application
 	}
-	err := one(tx.Exec(ctx, `INSERT INTO users (id, realm, username, display_name, application, admin, created, created_by, enabled_since, disabled)
+	err := db.One(tx.Exec(ctx, `INSERT INTO users (id, realm, username, display_name, application, admin, created, created_by, enabled_since, disabled)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $7, 0)`, u.ID, u.Realm, u.Username, u.DisplayName, application, u.Admin, db.Micros(tx.Now()), by))
 	if errors.Is(err, db.ErrConflict) {
 		return fault.Wrap(err, fault.Conflict, "user_exists", "There is a user %s in realm %s already.", u.Username, u.Realm)
@@ -181,7 +181,7 @@ func (dir *Directory) CreateServiceUser(ctx context.Context, tx db.WriteTx, c ac
 		ID: id.New(id.User, tx.Now()), Username: dir.o.UsernamePrefix + application, Realm: realm.Robots, Application: application,
 		EnabledSince: tx.Now(),
 	}
-	if err := insertUser(ctx, tx, User{ID: u.ID, Realm: u.Realm, Username: u.Username, Application: application}, by(c)); err != nil {
+	if err := insertUser(ctx, tx, User{ID: u.ID, Realm: u.Realm, Username: u.Username, Application: application}, c.String()); err != nil {
 		return ServiceUser{}, err
 	}
 	if err := record(ctx, tx, c, "user.create", u.ID, map[string]any{"realm": u.Realm, "username": u.Username, "application": application}); err != nil {
@@ -203,7 +203,7 @@ func (dir *Directory) DisableServiceUser(ctx context.Context, tx db.WriteTx, c a
 	if u.Disabled {
 		return changed(ctx, tx, u)
 	}
-	if err := one(tx.Exec(ctx, `UPDATE users SET disabled = $2 WHERE id = $1 AND disabled = 0`, u.ID, db.Micros(tx.Now()))); err != nil {
+	if err := db.One(tx.Exec(ctx, `UPDATE users SET disabled = $2 WHERE id = $1 AND disabled = 0`, u.ID, db.Micros(tx.Now()))); err != nil {
 		return fmt.Errorf("disable service user: %w", err)
 	}
 	if err := record(ctx, tx, c, "user.disable", u.ID, map[string]any{"username": u.Username, "application": application}); err != nil {
@@ -218,7 +218,7 @@ func (dir *Directory) EnableServiceUser(ctx context.Context, tx db.WriteTx, c ac
 	if err != nil || !u.Disabled {
 		return err
 	}
-	if err := one(tx.Exec(ctx, `UPDATE users SET disabled = 0, enabled_since = $2 WHERE id = $1 AND disabled <> 0`, u.ID, db.Micros(tx.Now()))); err != nil {
+	if err := db.One(tx.Exec(ctx, `UPDATE users SET disabled = 0, enabled_since = $2 WHERE id = $1 AND disabled <> 0`, u.ID, db.Micros(tx.Now()))); err != nil {
 		return fmt.Errorf("enable service user: %w", err)
 	}
 	if err := record(ctx, tx, c, "user.enable", u.ID, map[string]any{"username": u.Username, "application": application}); err != nil {
@@ -235,6 +235,3 @@ func changed(ctx context.Context, tx db.WriteTx, u ServiceUser) error {
 func record(ctx context.Context, tx db.WriteTx, c access.Caller, action, target string, details map[string]any) error {
 	return audit.Done(ctx, tx, c, action, "user", target, details)
 }
-
-// by is how created_by names a caller.
-func by(c access.Caller) string { return c.String() }

@@ -122,14 +122,14 @@ func (dir *Directory) CreatePersonHashed(ctx context.Context, tx db.WriteTx, c a
 		return User{}, err
 	}
 	u.ID, u.Created, u.EnabledSince = id.New(id.User, tx.Now()), tx.Now(), tx.Now()
-	if err := insertUser(ctx, tx, u, by(c)); err != nil {
+	if err := insertUser(ctx, tx, u, c.String()); err != nil {
 		return User{}, err
 	}
 	var key any // NULL without an address
 	if mail.key != "" {
 		key = mail.key
 	}
-	if err := one(tx.Exec(ctx, `INSERT INTO people (user_id, realm, email, email_key) VALUES ($1, $2, $3, $4)`, u.ID, u.Realm, mail.text, key)); err != nil {
+	if err := db.One(tx.Exec(ctx, `INSERT INTO people (user_id, realm, email, email_key) VALUES ($1, $2, $3, $4)`, u.ID, u.Realm, mail.text, key)); err != nil {
 		return User{}, fmt.Errorf("store person: %w", err)
 	}
 	if !h.form.Empty() {
@@ -197,7 +197,7 @@ func (dir *Directory) storePassword(ctx context.Context, tx db.WriteTx, userID s
 	if err != nil {
 		return fmt.Errorf("seal a password: %w", err)
 	}
-	if err := one(tx.Exec(ctx, `INSERT INTO person_passwords (user_id, version, box, changed) VALUES ($1, $2, $3, $4)
+	if err := db.One(tx.Exec(ctx, `INSERT INTO person_passwords (user_id, version, box, changed) VALUES ($1, $2, $3, $4)
 		ON CONFLICT (user_id) DO UPDATE SET version = excluded.version, box = excluded.box, changed = excluded.changed`,
 		userID, version+1, box, db.Micros(tx.Now()))); err != nil {
 		return fmt.Errorf("store a password: %w", err)
@@ -275,7 +275,7 @@ func (dir *Directory) DisablePerson(ctx context.Context, tx db.WriteTx, c access
 		return err
 	}
 	u.Disabled = tx.Now()
-	if err := one(tx.Exec(ctx, `UPDATE users SET disabled = $2 WHERE id = $1 AND disabled = 0`, u.ID, db.Micros(u.Disabled))); err != nil {
+	if err := db.One(tx.Exec(ctx, `UPDATE users SET disabled = $2 WHERE id = $1 AND disabled = 0`, u.ID, db.Micros(u.Disabled))); err != nil {
 		return fmt.Errorf("disable person: %w", err)
 	}
 	if err := dir.endAccessKeys(ctx, tx, u.ID); err != nil {
@@ -311,7 +311,7 @@ func (dir *Directory) endAccessKeys(ctx context.Context, tx db.WriteTx, userID s
 		return fmt.Errorf("list access keys: %w", err)
 	}
 	for _, keyID := range ids {
-		if err := one(tx.Exec(ctx, `UPDATE access_keys SET disabled = $2, verifier = $3 WHERE id = $1 AND disabled = 0`, keyID, db.Micros(tx.Now()), []byte{})); err != nil {
+		if err := db.One(tx.Exec(ctx, `UPDATE access_keys SET disabled = $2, verifier = $3 WHERE id = $1 AND disabled = 0`, keyID, db.Micros(tx.Now()), []byte{})); err != nil {
 			return fmt.Errorf("disable access key: %w", err)
 		}
 		if err := tx.Changed(ctx, topicAccessKey, keyID); err != nil {
@@ -330,7 +330,7 @@ func (dir *Directory) EnablePerson(ctx context.Context, tx db.WriteTx, c access.
 	if err != nil || u.Disabled.IsZero() {
 		return err
 	}
-	if err := one(tx.Exec(ctx, `UPDATE users SET disabled = 0, enabled_since = $2 WHERE id = $1 AND disabled <> 0`, u.ID, db.Micros(tx.Now()))); err != nil {
+	if err := db.One(tx.Exec(ctx, `UPDATE users SET disabled = 0, enabled_since = $2 WHERE id = $1 AND disabled <> 0`, u.ID, db.Micros(tx.Now()))); err != nil {
 		return fmt.Errorf("enable person: %w", err)
 	}
 	return record(ctx, tx, c, "user.enable", u.ID, map[string]any{"realm": u.Realm, "username": u.Username})

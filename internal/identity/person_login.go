@@ -123,7 +123,7 @@ func (a *attempt) reserve(ctx context.Context, tx db.WriteTx) error {
 	if d := delayAfter(failures); d > 0 {
 		next = db.Micros(now.Add(d))
 	}
-	if err := one(tx.Exec(ctx, `INSERT INTO login_attempts (account, failures, last, not_before) VALUES ($1, $2, $3, $4)
+	if err := db.One(tx.Exec(ctx, `INSERT INTO login_attempts (account, failures, last, not_before) VALUES ($1, $2, $3, $4)
 		ON CONFLICT (account) DO UPDATE SET failures = excluded.failures, last = excluded.last, not_before = excluded.not_before`,
 		a.account, failures, db.Micros(now), next)); err != nil {
 		return fmt.Errorf("count an attempt: %w", err)

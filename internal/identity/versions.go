@@ -65,13 +65,21 @@ func (v *Versions) insert(ctx context.Context, tx db.WriteTx, owner string, vers
 	if accepted >= maxAccepted {
 		return fault.New(fault.Conflict, "too_many_versions", "%d versions of the %s are accepted already.", accepted, v.kind)
 	}
-	err = one(tx.Exec(ctx, `INSERT INTO `+v.table+` (`+v.owner+`, version, state, verifier, prepared, activated, retired, last_used)
+	err = db.One(tx.Exec(ctx, `INSERT INTO `+v.table+` (`+v.owner+`, version, state, verifier, prepared, activated, retired, last_used)
 		VALUES ($1, $2, $3, $4, $5, 0, 0, 0)`, owner, version, lifecycle.Prepared, verifier, db.Micros(tx.Now())))
 	if err != nil {
 		return fmt.Errorf("store a %s: %w", v.kind, err)
 	}
+	// Of what retired long ago nothing is left but a row: no more of them than somebody may want to look at.
+	_, err = tx.Exec(ctx, `DELETE FROM `+v.table+` WHERE `+v.owner+` = $1 AND version <= $2 AND state = $3`, owner, version-remembered, lifecycle.Retired)
+	if err != nil {
+		return fmt.Errorf("forget old versions of a %s: %w", v.kind, err)
+	}
 	return nil
 }
+
+// remembered is how many versions of an owner are kept.
+const remembered = 32
 
 // Activate makes the version the one to use; the one before is retiring and accepted still. To activate the active
 // version again changes nothing.
@@ -86,7 +94,7 @@ func (v *Versions) Activate(ctx context.Context, tx db.WriteTx, owner string, ve
 	if _, err := tx.Exec(ctx, `UPDATE `+v.table+` SET state = $2 WHERE `+v.owner+` = $1 AND state = $3`, owner, lifecycle.Retiring, lifecycle.Active); err != nil {
 		return fmt.Errorf("let the %s before retire: %w", v.kind, err)
 	}
-	err = one(tx.Exec(ctx, `UPDATE `+v.table+` SET state = $3, activated = $4 WHERE `+v.owner+` = $1 AND version = $2 AND state = $5`,
+	err = db.One(tx.Exec(ctx, `UPDATE `+v.table+` SET state = $3, activated = $4 WHERE `+v.owner+` = $1 AND version = $2 AND state = $5`,
 		owner, version, lifecycle.Active, db.Micros(tx.Now()), state))
 	if err != nil {
 		return fmt.Errorf("activate a %s: %w", v.kind, err)
@@ -235,6 +243,3 @@ func (v *Versions) note(ctx context.Context, tx db.WriteTx, uses []timedUse) err
 	}
 	return nil
 }
-
-// one turns the answer of Exec into an error unless exactly one row was affected.
-func one(rows int64, err error) error { return db.One(rows, err) }

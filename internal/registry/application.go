@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"github.com/mintmark/mintmark/internal/db"
 	"github.com/mintmark/mintmark/internal/fault"
 	"github.com/mintmark/mintmark/internal/id"
+	"github.com/mintmark/mintmark/internal/route"
 )
 
 // Application is a program with credentials of its own.
@@ -86,11 +88,11 @@ func (r *Registry) ListApplications(ctx context.Context, tx db.ReadTx, c access.
 	if err := access.Allow(c, access.ReadRegistry, access.Target{Type: "application"}); err != nil {
 		return nil, err
 	}
-	if err := checkText("query.search", f.Search, 0, maxSearch, false); err != nil {
+	if err := route.CheckLine("query.search", f.Search, 0, maxSearch); err != nil {
 		return nil, err
 	}
 	if len(strings.Fields(f.Search)) > maxWords {
-		return nil, invalid("query.search", "too_many_words", "Search for at most %d words.", maxWords)
+		return nil, fault.InvalidAt("query.search", "too_many_words", "Search for at most %d words.", maxWords)
 	}
 	return listApplications(ctx, tx, f)
 }
@@ -107,7 +109,7 @@ func (r *Registry) PutApplication(ctx context.Context, tx db.WriteTx, c access.C
 		return Application{}, err
 	}
 	if !ValidApplicationID(application) {
-		return Application{}, invalid("path.id", "application_id", "An application's id is lower-case letters, digits and '-'; it begins with a letter and does not end with '-'.")
+		return Application{}, fault.InvalidAt("path.id", "application_id", "An application's id is lower-case letters, digits and '-'; it begins with a letter and does not end with '-'.")
 	}
 	stored, err := loadApplication(ctx, tx, application)
 	exists := err == nil
@@ -169,7 +171,7 @@ func (r *Registry) checkNew(ctx context.Context, tx db.ReadTx, c Change) error {
 		{"body.active", c.Active == nil},
 	} {
 		if required.missing {
-			return invalid(required.location, "required", "A new application needs team_id, name and active.")
+			return fault.InvalidAt(required.location, "required", "A new application needs team_id, name and active.")
 		}
 	}
 	return r.needTeam(ctx, tx, *c.Team)
@@ -181,32 +183,26 @@ func (r *Registry) needTeam(ctx context.Context, tx db.ReadTx, team string) erro
 			return err
 		}
 	}
-	return invalid("body.team_id", "team_not_found", "There is no such team.")
+	return fault.InvalidAt("body.team_id", "team_not_found", "There is no such team.")
 }
 
 func (r *Registry) checkApplication(ctx context.Context, tx db.ReadTx, a, stored Application) error {
-	for _, field := range []struct {
-		location, text string
-		least, most    int
-		long           bool
-	}{
-		{"body.name", a.Name, 1, maxLine, false},
-		{"body.subtitle", a.Subtitle, 0, 500, false},
-		{"body.description", a.Description, 0, maxDescription, true},
-		{"body.service_url", a.ServiceURL, 0, maxURL, false},
-		{"body.scm_url", a.SCMURL, 0, maxURL, false},
-		{"body.documentation_url", a.DocumentationURL, 0, maxURL, false},
-		{"body.specification_url", a.SpecificationURL, 0, maxURL, false},
-		{"body.specification_type", a.SpecificationType, 0, 100, false},
-		{"body.support_url", a.SupportURL, 0, maxURL, false},
-		{"body.incident_contact", a.IncidentContact, 0, maxLine, false},
-	} {
-		if err := checkText(field.location, field.text, field.least, field.most, field.long); err != nil {
-			return err
-		}
+	if err := cmp.Or(
+		route.CheckLine("body.name", a.Name, 1, maxLine),
+		route.CheckLine("body.subtitle", a.Subtitle, 0, 500),
+		route.CheckText("body.description", a.Description, 0, maxDescription),
+		route.CheckLine("body.service_url", a.ServiceURL, 0, maxURL),
+		route.CheckLine("body.scm_url", a.SCMURL, 0, maxURL),
+		route.CheckLine("body.documentation_url", a.DocumentationURL, 0, maxURL),
+		route.CheckLine("body.specification_url", a.SpecificationURL, 0, maxURL),
+		route.CheckLine("body.specification_type", a.SpecificationType, 0, 100),
+		route.CheckLine("body.support_url", a.SupportURL, 0, maxURL),
+		route.CheckLine("body.incident_contact", a.IncidentContact, 0, maxLine),
+	); err != nil {
+		return err
 	}
 	if a.CriticalityLevel != stored.CriticalityLevel && (a.CriticalityLevel < 1 || a.CriticalityLevel > 4) {
-		return invalid("body.criticality_level", "criticality_level", "The criticality level is 1, 2, 3 or 4.")
+		return fault.InvalidAt("body.criticality_level", "criticality_level", "The criticality level is 1, 2, 3 or 4.")
 	}
 	if a.Team != stored.Team {
 		return r.needTeam(ctx, tx, a.Team)

@@ -21,8 +21,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/mintmark/mintmark/internal/access"
 	"github.com/mintmark/mintmark/internal/audit"
@@ -31,6 +29,7 @@ import (
 	"github.com/mintmark/mintmark/internal/fault"
 	"github.com/mintmark/mintmark/internal/identity"
 	"github.com/mintmark/mintmark/internal/realm"
+	"github.com/mintmark/mintmark/internal/route"
 	"github.com/mintmark/mintmark/internal/seal"
 )
 
@@ -198,9 +197,9 @@ func (r *Registry) PutTeam(ctx context.Context, tx db.WriteTx, c access.Caller, 
 		return Team{}, err
 	}
 	if !ValidTeamID(t.ID) {
-		return Team{}, invalid("path.id", "team_id", "A team's id is lower-case letters, digits and '-'; it neither begins nor ends with '-'.")
+		return Team{}, fault.InvalidAt("path.id", "team_id", "A team's id is lower-case letters, digits and '-'; it neither begins nor ends with '-'.")
 	}
-	if err := checkText("body.name", t.Name, 1, maxLine, false); err != nil {
+	if err := route.CheckLine("body.name", t.Name, 1, maxLine); err != nil {
 		return Team{}, err
 	}
 	members, err := r.canonicalMembers(t.Members)
@@ -236,16 +235,16 @@ func (r *Registry) PutTeam(ctx context.Context, tx db.WriteTx, c access.Caller, 
 
 func (r *Registry) canonicalMembers(given []Member) ([]Member, error) {
 	if len(given) > maxMembers {
-		return nil, invalid("body.members", "too_many", "A team has at most %d members.", maxMembers)
+		return nil, fault.InvalidAt("body.members", "too_many", "A team has at most %d members.", maxMembers)
 	}
 	members := make([]Member, 0, len(given))
 	for i, m := range given {
 		location := fmt.Sprintf("body.members[%d]", i)
 		at, err := r.realms.Lookup(m.Realm)
 		if err != nil || at.Kind != realm.People {
-			return nil, invalid(location, "unknown_realm", "A member is written as realm/username, such as employees/jane, and the realm must be one of people.")
+			return nil, fault.InvalidAt(location, "unknown_realm", "A member is written as realm/username, such as employees/jane, and the realm must be one of people.")
 		}
-		if err := checkText(location, m.Username, 1, maxLine, false); err != nil {
+		if err := route.CheckLine(location, m.Username, 1, maxLine); err != nil {
 			return nil, err
 		}
 		members = append(members, Member{at.Name, m.Username})
@@ -271,26 +270,4 @@ func names(list []Member) []string {
 		s = append(s, m.String())
 	}
 	return s
-}
-
-func invalid(location, code, format string, args ...any) *fault.Error {
-	e := fault.New(fault.Invalid, code, format, args...)
-	return e.At(location, e.Detail)
-}
-
-// checkText refuses what a database or a page could choke on: bad UTF-8, NUL and other control characters (but line
-// ends and tabs in long texts).
-func checkText(location, s string, least, most int, long bool) error {
-	bad := func(r rune) bool {
-		return unicode.IsControl(r) && !(long && (r == '\n' || r == '\r' || r == '\t'))
-	}
-	switch {
-	case len(strings.TrimSpace(s)) < least:
-		return invalid(location, "required", "This must not be empty.")
-	case len(s) > most:
-		return invalid(location, "too_long", "This must be at most %d bytes long.", most)
-	case !utf8.ValidString(s) || strings.ContainsFunc(s, bad):
-		return invalid(location, "bad_text", "This must be UTF-8 text without control characters.")
-	}
-	return nil
 }

@@ -13,6 +13,8 @@ import (
 	"github.com/mintmark/mintmark/internal/access"
 	"github.com/mintmark/mintmark/internal/audit"
 	"github.com/mintmark/mintmark/internal/db"
+	"github.com/mintmark/mintmark/internal/fault"
+	"github.com/mintmark/mintmark/internal/route"
 )
 
 // The grants of RFC 6749 that a client can be allowed. Whether it refreshes is not said here: see RefreshTokens.
@@ -123,27 +125,27 @@ func (r *Registry) PutSettings(ctx context.Context, tx db.WriteTx, c access.Call
 }
 
 func checkSettings(s Settings, confidential bool) error {
-	if err := checkText("body.name", s.Name, 0, 4*maxClientName, false); err != nil {
+	if err := route.CheckLine("body.name", s.Name, 0, 4*maxClientName); err != nil {
 		return err
 	}
 	// The name stands in a question that a person answers by it, so it may hold nothing that reorders or hides text.
 	if utf8.RuneCountInString(s.Name) > maxClientName || strings.ContainsFunc(s.Name, func(c rune) bool { return unicode.In(c, unicode.Cf, unicode.Co, unicode.Zl, unicode.Zp) }) {
-		return invalid("body.name", "bad_text", "A name has at most %d characters, all of them visible.", maxClientName)
+		return fault.InvalidAt("body.name", "bad_text", "A name has at most %d characters, all of them visible.", maxClientName)
 	}
 	for _, list := range []struct {
 		member string
 		uris   []string
 	}{{"redirect_uris", s.RedirectURIs}, {"post_logout_redirect_uris", s.PostLogoutRedirectURIs}} {
 		if len(list.uris) > maxRedirects {
-			return invalid("body."+list.member, "invalid_redirect_uri", "A client has at most %d of these.", maxRedirects)
+			return fault.InvalidAt("body."+list.member, "invalid_redirect_uri", "A client has at most %d of these.", maxRedirects)
 		}
 		for i, uri := range list.uris {
 			at := fmt.Sprintf("body.%s[%d]", list.member, i)
 			if why := checkRedirect(uri); why != "" {
-				return invalid(at, "invalid_redirect_uri", "%s", why)
+				return fault.InvalidAt(at, "invalid_redirect_uri", "%s", why)
 			}
 			if slices.Contains(list.uris[:i], uri) {
-				return invalid(at, "invalid_redirect_uri", "This one is listed already.")
+				return fault.InvalidAt(at, "invalid_redirect_uri", "This one is listed already.")
 			}
 		}
 	}
@@ -153,23 +155,23 @@ func checkSettings(s Settings, confidential bool) error {
 		case GrantAuthorizationCode, GrantPassword:
 		case GrantClientCredentials:
 			if !confidential {
-				return invalid(at, "invalid_client_metadata", "A client without a secret cannot act on its own account.")
+				return fault.InvalidAt(at, "invalid_client_metadata", "A client without a secret cannot act on its own account.")
 			}
 		default:
-			return invalid(at, "invalid_client_metadata", "There is no such grant: use authorization_code, client_credentials and password.")
+			return fault.InvalidAt(at, "invalid_client_metadata", "There is no such grant: use authorization_code, client_credentials and password.")
 		}
 		if slices.Contains(s.GrantTypes[:i], g) {
-			return invalid(at, "invalid_client_metadata", "This one is listed already.")
+			return fault.InvalidAt(at, "invalid_client_metadata", "This one is listed already.")
 		}
 	}
 	if slices.Contains(s.GrantTypes, GrantAuthorizationCode) && len(s.RedirectURIs) == 0 {
-		return invalid("body.redirect_uris", "invalid_redirect_uri", "To sign people in, a client needs an address to send them back to.")
+		return fault.InvalidAt("body.redirect_uris", "invalid_redirect_uri", "To sign people in, a client needs an address to send them back to.")
 	}
 	switch s.RefreshTokens {
 	case RefreshNever, RefreshOffline, RefreshAlways:
 		return nil
 	}
-	return invalid("body.refresh_tokens", "invalid_client_metadata", "Refresh tokens are given never, with offline_access, or always.")
+	return fault.InvalidAt("body.refresh_tokens", "invalid_client_metadata", "Refresh tokens are given never, with offline_access, or always.")
 }
 
 func loadSettings(ctx context.Context, tx db.ReadTx, clientID string) (Settings, error) {
