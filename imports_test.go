@@ -47,14 +47,14 @@ var outside = map[string][]string{
 	"client":         {"api"},
 	"internal/agent": {"api", "client", "internal/clock", "internal/redact", "internal/failpoint"},
 	"internal/cli":   {"api", "client", "internal/agent", "internal/clock", "internal/redact"},
-	"internal/demo":  {"api", "client", "internal/agent", "internal/app", "internal/clock", "internal/redact", "internal/witness"},
+	"internal/demo":  {"api", "client", "internal/agent", "internal/app", "internal/clock", "internal/redact", "internal/seal", "internal/witness"},
 	"cmd/mintmark":   {"api", "client", "internal/agent", "internal/app", "internal/cli", "internal/demo", "internal/clock", "internal/redact"},
 
 	"internal/witness": {"client", "internal/clock"},
 }
 
 // fromClientSide is what packages of the server may import of the client side. The wire structs belong to both; the
-// story that app tells plays the part of an application too.
+// tests of app play the part of an application too.
 var fromClientSide = map[string][]string{
 	"":             {"api"},
 	"internal/app": {"api", "client", "internal/agent"},
