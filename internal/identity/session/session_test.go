@@ -1,0 +1,540 @@
+package session_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mintmark/mintmark/internal/access"
+	"github.com/mintmark/mintmark/internal/clock"
+	"github.com/mintmark/mintmark/internal/db"
+	"github.com/mintmark/mintmark/internal/db/dbtest"
+	"github.com/mintmark/mintmark/internal/fault"
+	"github.com/mintmark/mintmark/internal/identity"
+	"github.com/mintmark/mintmark/internal/identity/session"
+	"github.com/mintmark/mintmark/internal/password"
+	"github.com/mintmark/mintmark/internal/redact"
+	"github.com/mintmark/mintmark/internal/seal"
+	"github.com/mintmark/mintmark/internal/seal/sealtest"
+)
+
+var (
+	ctx   = context.Background()
+	start = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+	admin = access.Caller{Kind: access.Person, ID: "usr_admin", Name: "admin", Realm: "employees", Admin: true}
+)
+
+// node is one node of an installation.
+type node struct {
+	t     testing.TB
+	d     *db.DB
+	clock *clock.Fake
+	dir   *identity.Directory
+	m     *session.Manager
+}
+
+func newNode(t testing.TB, d *db.DB, k *seal.Keyring, c *clock.Fake, o session.Options) *node {
+	t.Helper()
+	dir, err := identity.New(d, k, identity.Options{Clock: c, Passwords: password.NewPool(password.Options{Params: password.Params{Memory: 64, Time: 1, Threads: 1}})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Clock = c
+	m, err := session.New(d, k, dir, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &node{t, d, c, dir, m}
+}
+
+func onBoth(t *testing.T, f func(t *testing.T, n *node)) {
+	for _, engine := range dbtest.Engines(t) {
+		t.Run(string(engine), func(t *testing.T) {
+			c := clock.NewFake(start)
+			d := dbtest.Open(t, engine, c)
+			f(t, newNode(t, d, sealtest.New(t, d), c, session.Options{Secure: true, Origin: "https://mint.example.org"}))
+		})
+	}
+}
+
+// twoNodes runs f with two nodes on one database that hear of each other's changes.
+func twoNodes(t *testing.T, f func(t *testing.T, a, b *node)) {
+	for _, engine := range dbtest.Engines(t) {
+		t.Run(string(engine), func(t *testing.T) {
+			c := clock.NewFake(start)
+			url := dbtest.URL(t, engine)
+			d1, d2 := dbtest.OpenURL(t, url, c), dbtest.OpenURL(t, url, c)
+			k := sealtest.New(t, d1)
+			a, b := newNode(t, d1, k, c, session.Options{Secure: true}), newNode(t, d2, k, c, session.Options{Secure: true})
+			for _, d := range []*db.DB{d1, d2} {
+				stop, err := d.StartFeed(ctx)
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(stop)
+			}
+			f(t, a, b)
+		})
+	}
+}
+
+func (n *node) person(name string) (u identity.User) {
+	n.t.Helper()
+	n.write(func(tx db.WriteTx) (err error) {
+		u, err = n.dir.CreatePerson(ctx, tx, admin, identity.NewPerson{Realm: "employees", Username: name}, redact.New("a walk in the rain at night"))
+		return err
+	})
+	return u
+}
+
+func (n *node) write(f func(tx db.WriteTx) error) {
+	n.t.Helper()
+	if err := n.d.Write(ctx, f); err != nil {
+		n.t.Fatal(err)
+	}
+}
+
+// browser keeps cookies as browsers do, as far as we set them.
+type browser struct {
+	cookies map[string]*http.Cookie
+}
+
+func newBrowser() *browser { return &browser{map[string]*http.Cookie{}} }
+
+func (b *browser) request(method, target string, form url.Values) *http.Request {
+	var body io.Reader
+	if form != nil {
+		body = strings.NewReader(form.Encode())
+	}
+	r := httptest.NewRequest(method, "https://mint.example.org"+target, body)
+	if form != nil {
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	for _, c := range b.cookies {
+		r.AddCookie(&http.Cookie{Name: c.Name, Value: c.Value})
+	}
+	return r
+}
+
+func (b *browser) keep(w *httptest.ResponseRecorder) {
+	for _, c := range w.Result().Cookies() {
+		if c.MaxAge < 0 {
+			delete(b.cookies, c.Name)
+		} else {
+			b.cookies[c.Name] = c
+		}
+	}
+}
+
+func (b *browser) begin(n *node, u identity.User) session.Session {
+	n.t.Helper()
+	w := httptest.NewRecorder()
+	s, err := n.m.Begin(ctx, w, b.request("POST", "/login", nil), u, []string{"pwd"})
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	b.keep(w)
+	return s
+}
+
+func (b *browser) current(n *node) (session.Session, bool) {
+	n.t.Helper()
+	s, ok, err := n.m.Current(ctx, b.request("GET", "/", nil))
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	return s, ok
+}
+
+func (b *browser) token(n *node) string {
+	n.t.Helper()
+	w := httptest.NewRecorder()
+	token := n.m.Token(w, b.request("GET", "/login", nil))
+	b.keep(w)
+	return token
+}
+
+const cookieName = "__Host-mintmark-session"
+
+func TestSessionLives(t *testing.T) {
+	onBoth(t, func(t *testing.T, n *node) {
+		jane, b := n.person("jane"), newBrowser()
+		if _, ok := b.current(n); ok {
+			t.Fatal("somebody is signed in")
+		}
+		s := b.begin(n, jane)
+		if s.User.ID != jane.ID || !s.AuthTime.Equal(start) || len(s.AMR) != 1 || s.AMR[0] != "pwd" || !strings.HasPrefix(s.ID, "ses_") {
+			t.Errorf("session %+v", s)
+		}
+		c := b.cookies[cookieName]
+		if c == nil || !c.Secure || !c.HttpOnly || c.SameSite != http.SameSiteLaxMode || c.Path != "/" || c.Domain != "" || strings.Contains(s.ID, c.Value) {
+			t.Fatalf("cookie %+v", c)
+		}
+		got, ok := b.current(n)
+		if !ok || got.ID != s.ID || got.User.ID != jane.ID || got.AMR[0] != "pwd" || !got.AuthTime.Equal(start) {
+			t.Errorf("current %+v, %v", got, ok)
+		}
+		w := httptest.NewRecorder()
+		if err := n.m.End(ctx, w, b.request("POST", "/logout", nil)); err != nil {
+			t.Fatal(err)
+		}
+		stale := *b.cookies[cookieName]
+		b.keep(w)
+		if len(b.cookies) != 0 {
+			t.Errorf("cookies left: %v", b.cookies)
+		}
+		b.cookies[cookieName] = &stale
+		if _, ok := b.current(n); ok {
+			t.Error("the cookie works after the end")
+		}
+		if err := n.m.End(ctx, httptest.NewRecorder(), b.request("POST", "/logout", nil)); err != nil {
+			t.Errorf("ending nothing: %v", err)
+		}
+		var events []string
+		n.write(func(tx db.WriteTx) error {
+			rows, err := tx.Query(ctx, `SELECT action || ' ' || target_id FROM audit_events WHERE target_type = 'session' ORDER BY action`)
+			if err != nil {
+				return err
+			}
+			defer rows.Close()
+			for rows.Next() {
+				var e string
+				if err := rows.Scan(&e); err != nil {
+					return err
+				}
+				events = append(events, e)
+			}
+			return rows.Err()
+		})
+		if len(events) != 2 || events[0] != "session.begin "+s.ID || events[1] != "session.end "+s.ID {
+			t.Errorf("events %q", events)
+		}
+	})
+}
+
+func TestPlainHTTPHasItsOwnCookie(t *testing.T) {
+	c := clock.NewFake(start)
+	d := dbtest.Open(t, db.SQLite, c)
+	n := newNode(t, d, sealtest.New(t, d), c, session.Options{})
+	b := newBrowser()
+	b.token(n)
+	b.begin(n, n.person("jane"))
+	if c := b.cookies["mintmark-session"]; c == nil || c.Secure || !c.HttpOnly || len(b.cookies) != 1 {
+		t.Errorf("cookies %v", b.cookies)
+	}
+	if _, ok := b.current(n); !ok {
+		t.Error("not signed in")
+	}
+}
+
+func TestSessionEndsByItself(t *testing.T) {
+	onBoth(t, func(t *testing.T, n *node) {
+		jane := n.person("jane")
+		idle, busy := newBrowser(), newBrowser()
+		idle.begin(n, jane)
+		busy.begin(n, jane)
+		for at := 30 * time.Minute; at < 24*time.Hour; at += 30 * time.Minute {
+			n.clock.Set(start.Add(at))
+			if _, ok := busy.current(n); !ok {
+				t.Fatalf("ended after %s of use", at)
+			}
+			if at == 30*time.Minute {
+				continue
+			}
+			if _, ok := idle.current(n); ok {
+				t.Fatalf("alive after %s without use", at)
+			}
+		}
+		n.clock.Set(start.Add(24 * time.Hour))
+		if _, ok := busy.current(n); ok {
+			t.Error("alive after a day")
+		}
+	})
+}
+
+// What one node saw reaches the database in batches; another node asks it before it refuses.
+func TestUseOnOneNodeKeepsTheSessionOnAnother(t *testing.T) {
+	twoNodes(t, func(t *testing.T, a, b *node) {
+		jane := a.person("jane")
+		br := newBrowser()
+		br.begin(a, jane)
+		for _, n := range []*node{a, b} {
+			if _, ok := br.current(n); !ok {
+				t.Fatal("not signed in")
+			}
+		}
+		a.clock.Advance(50 * time.Minute)
+		if _, ok := br.current(a); !ok {
+			t.Fatal("not signed in")
+		}
+		if err := a.m.Flush(ctx); err != nil {
+			t.Fatal(err)
+		}
+		a.clock.Advance(50 * time.Minute)
+		if _, ok := br.current(b); !ok {
+			t.Error("the other node thinks it idle")
+		}
+		if n, err := a.m.Sweep(ctx); err != nil || n != 0 {
+			t.Errorf("swept %d, %v", n, err)
+		}
+		a.clock.Advance(2 * time.Hour)
+		if _, ok := br.current(b); ok {
+			t.Error("alive")
+		}
+		if n, err := b.m.Sweep(ctx); err != nil || n != 1 {
+			t.Errorf("swept %d, %v", n, err)
+		}
+	})
+}
+
+// B8 151: two people use one browser: nothing of the first is left to the second.
+func TestB8Case151OneBrowserTwoPeople(t *testing.T) {
+	onBoth(t, func(t *testing.T, n *node) {
+		jane, bob, b := n.person("jane"), n.person("bob"), newBrowser()
+		first := b.begin(n, jane)
+		old := *b.cookies[cookieName]
+		token := b.token(n)
+		second := b.begin(n, bob)
+		if second.ID == first.ID || b.cookies[cookieName].Value == old.Value {
+			t.Error("the session was taken over")
+		}
+		if s, ok := b.current(n); !ok || s.User.ID != bob.ID {
+			t.Errorf("current %+v", s)
+		}
+		if err := n.m.CheckToken(b.request("POST", "/logout", url.Values{session.Field: {token}})); !errors.Is(err, session.ErrForm) {
+			t.Errorf("a form of the first: %v", err)
+		}
+		leftover := newBrowser()
+		leftover.cookies[cookieName] = &old
+		if _, ok := leftover.current(n); ok {
+			t.Error("the first session lives on")
+		}
+		// Both cookies at once, which no browser of ours sends: nobody.
+		r := b.request("GET", "/", nil)
+		r.AddCookie(&http.Cookie{Name: cookieName, Value: old.Value})
+		if _, ok, err := n.m.Current(ctx, r); ok || err != nil {
+			t.Errorf("two cookies: %v, %v", ok, err)
+		}
+	})
+}
+
+// B8 166, here: whoever is disabled or gets another password is signed out on every node within a second.
+func TestB8Case166DisabledIsSignedOutEverywhere(t *testing.T) {
+	twoNodes(t, func(t *testing.T, a, b *node) {
+		for what, act := range map[string]func(tx db.WriteTx, u identity.User) error{
+			"disabled": func(tx db.WriteTx, u identity.User) error { return a.dir.DisablePerson(ctx, tx, admin, u.ID) },
+			"new password": func(tx db.WriteTx, u identity.User) error {
+				return a.dir.SetPassword(ctx, tx, admin, u.ID, redact.New("seven small boats on a lake"))
+			},
+			"all ended": func(tx db.WriteTx, u identity.User) error { return a.m.EndAllOf(ctx, tx, u.ID) },
+		} {
+			u := a.person("p" + what[:3])
+			bystander := newBrowser()
+			bystander.begin(a, a.person("q"+what[:3]))
+			browsers := []*browser{newBrowser(), newBrowser()}
+			for _, br := range browsers {
+				br.begin(a, u)
+				for _, n := range []*node{a, b} {
+					if _, ok := br.current(n); !ok {
+						t.Fatal("not signed in")
+					}
+				}
+			}
+			a.write(func(tx db.WriteTx) error { return act(tx, u) })
+			// The promise is a second; a slow machine gets longer to keep it, but not for ever.
+			for _, n := range []*node{a, b} {
+				for _, br := range browsers {
+					for try := 0; ; try++ {
+						if _, ok := br.current(n); !ok {
+							break
+						}
+						if try == 100 {
+							t.Fatalf("%s: still signed in", what)
+						}
+						time.Sleep(50 * time.Millisecond)
+					}
+				}
+				if _, ok := bystander.current(n); !ok {
+					t.Errorf("%s: somebody else was signed out", what)
+				}
+			}
+		}
+	})
+}
+
+func TestDisabledPersonGetsNoSession(t *testing.T) {
+	onBoth(t, func(t *testing.T, n *node) {
+		jane := n.person("jane")
+		n.write(func(tx db.WriteTx) error { return n.dir.DisablePerson(ctx, tx, admin, jane.ID) })
+		w := httptest.NewRecorder()
+		if _, err := n.m.Begin(ctx, w, newBrowser().request("POST", "/login", nil), jane, []string{"pwd"}); !errors.Is(err, identity.ErrCredentials) || len(w.Result().Cookies()) != 0 {
+			t.Errorf("%v, cookies %v", err, w.Result().Cookies())
+		}
+	})
+}
+
+// B8 169: whatever stands in the cookie, it is a session of ours or none.
+func TestB8Case169MalformedCookiesAreNone(t *testing.T) {
+	onBoth(t, func(t *testing.T, n *node) {
+		b := newBrowser()
+		b.begin(n, n.person("jane"))
+		good := b.cookies[cookieName].Value
+		flipped := []byte(good)
+		flipped[len(flipped)-2] ^= 1
+		for name, value := range map[string]string{
+			"empty": "", "prefix": "mms_", "no secret": good[:31], "cut": good[:len(good)-1], "long": good + "x", "flipped": string(flipped),
+			"other id": "mms_" + strings.Repeat("0", 26) + good[30:], "huge": strings.Repeat("a", 100_000), "upper": strings.ToUpper(good),
+			"no id": "mms_" + strings.Repeat("!", 26) + good[30:], "quoted": "%00", "json": `{"id":1}`, "id alone": strings.Repeat("x", 73),
+		} {
+			r := b.request("GET", "/", nil)
+			r.Header.Set("Cookie", cookieName+"="+value)
+			if s, ok, err := n.m.Current(ctx, r); ok || err != nil {
+				t.Errorf("%s: %+v, %v", name, s, err)
+			}
+		}
+		many := b.request("GET", "/", nil)
+		many.Header.Set("Cookie", strings.Repeat("a=b; ", 10_000))
+		if _, ok, err := n.m.Current(ctx, many); ok || err != nil {
+			t.Errorf("10000 cookies: %v, %v", ok, err)
+		}
+		if _, ok := b.current(n); !ok {
+			t.Error("the good one does not work any more")
+		}
+	})
+}
+
+// B8 149: a form without a token, with that of another browser or session, with one from before the login, or sent by
+// another site, is refused.
+func TestB8Case149FormsOfStrangersAreRefused(t *testing.T) {
+	onBoth(t, func(t *testing.T, n *node) {
+		jane, bob := n.person("jane"), n.person("bob")
+		b, eve := newBrowser(), newBrowser()
+		before := b.token(n)
+		visitor := *b.cookies["__Host-mintmark-visitor"]
+		check := func(what string, br *browser, form url.Values, headers map[string]string, want bool) {
+			t.Helper()
+			r := br.request("POST", "/login", form)
+			for k, v := range headers {
+				r.Header.Set(k, v)
+			}
+			if err := n.m.CheckToken(r); (err == nil) != want || err != nil && !errors.Is(err, session.ErrForm) {
+				t.Errorf("%s: %v", what, err)
+			}
+		}
+		form := func(tokens ...string) url.Values { return url.Values{session.Field: tokens} }
+		check("its own", b, form(before), nil, true)
+		check("its own, again", b, form(before), nil, true)
+		check("another one of its own", b, form(b.token(n)), nil, true)
+		check("none", b, url.Values{}, nil, false)
+		check("two", b, form(before, before), nil, false)
+		check("empty", b, form(""), nil, false)
+		check("junk", b, form("AAAA"), nil, false)
+		check("long", b, form(strings.Repeat("A", 10_000)), nil, false)
+		check("changed", b, form("A"+before[1:]), nil, before[0] == 'A')
+		check("without the cookie", newBrowser(), form(before), nil, false)
+		check("that of a stranger's browser", b, form(eve.token(n)), nil, false)
+		for site, want := range map[string]bool{"same-origin": true, "none": true, "cross-site": false, "same-site": false, "nonsense": false} {
+			check("fetch site "+site, b, form(before), map[string]string{"Sec-Fetch-Site": site}, want)
+		}
+		for origin, want := range map[string]bool{
+			"https://mint.example.org": true, "null": true, "": true, "https://evil.example.org": false, "https://mint.example.org.evil.org": false, "https://mint.example.org:8443": false,
+		} {
+			check("origin "+origin, b, form(before), map[string]string{"Origin": origin}, want)
+		}
+		// In the URL it is no token: URLs are written down.
+		r := b.request("POST", "/login?"+form(before).Encode(), url.Values{})
+		if err := n.m.CheckToken(r); !errors.Is(err, session.ErrForm) {
+			t.Errorf("in the URL: %v", err)
+		}
+		// After the login nothing from before is good, not even with the old cookie kept.
+		b.begin(n, jane)
+		if b.cookies["__Host-mintmark-visitor"] != nil {
+			t.Error("the visitor's cookie outlives the login")
+		}
+		check("replayed after the login", b, form(before), nil, false)
+		b.cookies[visitor.Name] = &visitor
+		check("replayed with the old cookie", b, form(before), nil, false)
+		during := b.token(n)
+		check("of the session", b, form(during), nil, true)
+		eve.begin(n, bob)
+		check("of another session", eve, form(during), nil, false)
+		w := httptest.NewRecorder()
+		if err := n.m.End(ctx, w, b.request("POST", "/logout", nil)); err != nil {
+			t.Fatal(err)
+		}
+		b.keep(w)
+		check("after the end", b, form(during), nil, false)
+	})
+}
+
+func TestMalformedFormIsRefused(t *testing.T) {
+	onBoth(t, func(t *testing.T, n *node) {
+		r := newBrowser().request("POST", "/login", url.Values{"x": {"y"}})
+		r.Body = io.NopCloser(strings.NewReader("csrf=%zz"))
+		if err := n.m.CheckToken(r); !fault.Is(err, fault.Invalid) {
+			t.Errorf("%v", err)
+		}
+	})
+}
+
+// What was begun in a session can ask in its own transaction whether that still is.
+func TestAlive(t *testing.T) {
+	onBoth(t, func(t *testing.T, n *node) {
+		b := newBrowser()
+		s := b.begin(n, n.person("jane"))
+		alive := func() (ok bool) {
+			n.write(func(tx db.WriteTx) (err error) { ok, err = session.Alive(ctx, tx, s.ID); return err })
+			return ok
+		}
+		if !alive() {
+			t.Error("not alive")
+		}
+		n.clock.Advance(24 * time.Hour)
+		if alive() {
+			t.Error("alive after a day")
+		}
+		n.clock.Set(start)
+		n.write(func(tx db.WriteTx) error { return n.m.EndAllOf(ctx, tx, s.User.ID) })
+		if alive() {
+			t.Error("alive after its end")
+		}
+	})
+}
+
+func TestNothingOfTheCookieIsStored(t *testing.T) {
+	onBoth(t, func(t *testing.T, n *node) {
+		b := newBrowser()
+		b.begin(n, n.person("jane"))
+		secret := b.cookies[cookieName].Value[31:]
+		n.write(func(tx db.WriteTx) error {
+			var stored []byte
+			if err := tx.QueryRow(ctx, `SELECT verifier FROM sessions`).Scan(&stored); err != nil {
+				return err
+			}
+			if strings.Contains(string(stored), secret) || len(stored) != 36 {
+				t.Errorf("stored %x", stored)
+			}
+			return nil
+		})
+	})
+}
+
+func TestOptionsThatCannotBe(t *testing.T) {
+	d := dbtest.Open(t, db.SQLite, nil)
+	k := sealtest.New(t, d)
+	dir, err := identity.New(d, k, identity.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range []session.Options{{Idle: time.Second}, {Idle: 2 * time.Hour, Absolute: time.Hour}, {Idle: -time.Hour}} {
+		if _, err := session.New(d, k, dir, o); err == nil {
+			t.Errorf("%+v was taken", o)
+		}
+	}
+}
