@@ -225,8 +225,9 @@ func (s *Storage) ApplicationKeys(ctx context.Context, tx db.ReadTx, c access.Ca
 	return keysOf(ctx, tx, app)
 }
 
-// DisableKey makes a key be refused, at most a second later on every node and for good. To disable it again does
-// nothing. Access requirement: storage.issue_key in the team of the key's application; storage.manage for other keys.
+// DisableKey makes a key be refused, at most a second later on every node and for good. To disable it again only tells
+// the nodes again. Access requirement: storage.issue_key in the team of the key's application; storage.manage for other
+// keys.
 func (s *Storage) DisableKey(ctx context.Context, tx db.WriteTx, c access.Caller, id string) error {
 	k, err := getKey(ctx, tx, id)
 	absent := errors.Is(err, db.ErrNoRows)
@@ -247,8 +248,8 @@ func (s *Storage) DisableKey(ctx context.Context, tx db.WriteTx, c access.Caller
 	if absent {
 		return fault.New(fault.NotFound, "storage_key_not_found", "There is no such storage key.")
 	}
-	if !k.Disabled.IsZero() {
-		return nil
+	if !k.Disabled.IsZero() { // whoever asks again may have been told that the outcome was unknown: let every node look
+		return tx.Changed(ctx, keyTopic, k.ID)
 	}
 	return disable(ctx, tx, c, k, action)
 }

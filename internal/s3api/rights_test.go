@@ -150,6 +150,13 @@ func TestDisabledAndExpiredKeys(t *testing.T) {
 			h.write(func(ctx context.Context, tx db.WriteTx) error { return h.storage.DisableKey(ctx, tx, system, app.id) })
 		}
 		get(app).is(t, "disabled", 403, "SignatureDoesNotMatch")
+		var told int // when it was made, and each time it was disabled: the first time may have had an unknown outcome
+		h.write(func(ctx context.Context, tx db.WriteTx) error {
+			return tx.QueryRow(ctx, `SELECT count(*) FROM changes WHERE item = $1`, app.id).Scan(&told)
+		})
+		if told != 3 {
+			t.Errorf("the nodes were told %d times, want 3", told)
+		}
 
 		var k accessKey
 		h.write(func(ctx context.Context, tx db.WriteTx) (err error) {
