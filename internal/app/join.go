@@ -36,6 +36,16 @@ func (j oauthTokens) Verify(ctx context.Context, token redact.Secret) (authn.Cla
 	if err != nil {
 		return authn.Claims{}, err
 	}
+	return spokenFor(claims, c)
+}
+
+// spokenFor answers for whom a token of this client speaks here: for the application's service user, and for nobody else.
+// A person's token would be read as that service user under the person's realm, so that an application of a well-chosen
+// name could pass for a colleague; and any client that a person lets know who he is could act as him.
+func spokenFor(claims *oauth.Claims, c registry.Client) (authn.Claims, error) {
+	if claims.Realm != c.Realm || claims.Subject != c.Username && claims.Subject != c.ID {
+		return authn.Claims{}, fault.New(fault.Unauthenticated, "invalid_token", "The access token is not one of an application.")
+	}
 	return authn.Claims{
 		UserID: c.UserID, Username: c.Username, Realm: claims.Realm, ClientID: c.ID, Application: c.Application,
 		Scopes: claims.Scopes, Audience: claims.Audience,
