@@ -4,14 +4,12 @@ import (
 	"bytes"
 	"strings"
 	"testing"
-
-	"github.com/mintmark/mintmark/internal/seal"
 )
 
 // What the demo shows can be shown to a room: no secret stands there in full, and nothing else is changed.
 func TestSecretsAreVeiled(t *testing.T) {
 	for _, prefix := range []string{"mmp_", "mmc_", "mmk_", "mms_"} {
-		secret := seal.NewSecret(prefix).Reveal()
+		secret := prefix + "Zt8-Qw_1rT5yU9iO0pA2sD4fG6hJ8kL1zX3cV5bN7mQ" // as long as generated ones
 		for _, text := range []string{
 			secret, `{"application_password":"` + secret + `"}`, "password=" + secret + "&x=1", "two " + secret + "\n" + secret,
 		} {
