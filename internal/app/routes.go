@@ -24,9 +24,9 @@ func (a *App) routes() {
 	a.catalog.Routes(a.mux)
 	a.registry.Routes(a.mux)
 	a.identity.Routes(a.mux)
-	a.rotation.Register(a.mux)
+	a.rotation.Routes(a.mux)
 	a.keys.Routes(a.mux)
-	audit.Register(a.mux, a.keyring, a.auditOrigin())
+	audit.Routes(a.mux, a.keyring, a.auditOrigin())
 	if a.s3 != nil {
 		s3api.NewStorage(a.keyring, applications{a.registry}).Routes(a.mux)
 	}

@@ -29,8 +29,8 @@ type (
 	checkpointOutput struct{ Body api.AuditCheckpoint }
 )
 
-// Register registers the endpoints that read the log. origin is the sequencer's.
-func Register(m *route.Mux, keys Keys, origin string) {
+// Routes registers the endpoints that read the log. origin is the sequencer's.
+func Routes(m *route.Mux, keys Keys, origin string) {
 	tags := []string{"Audit"}
 	route.Read(m, route.Op{
 		Method: http.MethodGet, Path: "/api/audit/events", ID: "audit.list", Summary: "Read the audit log", Action: access.ReadAudit, Tags: tags,

@@ -28,7 +28,7 @@ func server(l *log) *route.Mux {
 	m := route.New(route.Options{DB: l.d, Authenticate: func(r *http.Request) (access.Caller, error) {
 		return callers[r.Header.Get("X-Test-Caller")], nil
 	}})
-	audit.Register(m, l.keys, origin)
+	audit.Routes(m, l.keys, origin)
 	return m
 }
 

@@ -34,8 +34,8 @@ type destinationsOutput struct{ Body api.Destinations }
 
 type statusOutput struct{ Body *api.Rotation }
 
-// Register serves the endpoints of destinations and rotations.
-func (s *Service) Register(m *route.Mux) {
+// Routes serves the endpoints of destinations and rotations.
+func (s *Service) Routes(m *route.Mux) {
 	tags := []string{"Rotation"}
 	route.Write(m, route.Op{Method: http.MethodPut, Path: "/api/applications/{id}/destinations/{store}/{bucket}", ID: "destination.put",
 		Summary: "Add a destination", Action: access.WriteApplication, Tags: tags,

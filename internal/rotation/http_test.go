@@ -31,7 +31,7 @@ func server(w *world, s *rotation.Service) func(caller, method, path, body strin
 	m := route.New(route.Options{DB: w.d,
 		Authenticate: func(r *http.Request) (access.Caller, error) { return callers[r.Header.Get("Authorization")], nil },
 		Denied:       func(context.Context, access.Caller, string, error) {}})
-	s.Register(m)
+	s.Routes(m)
 	return func(caller, method, path, body string) *httptest.ResponseRecorder {
 		r := httptest.NewRequest(method, path, strings.NewReader(body))
 		if caller != "" {
