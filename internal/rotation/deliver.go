@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,6 +22,10 @@ import (
 // errBusy tells that no put to the bucket could be begun.
 var errBusy = errors.New("rotation: too many puts to this bucket are under way")
 
+// slotPatience is how long a put waits for those before it to the same bucket. Where a bucket works it is a moment; to come
+// back later would cost more.
+const slotPatience = time.Second
+
 // slots bounds the puts to each bucket. A bucket whose last put failed gets one at a time, so that a store that hangs
 // holds one worker and not all.
 type slots struct {
@@ -32,9 +37,33 @@ type slots struct {
 type slot struct {
 	taken  int
 	broken bool
+	freed  chan struct{} // closed when a place becomes free
 }
 
-func (s *slots) take(d Destination) bool {
+// take waits at most that long for a place. It does not wait for a bucket that is broken.
+func (s *slots) take(ctx context.Context, d Destination, patience time.Duration) bool {
+	taken, freed := s.try(d)
+	if taken || freed == nil {
+		return taken
+	}
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	for {
+		select {
+		case <-freed:
+		case <-timer.C:
+			return false
+		case <-ctx.Done():
+			return false
+		}
+		if taken, freed = s.try(d); taken || freed == nil {
+			return taken
+		}
+	}
+}
+
+// try takes a place if one is free; else it tells what to wait for, if that is worth it.
+func (s *slots) try(d Destination) (taken bool, freed <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.of == nil {
@@ -42,18 +71,21 @@ func (s *slots) take(d Destination) bool {
 	}
 	at := s.of[d]
 	if at == nil {
-		at = &slot{}
+		at = &slot{freed: make(chan struct{})}
 		s.of[d] = at
 	}
 	limit := s.limit
 	if at.broken {
 		limit = 1
 	}
-	if at.taken >= limit {
-		return false
+	switch {
+	case at.taken < limit:
+		at.taken++
+		return true, nil
+	case at.broken:
+		return false, nil
 	}
-	at.taken++
-	return true
+	return false, at.freed
 }
 
 func (s *slots) release(d Destination, broken bool) {
@@ -62,77 +94,153 @@ func (s *slots) release(d Destination, broken bool) {
 	at := s.of[d]
 	at.taken--
 	at.broken = broken
+	close(at.freed)
+	at.freed = make(chan struct{})
 	if at.taken == 0 && !broken {
 		delete(s.of, d)
 	}
 }
 
-// publish writes the open version to every destination that lacks it and may be tried now, all at the same time, and
-// records each as soon as it is there. busy tells that one had to be left out.
+// publish writes the open version to every destination that lacks it and may be tried now, all at the same time, and then
+// records in one transaction what came of each; if every destination shows the version, that transaction makes it the
+// active one. busy tells that a destination had to be left out.
+//
+// A crash before the record leaves destinations that show the version without our knowing: the next run writes the same
+// bytes again.
 func (s *Service) publish(ctx context.Context, j jobs.Job, k Kind, c *credential, p plan) (busy bool, err error) {
 	document, err := s.keyring.Open(seal.Data, additional(c.app, c.kind, p.version), c.open().sealed)
 	if err != nil {
 		// It is not made anew: the version may lie at a destination already. A person must look.
 		return false, fmt.Errorf("open the sealed document of version %d of %s: %w", p.version, j.Key, err)
 	}
-	errs := make([]error, len(p.to))
+	puts := make([]put, len(p.to))
 	var group sync.WaitGroup
 	for i, d := range p.to {
-		group.Go(func() {
-			errs[i] = s.deliver(ctx, j, k, put{c.app, c.kind, c.app + "/" + k.Object(), d.Destination, p.version, document.Bytes()})
-		})
+		puts[i] = put{app: c.app, kind: c.kind, key: c.app + "/" + k.Object(), to: d.Destination, version: p.version, body: document.Bytes()}
+		group.Go(func() { puts[i].outcome = s.deliver(ctx, j, puts[i]) })
 	}
 	group.Wait()
-	var serious []error
-	for _, err := range errs {
-		if errors.Is(err, errBusy) {
+	stopped := ctx.Err() // to be told to stop says nothing about a destination; what was put is recorded all the same
+	var known, unsure []put
+	for _, p := range puts {
+		switch {
+		case errors.Is(p.outcome, errBusy):
 			busy = true
-		} else if err != nil {
-			serious = append(serious, err)
+		case p.outcome == nil, stopped == nil:
+			known = append(known, p)
+		default:
+			unsure = append(unsure, p)
 		}
 	}
-	return busy, errors.Join(serious...)
+	if err = s.recordPuts(context.WithoutCancel(ctx), j, k, c, known); errors.Is(err, jobs.ErrLost) || errors.Is(err, errStale) {
+		// This node was late: see late.
+		unsure = append(unsure, known...)
+	}
+	for _, p := range unsure {
+		if !certain[p.code()] {
+			err = errors.Join(err, s.late(p))
+		}
+	}
+	return busy, errors.Join(err, stopped)
 }
 
-// put is one object on its way to one destination.
+// put is one object on its way to one destination, and what came of it.
 type put struct {
 	app, kind, key string
 	to             Destination
 	version        int64
 	body           []byte
+	outcome        error
 }
 
-// deliver writes to one destination and records what came of it. A crash before the put leaves the destination as it
-// was; after it and before the record, a destination that shows the version without our knowing: the next run writes
-// the same bytes again.
-func (s *Service) deliver(ctx context.Context, j jobs.Job, k Kind, p put) error {
+func (p put) code() string {
+	if p.outcome == nil {
+		return ""
+	}
+	code, _ := explain(p.outcome)
+	return code
+}
+
+// deliver writes to one destination.
+func (s *Service) deliver(ctx context.Context, j jobs.Job, p put) error {
 	err := failpoint.Hit("rotation.beforePut")
 	if err == nil {
 		err = s.write(ctx, p)
 	}
-	if errors.Is(err, errBusy) {
-		return err
-	}
 	if err == nil {
 		err = failpoint.Hit("rotation.afterPut")
 	}
-	if err == nil {
-		if err = s.recordDelivered(ctx, j, k, p); err != nil {
-			return err
-		}
-		return failpoint.Hit("rotation.afterRecord")
-	}
-	if ctx.Err() != nil {
-		return errors.Join(ctx.Err(), s.late(p)) // we were told to stop: that says nothing about the destination
-	}
-	code, text := explain(err)
-	s.metrics.failed(p.to.Store, code)
-	s.log.Warn("a destination did not take a new version", "job", j.Key, "version", p.version, "destination", p.to.String(), "code", code, "error", err)
-	err = s.recordFailure(ctx, j, k, p, code, text)
-	if (errors.Is(err, jobs.ErrLost) || errors.Is(err, errStale)) && !certain[code] {
-		return errors.Join(err, s.late(p))
+	if err != nil && ctx.Err() == nil && !errors.Is(err, errBusy) {
+		code, _ := explain(err)
+		s.metrics.failed(p.to.Store, code)
+		s.log.Warn("a destination did not take a new version", "job", j.Key, "version", p.version, "destination", p.to.String(), "code", code, "error", err)
 	}
 	return err
+}
+
+// recordPuts notes what came of the puts, and makes the version the active one when no destination lacks it. It is only
+// right if nothing has happened to the credential since the puts began: otherwise another node may have found out that
+// an older version was written over one of ours.
+func (s *Service) recordPuts(ctx context.Context, j jobs.Job, k Kind, decided *credential, puts []put) error {
+	if len(puts) == 0 {
+		return nil
+	}
+	if err := failpoint.Hit("rotation.beforeRecord"); err != nil {
+		return err
+	}
+	err := s.fenced(ctx, j, k, func(tx db.WriteTx, c *credential) error {
+		open := c.open()
+		if !c.live || open == nil || open.number != puts[0].version || c.epoch != decided.epoch {
+			return errStale
+		}
+		for _, p := range puts {
+			if err := s.recordPut(ctx, tx, c, p); err != nil {
+				return err
+			}
+		}
+		if next, _ := deliveries(c, open, tx.Now()); next.do == stepCommit {
+			return s.commit(ctx, tx, k, c, next)
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("record what was put: %w", err)
+	}
+	return failpoint.Hit("rotation.afterRecord")
+}
+
+// recordPut notes what came of one put, in the row and in c.
+func (s *Service) recordPut(ctx context.Context, tx db.WriteTx, c *credential, p put) error {
+	at := slices.IndexFunc(c.deliveries, func(d delivery) bool { return d.Destination == p.to })
+	if at < 0 {
+		return nil // it was taken away meanwhile
+	}
+	d := &c.deliveries[at]
+	if d.version == p.version {
+		return nil // put twice and recorded once
+	}
+	if p.outcome == nil {
+		d.version = p.version
+		err := expect(tx.Exec(ctx, `UPDATE rotation_deliveries SET version = $5, delivered_at = $6, failures = 0, failing_since = 0,
+			error_code = '', error = '', next_try = 0
+			WHERE application = $1 AND kind = $2 AND store = $3 AND bucket = $4 AND EXISTS (SELECT 1 FROM rotation_versions
+				WHERE application = $1 AND kind = $2 AND version = $5 AND state = 'prepared')`,
+			p.app, p.kind, p.to.Store, p.to.Bucket, p.version, db.Micros(tx.Now())))
+		if err != nil {
+			return err
+		}
+		return s.record(ctx, tx, "credential.deliver", c, p.version, map[string]any{"destination": p.to.String()})
+	}
+	since := d.since
+	if since.IsZero() {
+		since = tx.Now()
+	}
+	d.failures++
+	d.nextTry = tx.Now().Add(s.backoff(d.failures))
+	code, text := explain(p.outcome)
+	return expect(tx.Exec(ctx, `UPDATE rotation_deliveries SET failures = $5, failing_since = $6, error_code = $7, error = $8, next_try = $9
+		WHERE application = $1 AND kind = $2 AND store = $3 AND bucket = $4`, p.app, p.kind, p.to.Store, p.to.Bucket,
+		d.failures, db.Micros(since), code, text, db.Micros(d.nextTry)))
 }
 
 // certain are the failures after which the object was surely not stored.
@@ -141,7 +249,7 @@ var certain = map[string]bool{"forbidden": true, "no_bucket": true, "refused": t
 // write puts the object. It returns at the deadline even if the store does not; then the slot stays taken until the
 // store lets go, and what it did in the meantime is looked into.
 func (s *Service) write(ctx context.Context, p put) error {
-	if !s.slots.take(p.to) {
+	if !s.slots.take(ctx, p.to, slotPatience) {
 		return errBusy
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.o.CallTimeout)
@@ -217,58 +325,6 @@ func explain(err error) (code, text string) {
 		code = "failed"
 	}
 	return code, clean(text, 400)
-}
-
-// recordDelivered notes that the destination shows the version. Where the version is no longer the open one, or the claim
-// is lost, this node was late: see late.
-func (s *Service) recordDelivered(ctx context.Context, j jobs.Job, k Kind, p put) error {
-	// What was put is recorded even if we are told to stop meanwhile.
-	ctx = context.WithoutCancel(ctx)
-	err := s.fenced(ctx, j, k, func(tx db.WriteTx, c *credential) error {
-		open := c.open()
-		if !c.live || open == nil || open.number != p.version {
-			return errStale
-		}
-		for _, d := range c.deliveries {
-			if d.Destination == p.to && d.version == p.version {
-				return nil // written twice and recorded once
-			}
-		}
-		n, err := tx.Exec(ctx, `UPDATE rotation_deliveries SET version = $5, delivered_at = $6, failures = 0, failing_since = 0,
-			error_code = '', error = '', next_try = 0
-			WHERE application = $1 AND kind = $2 AND store = $3 AND bucket = $4 AND EXISTS (SELECT 1 FROM rotation_versions
-				WHERE application = $1 AND kind = $2 AND version = $5 AND state = 'prepared')`,
-			p.app, p.kind, p.to.Store, p.to.Bucket, p.version, db.Micros(tx.Now()))
-		if err != nil {
-			return err
-		}
-		if n != 1 {
-			return errStale // the destination was taken away meanwhile
-		}
-		return s.record(ctx, tx, "credential.deliver", c, p.version, map[string]any{"destination": p.to.String()})
-	})
-	if errors.Is(err, jobs.ErrLost) || errors.Is(err, errStale) {
-		return errors.Join(err, s.late(p))
-	}
-	return err
-}
-
-func (s *Service) recordFailure(ctx context.Context, j jobs.Job, k Kind, p put, code, text string) error {
-	return s.fenced(ctx, j, k, func(tx db.WriteTx, c *credential) error {
-		for _, d := range c.deliveries {
-			if d.Destination != p.to {
-				continue
-			}
-			since := d.since
-			if since.IsZero() {
-				since = tx.Now()
-			}
-			return expect(tx.Exec(ctx, `UPDATE rotation_deliveries SET failures = $5, failing_since = $6, error_code = $7, error = $8, next_try = $9
-				WHERE application = $1 AND kind = $2 AND store = $3 AND bucket = $4`, p.app, p.kind, p.to.Store, p.to.Bucket,
-				d.failures+1, db.Micros(since), code, text, db.Micros(tx.Now().Add(s.backoff(d.failures+1)))))
-		}
-		return errStale
-	})
 }
 
 // late looks into a put that ended after its node had lost the claim, or after the deadline: the destination may show an

@@ -21,8 +21,8 @@ import (
 // The failpoints of a rotation in the order of its steps. docs/faults-rotation.md tells what a crash at each leaves.
 var points = []string{
 	"rotation.beforePrepare", "rotation.afterPrepare",
-	"rotation.beforePut", "rotation.afterPut", "rotation.afterRecord",
-	"rotation.beforeCommit", "rotation.afterCommit",
+	"rotation.beforePut", "rotation.afterPut",
+	"rotation.beforeRecord", "rotation.afterRecord",
 	"rotation.beforeRetire", "rotation.afterRetire",
 }
 
@@ -45,7 +45,7 @@ func TestFaultTable(t *testing.T) {
 	for _, point := range points {
 		for _, m := range []mode{failing, killed, paused, cancelled} {
 			for _, hit := range []int{1, 2} {
-				if hit == 2 && !slices.Contains(points[2:5], point) {
+				if hit == 2 && !slices.Contains(points[2:4], point) {
 					continue // only puts happen twice in a rotation: one for each bucket
 				}
 				t.Run(strings.TrimPrefix(point, "rotation.")+"/"+string(m)+map[int]string{1: "", 2: "/second bucket"}[hit], func(t *testing.T) {
@@ -284,6 +284,36 @@ func TestFaultsWhenADeliveryWasLost(t *testing.T) {
 				w.expect(s, "a1", password, "3 active, 2 retiring, 1 retiring")
 				if n := w.events("a1", "credential.rotate"); n != 1 {
 					t.Fatalf("%d wishes", n)
+				}
+			})
+		})
+	}
+}
+
+// The version is committed by itself when the last destination that lacked it is taken away.
+func TestFaultsAtTheCommit(t *testing.T) {
+	for _, point := range []string{"rotation.beforeCommit", "rotation.afterCommit"} {
+		t.Run(strings.TrimPrefix(point, "rotation."), func(t *testing.T) {
+			engines(t, func(t *testing.T, w *world) {
+				s := w.node()
+				w.application(s, "a1", "alpha", "beta")
+				w.recover(s, "a1", password)
+				w.clock.Advance(3 * time.Hour)
+				w.refuse(objstore.Forbidden, "beta")
+				w.mustRun(s, "a1")
+				w.expect(s, "a1", password, "2 prepared, 1 active")
+				w.write(func(ctx context.Context, tx db.WriteTx) error {
+					return s.RemoveDestination(ctx, tx, system, "a1", rotation.Destination{Store: "local", Bucket: "beta"})
+				})
+				before := failpoint.Fired(point)
+				t.Cleanup(failpoint.Set(point, 1, func() error { return failpoint.ErrInjected }))
+				w.recover(s, "a1", password)
+				if failpoint.Fired(point)-before != 1 {
+					t.Fatal("the fault did not happen")
+				}
+				w.expect(s, "a1", password, "2 active, 1 retiring")
+				if n := w.events("a1", "credential.activate"); n != 2 {
+					t.Fatalf("%d activations", n)
 				}
 			})
 		})

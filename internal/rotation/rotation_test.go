@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -417,6 +418,52 @@ func zombiePut(t *testing.T, w *world, open bool, answer error) {
 		t.Fatalf("%+v", v)
 	}
 	w.noSealed(0)
+}
+
+// A zombie writes its old version over a later one between the later one's put and its record. The record would say what is
+// no longer true.
+func TestZombiePutBetweenPutAndRecord(t *testing.T) {
+	engines(t, func(t *testing.T, w *world) {
+		s := w.node()
+		w.application(s, "a1", "alpha")
+		store, done := newDeaf(w), make(chan error)
+		zombie, j := w.slowNode(store), w.claim("a1", password)
+		go func() {
+			_, err := zombie.Rotate(context.WithoutCancel(t.Context()), j)
+			done <- err
+		}()
+		<-store.in
+		w.recover(s, "a1", password)
+		w.use("alpha", "a1", w.kinds[0])
+		w.clock.Advance(3 * time.Hour)
+		overtaken := w.slowNode(&followed{Store: w.memory, then: func() {
+			store.out <- struct{}{}
+			if err := <-done; !errors.Is(err, jobs.ErrLost) {
+				t.Errorf("the zombie ended with %v", err)
+			}
+		}})
+		if _, err := w.run(overtaken, "a1", password); err != nil {
+			t.Fatal(err)
+		}
+		w.recover(s, "a1", password)
+		w.expect(s, "a1", password, "2 active, 1 retiring")
+		if doc, _ := w.published("alpha", "a1", w.kinds[0]); doc.Version != 2 {
+			t.Fatalf("the bucket shows %d, and nobody knows", doc.Version)
+		}
+	})
+}
+
+// followed does something between the first put and its answer.
+type followed struct {
+	objstore.Store
+	then func()
+	once sync.Once
+}
+
+func (f *followed) Put(ctx context.Context, bucket, key string, body []byte, o objstore.PutOptions) (string, error) {
+	etag, err := f.Store.Put(ctx, bucket, key, body, o)
+	f.once.Do(f.then)
+	return etag, err
 }
 
 // slowNode is a node with another store.

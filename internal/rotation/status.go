@@ -59,7 +59,7 @@ func (s *Service) credentialStatus(ctx context.Context, tx db.ReadTx, app string
 	if err != nil || c == nil {
 		return nil, err
 	}
-	o, err := s.observe(ctx, tx, app, k)
+	o, err := s.observe(ctx, tx, app, k, true)
 	if err != nil {
 		return nil, err
 	}

@@ -34,12 +34,18 @@ func (s *Service) Rotate(ctx context.Context, j jobs.Job) (jobs.Result, error) {
 		return jobs.Result{}, fmt.Errorf("rotate %s: no such kind of credential", j.Key)
 	}
 	var last time.Time
+	var made *credential // the credential as a step has just left it: it need not be read again
 	for range maxSteps {
-		c, p, now, err := s.look(ctx, app, k)
-		if err != nil {
-			return jobs.Result{}, fmt.Errorf("look at %s: %w", j.Key, err)
+		c, now, p, err := made, last, plan{}, error(nil)
+		if made != nil {
+			p, _ = deliveries(c, c.open(), now)
 		}
-		last = now
+		if p.do != stepPublish {
+			if c, p, now, err = s.look(ctx, app, k); err != nil {
+				return jobs.Result{}, fmt.Errorf("look at %s: %w", j.Key, err)
+			}
+		}
+		last, made = now, nil
 		var busy bool
 		switch p.do {
 		case stepStop:
@@ -49,11 +55,11 @@ func (s *Service) Rotate(ctx context.Context, j jobs.Job) (jobs.Result, error) {
 		case stepPublish:
 			busy, err = s.publish(ctx, j, k, c, p)
 		default:
-			err = s.take(ctx, j, k, p)
+			made, err = s.take(ctx, j, k, p)
 		}
 		switch {
 		case errors.Is(err, errStale):
-			continue
+			made = nil
 		case err != nil:
 			return s.failed(ctx, j, k, p, err)
 		case busy:
@@ -77,27 +83,29 @@ func (s *Service) look(ctx context.Context, app string, k Kind) (c *credential, 
 	err = s.db.Read(ctx, func(tx db.ReadTx) error {
 		now = tx.Now()
 		if c, err = load(ctx, tx, app, k.Name()); err == nil {
-			p, err = s.decide(ctx, tx, c, k)
+			p, _, err = s.decide(ctx, tx, c, k)
 		}
 		return err
 	})
 	return c, p, now, err
 }
 
-func (s *Service) decide(ctx context.Context, tx db.ReadTx, c *credential, k Kind) (plan, error) {
+func (s *Service) decide(ctx context.Context, tx db.ReadTx, c *credential, k Kind) (plan, observed, error) {
 	if c == nil || !c.live {
-		return plan{do: stepStop, why: "the application is not active"}, nil
+		return plan{do: stepStop, why: "the application is not active"}, observed{}, nil
 	}
-	o, err := s.observe(ctx, tx, c.app, k)
+	o, err := s.observe(ctx, tx, c.app, k, c.in(lifecycle.Retiring) != nil) // else nothing depends on uses
 	if err != nil {
-		return plan{}, err
+		return plan{}, o, err
 	}
-	return decide(c, o, s.policies[k.Name()], tx.Now()), nil
+	return decide(c, o, s.policies[k.Name()], tx.Now()), o, nil
 }
 
-func (s *Service) observe(ctx context.Context, tx db.ReadTx, app string, k Kind) (o observed, err error) {
-	if o.used, err = k.LastUsed(ctx, tx, app); err != nil {
-		return o, fmt.Errorf("read last uses: %w", err)
+func (s *Service) observe(ctx context.Context, tx db.ReadTx, app string, k Kind, uses bool) (o observed, err error) {
+	if uses {
+		if o.used, err = k.LastUsed(ctx, tx, app); err != nil {
+			return o, fmt.Errorf("read last uses: %w", err)
+		}
 	}
 	w, err := readWatch(ctx, tx)
 	if err != nil {
@@ -149,13 +157,15 @@ var around = map[step][2]string{
 	stepRenew:   {"rotation.beforeRenew", "rotation.afterRenew"},
 }
 
-// take does one step in one transaction, if it is still the step to take.
-func (s *Service) take(ctx context.Context, j jobs.Job, k Kind, want plan) error {
+// take does one step in one transaction, if it is still the step to take. made is the credential with the version that was
+// prepared, nil after any other step.
+func (s *Service) take(ctx context.Context, j jobs.Job, k Kind, want plan) (made *credential, err error) {
 	if err := failpoint.Hit(around[want.do][0]); err != nil {
-		return err
+		return nil, err
 	}
-	err := s.fenced(ctx, j, k, func(tx db.WriteTx, c *credential) error {
-		p, err := s.decide(ctx, tx, c, k)
+	err = s.fenced(ctx, j, k, func(tx db.WriteTx, c *credential) error {
+		made = nil // this may run again
+		p, o, err := s.decide(ctx, tx, c, k)
 		if err != nil {
 			return err
 		}
@@ -164,7 +174,8 @@ func (s *Service) take(ctx context.Context, j jobs.Job, k Kind, want plan) error
 		}
 		switch p.do {
 		case stepPrepare:
-			return s.prepare(ctx, tx, k, c, p)
+			made = c
+			return s.prepare(ctx, tx, k, c, p, o.fixed)
 		case stepCommit:
 			return s.commit(ctx, tx, k, c, p)
 		case stepRetire:
@@ -175,9 +186,9 @@ func (s *Service) take(ctx context.Context, j jobs.Job, k Kind, want plan) error
 		return fmt.Errorf("rotation: no such step: %s", p.do)
 	})
 	if err != nil {
-		return fmt.Errorf("%s version %d of %s: %w", want.do, want.version, j.Key, err)
+		return nil, fmt.Errorf("%s version %d of %s: %w", want.do, want.version, j.Key, err)
 	}
-	return failpoint.Hit(around[want.do][1])
+	return made, failpoint.Hit(around[want.do][1])
 }
 
 // additional binds a sealed document to its row and version.
@@ -187,11 +198,7 @@ func additional(app, kind string, number int64) seal.AD {
 
 // prepare makes the next version. From the commit on it is accepted, and its document is kept sealed until every
 // destination shows it. A crash before the commit leaves nothing; after it, the version, which any node publishes.
-func (s *Service) prepare(ctx context.Context, tx db.WriteTx, k Kind, c *credential, p plan) error {
-	fixed, err := isFixed(ctx, tx, k, c.app)
-	if err != nil {
-		return err
-	}
+func (s *Service) prepare(ctx context.Context, tx db.WriteTx, k Kind, c *credential, p plan, fixed bool) error {
 	document, err := k.Prepare(ctx, tx, c.app, p.version)
 	if err != nil {
 		return err
@@ -209,6 +216,7 @@ func (s *Service) prepare(ctx context.Context, tx db.WriteTx, k Kind, c *credent
 		return err
 	}
 	c.last, c.asked = p.version, wish{}
+	c.versions = append(c.versions, version{number: p.version, state: lifecycle.Prepared, reason: p.why, fixed: fixed, sealed: box, prepared: tx.Now()})
 	if err := change(ctx, tx, c); err != nil {
 		return err
 	}

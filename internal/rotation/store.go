@@ -126,6 +126,7 @@ func change(ctx context.Context, tx db.WriteTx, c *credential) error {
 	if err == nil && n != 1 {
 		return errStale
 	}
+	c.epoch++
 	return err
 }
 
