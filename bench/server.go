@@ -6,8 +6,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	mathrand "math/rand/v2"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -21,6 +19,7 @@ import (
 	"github.com/mintmark/mintmark/api"
 	"github.com/mintmark/mintmark/bench/loadgen"
 	"github.com/mintmark/mintmark/client"
+	"github.com/mintmark/mintmark/internal/testport"
 )
 
 const passLimit = 30 * time.Second
@@ -44,7 +43,7 @@ type server struct {
 func (s *server) prepare(ctx context.Context) error {
 	s.pids = map[string]int{}
 	if s.engine == "" {
-		addr, err := freeAddress()
+		addr, err := testport.Free()
 		if err != nil {
 			return err
 		}
@@ -70,11 +69,11 @@ func (s *server) configure(ctx context.Context) error {
 	if err := os.MkdirAll(bucket, 0o700); err != nil {
 		return err
 	}
-	public, err := freeAddress()
+	public, err := testport.Free()
 	if err != nil {
 		return err
 	}
-	operations, err := freeAddress()
+	operations, err := testport.Free()
 	if err != nil {
 		return err
 	}
@@ -236,16 +235,4 @@ func (s *server) await(ctx context.Context, dir string) error {
 		return err
 	}
 	return errors.New("the credentials did not arrive")
-}
-
-// freeAddress is an address below the ports that the kernel gives to outgoing connections, so that a server that starts
-// again finds it free.
-func freeAddress() (string, error) {
-	for range 200 {
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 18000+mathrand.IntN(14000)))
-		if err == nil {
-			return l.Addr().String(), l.Close()
-		}
-	}
-	return "", errors.New("no free port below 32768")
 }

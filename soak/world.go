@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -17,6 +16,7 @@ import (
 	"time"
 
 	"github.com/mintmark/mintmark/client"
+	"github.com/mintmark/mintmark/internal/testport"
 )
 
 const (
@@ -53,9 +53,12 @@ type process struct {
 }
 
 func newWorld(o *options) (*world, error) {
-	ports, err := freePorts(map[string]int{"sqlite": 20000, "postgres": 26000}[o.engine], 3)
-	if err != nil {
-		return nil, err
+	var ports [3]string // public, S3, operations: a server that starts again needs its own back
+	for i := range ports {
+		var err error
+		if ports[i], err = testport.Free(); err != nil {
+			return nil, err
+		}
 	}
 	data := filepath.Join(o.dir, "data")
 	w := &world{o: o, url: "http://" + ports[0], s3: "http://" + ports[1], files: filepath.Join(o.dir, "files"), creds: filepath.Join(o.dir, "credentials")}
@@ -89,27 +92,6 @@ log: {level: warn}
 		ready:   "http://" + ports[2] + "/readyz",
 	}
 	return w, nil
-}
-
-// freePorts finds loopback addresses below the range of outgoing connections, so that a restarted server gets its own
-// back. Two soaks at once begin at different numbers, since nothing holds a port between the look and the start.
-func freePorts(from, n int) ([]string, error) {
-	var out []string
-	for port := from + os.Getpid()%5000; port < 32768 && len(out) < n; port++ {
-		addr := fmt.Sprintf("127.0.0.1:%d", port)
-		l, err := net.Listen("tcp", addr)
-		if err != nil {
-			continue
-		}
-		if err := l.Close(); err != nil {
-			return nil, err
-		}
-		out = append(out, addr)
-	}
-	if len(out) < n {
-		return nil, errors.New("no free ports on 127.0.0.1")
-	}
-	return out, nil
 }
 
 func (p *process) start() error {
