@@ -63,6 +63,9 @@ func tokenProblem(w http.ResponseWriter, r *http.Request, status int, body []byt
 // shownToken finds the token: in the header, else in the query, else in the form. The header wins, since it is the one
 // place that no log and no history keeps. Parameters that other providers know (callback) mean nothing here.
 func shownToken(r *http.Request) (string, error) {
+	if len(r.Header["Authorization"]) > 1 {
+		return "", refuse(invalidRequest, "Send one Authorization header.") // a proxy might have looked at the other one
+	}
 	if token, ok := bearer(r); ok && token != "" {
 		return token, nil
 	}

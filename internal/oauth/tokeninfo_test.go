@@ -3,6 +3,7 @@ package oauth_test
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -36,6 +37,10 @@ func TestTokenInHeaderQueryAndForm(t *testing.T) {
 	}
 	if r := w.send("GET", "/oauth2/tokeninfo?access_token="+token, "", bearer("wrong")); r.status != 401 {
 		t.Errorf("the header wins: %d %s", r.status, r.body)
+	}
+	twice := func(r *http.Request) { r.Header.Add("Authorization", "Bearer wrong") }
+	if r := w.send("GET", "/oauth2/tokeninfo", "", bearer(token), twice); r.status != 400 {
+		t.Errorf("of two headers nobody knows which a proxy looked at: %d %s", r.status, r.body)
 	}
 	if r := w.send("HEAD", "/oauth2/tokeninfo", "", bearer(token)); r.status != 200 {
 		t.Errorf("HEAD: %d", r.status)
