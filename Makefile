@@ -17,7 +17,7 @@ run: build ## build, then tell the whole story and leave it running (Ctrl-C ends
 build: ## make bin/mintmark, a static binary
 	@mkdir -p bin && $(BUILD) -o bin/mintmark ./cmd/mintmark
 
-test: ## linters, every test on SQLite and PostgreSQL with the race detector, injected faults, reproducible build
+test: ## linters, reproducible build, the tour, every command, all tests on both engines with race detector, injected faults
 	@./scripts/test.sh
 
 lint: ## gofmt, go vet, go mod tidy, staticcheck
