@@ -94,9 +94,11 @@ func (a *App) makeParts(ctx context.Context) (err error) {
 		Clock: a.clock, Logger: a.log, Metrics: a.metrics,
 		Issuer: a.config.Issuer, Realms: a.identity.Realms(), SlashRealms: a.config.Tokens.RealmForm == "slash",
 		Lifetimes: map[string]time.Duration{"services": time.Duration(a.config.Tokens.ServiceLifetime)}, Version: a.build.Version,
+		People: &oauth.PeopleOptions{Keyring: a.keyring, Sessions: a.sessions, People: people{a.db}, Catalog: scopeTexts{a.catalog}, Pages: oauthPages{a}},
 	}); err != nil {
 		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}
+	a.followPeople()
 	if a.config.S3On() {
 		if a.s3, err = s3api.New(s3api.Options{Dir: filepath.Join(a.config.DataDir, "s3"), DB: a.db, Keyring: a.keyring, Clock: a.clock, Logger: a.log, Metrics: a.metrics}); err != nil {
 			return fmt.Errorf("open the embedded object store: %w", err)
@@ -122,7 +124,7 @@ func (a *App) makeParts(ctx context.Context) (err error) {
 	if a.pages, err = web.New(web.Info{
 		Version: a.build.Version, Node: a.node, Engine: engineName(a.db.Engine()), Issuer: a.config.Issuer, S3: a.s3Address(),
 		Operations: a.config.Listen.Operations, Started: a.started, Clock: a.clock, Ready: a.ready.Err,
-		Directory: a.identity, Sessions: a.sessions,
+		Directory: a.identity, Sessions: a.sessions, Destination: a.destination,
 	}); err != nil {
 		return err
 	}

@@ -25,6 +25,7 @@ const (
 	Node        = "nod" // one run of one server process
 	AccessKey   = "key" // an administrator's access key
 	Session     = "ses" // somebody signed in with one browser
+	Grant       = "grt" // what a person let a client do, from the code to the last refresh token
 	Delivery    = "dlv" // destination of an application's credentials
 )
 

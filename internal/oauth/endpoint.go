@@ -19,8 +19,13 @@ const serviceRealm = realm.Robots
 
 // Register puts the endpoints into the mux.
 func (s *Server) Register(m *route.Mux) {
-	m.Handle("/oauth2/token", only(http.MethodPost, s.tokenEndpoint(strictly, grantPassword, grantClientCredentials)))
-	m.Handle("/oauth2/access_token", only(http.MethodPost, s.tokenEndpoint(legacy, grantPassword, grantClientCredentials)))
+	grants := []string{grantPassword, grantClientCredentials}
+	if s.people != nil {
+		grants = append(grants, grantAuthorizationCode, grantRefreshToken)
+		s.people.register(m)
+	}
+	m.Handle("/oauth2/token", only(http.MethodPost, s.tokenEndpoint(strictly, grants...)))
+	m.Handle("/oauth2/access_token", only(http.MethodPost, s.tokenEndpoint(legacy, grants...)))
 	m.Handle("/z/oauth2/access_token", only(http.MethodPost, s.tokenEndpoint(legacy, grantPassword)))
 	m.Handle("/oauth2/tokeninfo", s.tokeninfo)
 	m.Handle("/oauth2/introspect", only(http.MethodPost, s.introspect))
@@ -113,6 +118,9 @@ func (s *Server) grantToken(r *http.Request, d dialect, grants []string, t *toke
 		return nil, refuse(unsupportedGrantType, "This endpoint knows the grants "+strings.Join(grants, ", ")+".")
 	}
 	t.grant = grant
+	if grant == grantAuthorizationCode || grant == grantRefreshToken {
+		return s.grantOwned(r, p, d, t)
+	}
 	if t.realm, err = s.realmOf(r, p, grant); err != nil {
 		t.realm = "unknown"
 		return nil, err
@@ -144,6 +152,23 @@ func (s *Server) grantToken(r *http.Request, d dialect, grants []string, t *toke
 		return nil, err
 	}
 	return s.tokenAnswer(r.Context(), t, subject, since)
+}
+
+// grantOwned serves the grants by which a client acts for a person.
+func (s *Server) grantOwned(r *http.Request, p parameters, d dialect, t *tokenRequest) ([]byte, error) {
+	asked, err := parseScopes(p.get("scope"))
+	if err != nil {
+		return nil, err
+	}
+	client, err := s.authenticate(r, p, d)
+	if err != nil {
+		return nil, err
+	}
+	t.client = client.ID
+	if t.grant == grantRefreshToken {
+		return s.people.refreshToken(r, client, p, asked, t)
+	}
+	return s.people.exchangeCode(r, client, p, t)
 }
 
 // realmOf finds the realm that the request is about: from the parameter, or else from a label of the host name, as in

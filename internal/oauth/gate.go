@@ -9,6 +9,8 @@ import (
 const (
 	grantPassword          = "password"
 	grantClientCredentials = "client_credentials"
+	grantAuthorizationCode = "authorization_code"
+	grantRefreshToken      = "refresh_token"
 )
 
 // admission is what a grant knows when it asks the gate: who proved what.
@@ -16,14 +18,22 @@ type admission struct {
 	grant   string
 	client  Client
 	subject *Subject // the service user whose password was checked; nil if the client acts for itself
+	owner   *owner   // the person who let the client act; nil if the client acts for its own application
 	asked   []string // scopes, in the order of the request
+}
+
+// owner is what is true now of a person who let the client act.
+type owner struct {
+	enabled  bool     // and has been since the grant was made
+	approved []string // what the person has allowed this client in all
+	granted  []string // what this grant is for
 }
 
 // admit is the one gate that each grant passes before a token is made. It answers the scopes of the token.
 //
 // That there is one, and that no grant makes a token without it, is what keeps a new grant from forgetting a rule that
-// the older ones know: client enabled, grant allowed for the client, user enabled and paired with the client, scopes
-// within what the client may have.
+// the older ones know: client enabled, grant allowed for the client, user enabled and paired with the client, the person's
+// approval still there, scopes within what the client may have.
 func (s *Server) admit(a admission) ([]string, error) {
 	c := a.client
 	if !c.Enabled {
@@ -31,6 +41,9 @@ func (s *Server) admit(a admission) ([]string, error) {
 	}
 	if !c.May(a.grant) {
 		return nil, refuse(unauthorizedClient, "This client may not use this grant.")
+	}
+	if a.owner != nil {
+		return admitForOwner(c, *a.owner, a.asked)
 	}
 	if a.subject == nil && !c.Confidential {
 		// A client that cannot keep a secret proves nothing by its name, and here nobody else vouches for the request.
@@ -40,6 +53,25 @@ func (s *Server) admit(a admission) ([]string, error) {
 		return nil, badCredentials()
 	}
 	return admitScopes(c, a.asked)
+}
+
+// admitForOwner answers what the client gets for a person: what was asked for, else all that was granted; but nothing
+// that the person has taken back, and nothing that the client may not ask people for any more.
+func admitForOwner(c Client, o owner, asked []string) ([]string, error) {
+	if !o.enabled || !covers(o.approved, o.granted) {
+		return nil, badCredentials()
+	}
+	if !covers(o.granted, asked) {
+		return nil, refuse(invalidScope, "The person did not allow all of these scopes.")
+	}
+	if len(asked) == 0 {
+		asked = o.granted
+	}
+	scopes := slices.DeleteFunc(slices.Clone(asked), func(scope string) bool { return !mayAsk(c, scope) })
+	if len(scopes) == 0 {
+		return nil, badCredentials()
+	}
+	return scopes, nil
 }
 
 // admitScopes answers what the client gets of what it asks for: all of it, or a refusal that names what it may not have.

@@ -7,9 +7,9 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/mintmark/mintmark/internal/access"
 	"github.com/mintmark/mintmark/internal/audit"
 	"github.com/mintmark/mintmark/internal/db"
+	"github.com/mintmark/mintmark/internal/redact"
 	"github.com/mintmark/mintmark/internal/route"
 )
 
@@ -70,7 +70,7 @@ func (s *Server) appendIntrospection(b []byte, c *Claims) []byte {
 }
 
 // aboutToken reads the requests of introspection and revocation, which are alike: a client that authenticates, and a
-// token. The hint is ignored, as both RFCs allow: there is one kind of token.
+// token. The hint is ignored, as both RFCs allow: a token tells what it is.
 func (s *Server) aboutToken(r *http.Request) (Client, string, error) {
 	p, err := readForm(r)
 	if err != nil {
@@ -102,6 +102,10 @@ func (s *Server) revoke(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	ctx := r.Context()
+	if s.people != nil && strings.HasPrefix(token, tokenPrefix) {
+		s.revokeGrant(w, r, client, token)
+		return
+	}
 	c, err := s.verifier.Verify(ctx, token, VerifyOptions{})
 	switch {
 	case isTokenError(err):
@@ -114,8 +118,7 @@ func (s *Server) revoke(w http.ResponseWriter, r *http.Request) {
 		s.refused(w, r, refuse(unauthorizedClient, "The token was made for another client."))
 		return
 	}
-	caller := access.Caller{Kind: access.Service, ID: client.ID, Name: client.ID, Realm: serviceRealm, Application: client.Application,
-		ClientID: client.ID, RequestID: route.RequestID(ctx), IP: route.ClientIP(ctx)}
+	caller := clientCaller(r, client)
 	err = s.db.Write(ctx, func(tx db.WriteTx) error {
 		first, err := s.revoked.revoke(ctx, tx, c, client.ID)
 		if err != nil || !first {
@@ -126,8 +129,23 @@ func (s *Server) revoke(w http.ResponseWriter, r *http.Request) {
 			Details: map[string]any{"realm": c.Realm, "subject": c.Subject},
 		})
 	})
+	s.answerRevoked(w, r, err)
+}
+
+// revokeGrant takes a refresh token back, and with it the whole grant.
+func (s *Server) revokeGrant(w http.ResponseWriter, r *http.Request, client Client, token string) {
+	ok, err := s.people.endByToken(r.Context(), client, redact.New(token), clientCaller(r, client))
+	if err == nil && !ok {
+		s.refused(w, r, refuse(unauthorizedClient, "The token was made for another client."))
+		return
+	}
+	s.answerRevoked(w, r, err)
+}
+
+// answerRevoked answers that the token is not valid any more, or that this could not be stored. Then it is never 200: the
+// client must know that the token is still good, whatever kind of failure it was.
+func (s *Server) answerRevoked(w http.ResponseWriter, r *http.Request, err error) {
 	if err != nil {
-		// Never 200: the client must know that the token is still good, whatever kind of failure it was.
 		s.refused(w, r, &refusal{status: http.StatusServiceUnavailable, code: temporarily, retry: 1e9, cause: err,
 			description: "The revocation could not be stored. Try again."})
 		return

@@ -1,70 +1,118 @@
 package oauth
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 )
 
 // document is what clients need to know to use this server (RFC 8414, OpenID Connect Discovery). It names what exists
-// now, and nothing else: there is no authorization endpoint yet, so no response type is supported.
+// now, and nothing else: a server for services alone has no authorization endpoint, so it supports no response type.
 type document struct {
 	Issuer                string   `json:"issuer"`
+	AuthorizationEndpoint string   `json:"authorization_endpoint,omitempty"`
 	TokenEndpoint         string   `json:"token_endpoint"`
+	UserinfoEndpoint      string   `json:"userinfo_endpoint,omitempty"`
 	JWKSURI               string   `json:"jwks_uri"`
 	IntrospectionEndpoint string   `json:"introspection_endpoint"`
 	RevocationEndpoint    string   `json:"revocation_endpoint"`
 	TokeninfoEndpoint     string   `json:"tokeninfo_endpoint"`
+	Scopes                []string `json:"scopes_supported,omitempty"`
 	GrantTypes            []string `json:"grant_types_supported"`
 	ResponseTypes         []string `json:"response_types_supported"`
+	ResponseModes         []string `json:"response_modes_supported,omitempty"`
 	SubjectTypes          []string `json:"subject_types_supported"`
+	IDTokenAlgs           []string `json:"id_token_signing_alg_values_supported,omitempty"`
+	Claims                []string `json:"claims_supported,omitempty"`
+	Prompts               []string `json:"prompt_values_supported,omitempty"`
+	ChallengeMethods      []string `json:"code_challenge_methods_supported,omitempty"`
 	TokenAuth             []string `json:"token_endpoint_auth_methods_supported"`
 	IntrospectionAuth     []string `json:"introspection_endpoint_auth_methods_supported"`
 	RevocationAuth        []string `json:"revocation_endpoint_auth_methods_supported"`
+	IssInAnswer           bool     `json:"authorization_response_iss_parameter_supported,omitempty"`
+	// A client may take a missing answer to this for yes.
+	RequestURI *bool `json:"request_uri_parameter_supported,omitempty"`
 }
 
-// metadata makes the document once: it depends on the configured issuer alone, never on a request's Host.
-func metadata(issuer string) []byte {
+// metadataDocument is the document as it is served, for one algorithm of the signing key.
+type metadataDocument struct {
+	alg, etag string
+	body      []byte
+}
+
+// document makes the document. It depends on the configuration alone, never on a request's Host.
+func (s *Server) document(alg string) document {
 	secrets := []string{"client_secret_basic", "client_secret_post"}
-	b, err := json.Marshal(document{
-		Issuer:                issuer,
-		TokenEndpoint:         issuer + "/oauth2/token",
-		JWKSURI:               issuer + "/oauth2/jwks",
-		IntrospectionEndpoint: issuer + "/oauth2/introspect",
-		RevocationEndpoint:    issuer + "/oauth2/revoke",
-		TokeninfoEndpoint:     issuer + "/oauth2/tokeninfo",
+	d := document{
+		Issuer:                s.issuer,
+		TokenEndpoint:         s.issuer + "/oauth2/token",
+		JWKSURI:               s.issuer + "/oauth2/jwks",
+		IntrospectionEndpoint: s.issuer + "/oauth2/introspect",
+		RevocationEndpoint:    s.issuer + "/oauth2/revoke",
+		TokeninfoEndpoint:     s.issuer + "/oauth2/tokeninfo",
 		GrantTypes:            []string{grantClientCredentials, grantPassword},
 		ResponseTypes:         []string{},
 		SubjectTypes:          []string{"public"},
 		TokenAuth:             secrets,
 		IntrospectionAuth:     secrets,
 		RevocationAuth:        secrets,
-	})
-	if err != nil {
-		return nil // a struct of strings always marshals
 	}
-	return b
+	if s.people == nil {
+		return d
+	}
+	no := false
+	d.AuthorizationEndpoint, d.UserinfoEndpoint = s.issuer+"/oauth2/authorize", s.issuer+"/oauth2/userinfo"
+	d.Scopes = commonScopes
+	d.GrantTypes = append(d.GrantTypes, grantAuthorizationCode, grantRefreshToken)
+	d.ResponseTypes, d.ResponseModes = []string{"code"}, []string{modeQuery, modeFragment, modeFormPost}
+	if alg != "" {
+		d.IDTokenAlgs = []string{alg}
+	}
+	d.Claims = []string{"iss", "sub", "aud", "azp", "iat", "exp", "auth_time", "nonce", "acr", "amr", "at_hash", "name", "preferred_username", "email", "email_verified"}
+	d.Prompts, d.ChallengeMethods = prompts, []string{"S256"}
+	d.TokenAuth = append(slices.Clone(secrets), "none")
+	d.RevocationAuth = d.TokenAuth
+	d.IssInAnswer, d.RequestURI = true, &no
+	return d
+}
+
+// described is the document for the key that signs now.
+func (s *Server) described(ctx context.Context) *metadataDocument {
+	alg := ""
+	if signer, err := s.keys.Signer(ctx); err == nil {
+		alg = string(signer.Alg)
+	}
+	if m := s.metadata.Load(); m != nil && m.alg == alg {
+		return m
+	}
+	m := &metadataDocument{alg: alg}
+	m.body, _ = json.Marshal(s.document(alg)) // a struct of texts always marshals
+	sum := sha256.Sum256(m.body)
+	m.etag = `"` + base64.RawURLEncoding.EncodeToString(sum[:16]) + `"`
+	s.metadata.Store(m)
+	return m
 }
 
 const metadataMaxAge = "public, max-age=300"
 
 // discovery serves the document. Clients may keep it for a few minutes.
 func (s *Server) discovery(w http.ResponseWriter, r *http.Request) {
-	sum := sha256.Sum256(s.metadata)
-	etag := `"` + base64.RawURLEncoding.EncodeToString(sum[:16]) + `"`
+	m := s.described(r.Context())
 	h := w.Header()
 	h["Content-Type"] = jsonType
 	h["Cache-Control"] = []string{metadataMaxAge}
-	h["Etag"] = []string{etag}
-	if match := r.Header.Get("If-None-Match"); match == "*" || strings.Contains(match, etag) {
+	h["Etag"] = []string{m.etag}
+	if match := r.Header.Get("If-None-Match"); match == "*" || strings.Contains(match, m.etag) {
 		w.WriteHeader(http.StatusNotModified)
 		return
 	}
-	h["Content-Length"] = []string{strconv.Itoa(len(s.metadata))}
-	w.Write(s.metadata) // the caller is gone if it fails, and nobody is left to tell
+	h["Content-Length"] = []string{strconv.Itoa(len(m.body))}
+	w.Write(m.body) // the caller is gone if it fails, and nobody is left to tell
 }
 
 // health answers like the token validators of this family: OK once tokens can be checked, 503 before.

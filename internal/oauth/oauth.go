@@ -53,12 +53,17 @@ type Options struct {
 	Realms *realm.Set
 	// SlashRealms shows realms as /services in tokens and answers. Both spellings are accepted in any case.
 	SlashRealms bool
-	// Lifetimes of access tokens by canonical realm. A realm that is not in it has 8 hours.
+	// Lifetimes of access tokens by canonical realm. One of services that is not in it has 8 hours, one of people 10
+	// minutes.
 	Lifetimes map[string]time.Duration
 	// CachedTokens is how many verified tokens are remembered. 0: 20000, which is some 20 MB when full.
 	CachedTokens int
 	// Version of the program, for the health answer.
 	Version string
+
+	// People makes it serve people as well: authorization codes, consent, refresh tokens, OpenID Connect. nil: services
+	// alone.
+	People *PeopleOptions
 }
 
 const defaultLifetime = 8 * time.Hour
@@ -84,9 +89,11 @@ type Server struct {
 	lifetimes   map[string]time.Duration
 	version     string
 	issuerClaim []byte // the begin of each token's payload
-	metadata    []byte // the discovery document
+	metadata    atomic.Pointer[metadataDocument]
 
 	header atomic.Pointer[encodedHeader] // of the tokens that the active key signs
+
+	people *people // nil: services alone
 }
 
 // New makes a Server. It reads nothing yet.
@@ -127,10 +134,14 @@ func New(o Options) (*Server, error) {
 		revoked: newRevocations(o.DB),
 		issuer:  o.Issuer, audience: []string{o.Audience}, realms: o.Realms, slash: o.SlashRealms, lifetimes: o.Lifetimes, version: o.Version,
 		issuerClaim: appendText([]byte(`{"iss":`), o.Issuer),
-		metadata:    metadata(o.Issuer),
 	}
 	s.verifier = &Verifier{keys: o.Keys, clients: o.Clients, clock: o.Clock, issuer: o.Issuer, realms: o.Realms, revoked: s.revoked, cache: newTokenCache(o.CachedTokens)}
 	s.gauges(o.Metrics)
+	if o.People != nil {
+		if err := s.servePeople(*o.People); err != nil {
+			return nil, err
+		}
+	}
 	return s, nil
 }
 
@@ -174,6 +185,12 @@ func (s *Server) keepRevocations(ctx context.Context) {
 			if err := s.revoked.sweep(ctx, keep); err != nil && ctx.Err() == nil {
 				s.log.WarnContext(ctx, "expired revocations could not be swept", "error", err)
 			}
+			if s.people == nil {
+				continue
+			}
+			if err := s.people.sweep(ctx); err != nil && ctx.Err() == nil {
+				s.log.WarnContext(ctx, "expired grants could not be swept; it is tried again", "error", err)
+			}
 		}
 	}
 }
@@ -197,9 +214,12 @@ func (s *Server) outward(realm string) string {
 	return realm
 }
 
-func (s *Server) lifetime(realm string) time.Duration {
-	if life := s.lifetimes[realm]; life > 0 {
+func (s *Server) lifetime(realmName string) time.Duration {
+	if life := s.lifetimes[realmName]; life > 0 {
 		return life
+	}
+	if r, err := s.realms.Lookup(realmName); err == nil && r.Kind == realm.People {
+		return personLife
 	}
 	return defaultLifetime
 }

@@ -56,7 +56,8 @@ func (p *parameters) add(name, value string) error {
 
 func ofKnown(name string) string {
 	switch name {
-	case "grant_type", "username", "password", "scope", "realm", "client_id", "client_secret", "token", "token_type_hint", "access_token":
+	case "grant_type", "username", "password", "scope", "realm", "client_id", "client_secret", "token", "token_type_hint", "access_token",
+		"code", "redirect_uri", "code_verifier", "refresh_token":
 		return ": " + name
 	}
 	return ""

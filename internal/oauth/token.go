@@ -21,12 +21,13 @@ type Claims struct {
 	// Subject is the user name of the service user, and for a client that acts on its own account the client's id
 	// (RFC 9068 section 2.2). It is a name and not a user's id because the services that read these tokens compare uid
 	// with the name that they know; it is as stable as an id, since applications are never deleted and so the name of
-	// a service user never comes to mean another.
+	// a service user never comes to mean another. People change their names, so for them it is the user's id.
 	Subject  string
 	ClientID string
 	Realm    string   // canonical
 	Scopes   []string // in the order asked for
 	Grant    string   // how it was obtained
+	GrantID  string   // of a person's token: the grant that it belongs to, and ends with
 
 	// AuthorizedParty is the client's id again (azp), only if scope azp was asked for.
 	AuthorizedParty string
@@ -96,6 +97,9 @@ func (s *Server) appendClaims(b []byte, c *Claims) []byte {
 	if c.Grant != grantPassword {
 		b = appendText(append(b, `,"gty":`...), c.Grant)
 	}
+	if c.GrantID != "" {
+		b = appendText(append(b, `,"grant_id":`...), c.GrantID)
+	}
 	return append(b, '}')
 }
 
@@ -138,6 +142,8 @@ func parseClaims(payload []byte) (c Claims, notBefore time.Time, err error) {
 			c.Scopes, err = r.texts(maxScopes)
 		case "gty":
 			c.Grant, err = r.text()
+		case "grant_id":
+			c.GrantID, err = r.text()
 		default:
 			err = r.skip(0)
 		}

@@ -31,10 +31,11 @@ func (w *whole) write(f func(ctx context.Context, tx db.WriteTx) error) {
 }
 
 // newWhole registers application sales-orders, with the application scope sales_order.read_all.
-func newWhole(t testing.TB, engine db.Engine) *whole {
+func newWhole(t testing.TB, engine db.Engine, change ...func(w *whole, o *oauth.Options)) *whole {
 	t.Helper()
 	w := &whole{}
 	w.world = newWorld(t, engine, func(base *world, o *oauth.Options) {
+		w.world = base
 		var err error
 		if w.identity, err = identity.New(o.DB, base.keyring, identity.Options{Clock: o.Clock}); err != nil {
 			t.Fatal(err)
@@ -43,6 +44,9 @@ func newWhole(t testing.TB, engine db.Engine) *whole {
 			t.Fatal(err)
 		}
 		o.Clients, o.Users = w.registry.Clients(), w.identity.Verifier()
+		for _, f := range change {
+			f(w, o)
+		}
 	})
 	stop, err := w.db.StartFeed(t.Context())
 	if err != nil {

@@ -1,0 +1,83 @@
+package app
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/mintmark/mintmark/internal/access"
+	"github.com/mintmark/mintmark/internal/catalog"
+	"github.com/mintmark/mintmark/internal/db"
+	"github.com/mintmark/mintmark/internal/identity"
+	"github.com/mintmark/mintmark/internal/oauth"
+	"github.com/mintmark/mintmark/internal/web"
+)
+
+// What joins the people with the authorization server, and it with their pages.
+
+// people tells the authorization server who a person is.
+type people struct{ db *db.DB }
+
+func (j people) Person(ctx context.Context, userID string) (p oauth.Person, err error) {
+	err = j.db.Read(ctx, func(tx db.ReadTx) error {
+		u, err := identity.LoadPerson(ctx, tx, userID)
+		// Addresses are what an administrator wrote: nobody has shown yet to receive mail there.
+		p = oauth.Person{ID: u.ID, Realm: u.Realm, Username: u.Username, Name: u.DisplayName, Email: u.Email, Enabled: u.Disabled.IsZero()}
+		return err
+	})
+	return p, err
+}
+
+// scopeTexts tells the authorization server what scopes are about.
+type scopeTexts struct{ catalog *catalog.Catalog }
+
+func (j scopeTexts) Describe(ctx context.Context, tx db.ReadTx, name string) (oauth.ScopeText, error) {
+	s, err := catalog.Lookup(ctx, tx, name)
+	if err != nil {
+		return oauth.ScopeText{}, err
+	}
+	t, err := j.catalog.Type(ctx, tx, access.SystemCaller("oauth"), s.ResourceType)
+	if err != nil {
+		return oauth.ScopeText{}, err
+	}
+	text := oauth.ScopeText{Name: name, Text: s.UserInformation}
+	if text.Text == "" {
+		text.Text = s.Summary
+	}
+	if s.IsResourceOwnerScope { // nobody owns what an application scope is about
+		text.Realms = t.ResourceOwners
+	}
+	return text, nil
+}
+
+// oauthPages shows the pages of the authorization server. They are made after it, because they ask it in turn.
+type oauthPages struct{ a *App }
+
+func (j oauthPages) Error(w http.ResponseWriter, r *http.Request, status int, code, text string) {
+	j.a.pages.Error(w, r, status, code, text)
+}
+
+func (j oauthPages) Consent(w http.ResponseWriter, r *http.Request, v oauth.ConsentView) {
+	view := web.ConsentView{ClientName: v.ClientName, Team: v.Team, RedirectURI: v.RedirectURI, User: v.User, Flow: v.Flow}
+	for _, s := range v.Scopes {
+		view.Scopes = append(view.Scopes, web.ConsentScope{Name: s.Name, Text: s.Text})
+	}
+	j.a.pages.Consent(w, r, view)
+}
+
+// destination tells the page to sign in at which client a login is for.
+func (a *App) destination(ctx context.Context, address string) (web.Destination, bool) {
+	client, redirectURI, ok := a.oauth.Destination(ctx, address)
+	return web.Destination{ClientName: client, RedirectURI: redirectURI}, ok
+}
+
+// followPeople has what clients were let do end with the people and applications that it came from, in the same
+// transaction.
+func (a *App) followPeople() {
+	a.identity.OnPersonDisabled(func(ctx context.Context, tx db.WriteTx, u identity.User) error {
+		return a.oauth.PersonDisabled(ctx, tx, u.ID)
+	})
+	a.identity.OnPasswordChanged(func(ctx context.Context, tx db.WriteTx, u identity.User) error {
+		return a.oauth.PasswordChanged(ctx, tx, u.ID)
+	})
+	a.registry.OnApplicationChanged(a.oauth.ApplicationChanged)
+}

@@ -1,0 +1,184 @@
+package oauth
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/sha512"
+	"encoding/base64"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/mintmark/mintmark/internal/fault"
+	"github.com/mintmark/mintmark/internal/keys"
+	"github.com/mintmark/mintmark/internal/realm"
+	"github.com/mintmark/mintmark/internal/redact"
+	"github.com/mintmark/mintmark/internal/route"
+)
+
+// idTokenType is the typ of ID tokens. It is not that of access tokens, and neither is taken for the other.
+const idTokenType = "JWT"
+
+// lifetimeOf is how long an access token of a person of the realm lives.
+func (p *people) lifetimeOf(realmName string) time.Duration { return p.s.lifetime(realmName) }
+
+// answer makes the tokens of a grant and the document that carries them. The grant is stored by now: if signing fails,
+// a code is used up and nothing was given.
+func (p *people) answer(r *http.Request, t *tokenRequest, client Client, g *grant, scopes []string, refreshToken redact.Secret, first bool) ([]byte, error) {
+	ctx, s := r.Context(), p.s
+	t.realm, t.scopes = g.realm, scopes
+	life, now := p.lifetimeOf(g.realm), s.clock.Now().Truncate(time.Second)
+	// Never dated before the client is enabled, although this node's clock may be behind the database's.
+	if first := wholeSecond(client.EnabledSince); first.After(now) {
+		now = first
+	}
+	c := &Claims{
+		Issuer: s.issuer, Audience: s.audience, Subject: g.user, ClientID: client.ID, Realm: g.realm, Scopes: scopes, Grant: t.grant,
+		GrantID: g.id, IssuedAt: now, Expires: now.Add(life),
+	}
+	if slices.Contains(scopes, scopeAZP) {
+		c.AuthorizedParty = client.ID
+	}
+	token, err := s.mint(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	b := make([]byte, 0, 2*len(token)+512)
+	b = append(b, `{"access_token":"`...)
+	b = append(b, token...)
+	b = append(b, `","token_type":"Bearer","expires_in":`...)
+	b = strconv.AppendInt(b, int64(life.Seconds()), 10)
+	if !refreshToken.Empty() {
+		b = append(append(append(b, `,"refresh_token":"`...), refreshToken.Bytes()...), '"')
+	}
+	if first && slices.Contains(scopes, scopeOpenID) {
+		identity, err := p.idToken(ctx, g, client, token, now)
+		if err != nil {
+			return nil, err
+		}
+		b = append(append(append(b, `,"id_token":"`...), identity...), '"')
+	}
+	b = appendText(append(b, `,"scope":`...), sortedText(scopes))
+	b = appendText(append(b, `,"realm":`...), s.outward(g.realm))
+	return append(b, '}'), nil
+}
+
+// idToken tells the client who signed in, when and how (OpenID Connect Core section 2).
+func (p *people) idToken(ctx context.Context, g *grant, client Client, accessToken []byte, now time.Time) ([]byte, error) {
+	signer, err := p.s.keys.Signer(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("find the signing key: %w", err)
+	}
+	b := appendText([]byte(`{"alg":`), string(signer.Alg))
+	b = appendText(append(b, `,"kid":`...), signer.Kid)
+	b = append(appendText(append(b, `,"typ":`...), idTokenType), '}')
+	token := base64.RawURLEncoding.AppendEncode(nil, b)
+
+	b = appendText([]byte(`{"iss":`), p.s.issuer)
+	b = appendText(append(b, `,"sub":`...), g.user)
+	b = appendText(append(b, `,"aud":`...), client.ID)
+	b = appendText(append(b, `,"azp":`...), client.ID)
+	b = strconv.AppendInt(append(b, `,"iat":`...), now.Unix(), 10)
+	b = strconv.AppendInt(append(b, `,"exp":`...), now.Add(idLife).Unix(), 10)
+	b = strconv.AppendInt(append(b, `,"auth_time":`...), g.authTime.Unix(), 10)
+	if g.nonce != "" {
+		b = appendText(append(b, `,"nonce":`...), g.nonce)
+	}
+	b = appendText(append(b, `,"acr":`...), authClass(g.amr))
+	b = appendTexts(append(b, `,"amr":`...), g.amr)
+	b = append(appendText(append(b, `,"at_hash":`...), halfHash(signer.Alg, accessToken)), '}')
+
+	token = base64.RawURLEncoding.AppendEncode(append(token, '.'), b)
+	signature, err := signer.Sign(token)
+	if err != nil {
+		return nil, fmt.Errorf("sign an ID token: %w", err)
+	}
+	return base64.RawURLEncoding.AppendEncode(append(token, '.'), signature), nil
+}
+
+// halfHash is the left half of a token's hash, by the hash of the algorithm that signs.
+func halfHash(alg keys.Alg, token []byte) string {
+	if alg == keys.EdDSA {
+		sum := sha512.Sum512(token)
+		return base64.RawURLEncoding.EncodeToString(sum[:32])
+	}
+	sum := sha256.Sum256(token)
+	return base64.RawURLEncoding.EncodeToString(sum[:16])
+}
+
+// userinfo tells the client about the person, as far as the person let it (OpenID Connect Core section 5.3).
+func (p *people) userinfo(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet && r.Method != http.MethodPost {
+		notThisMethod(w, r, "GET, POST")
+		return
+	}
+	token, ok := bearer(r)
+	if !ok && r.Method == http.MethodPost && isForm(r) {
+		form, err := readForm(r)
+		if err != nil {
+			p.s.refused(w, r, err)
+			return
+		}
+		token = form.get("access_token")
+	}
+	person, c, err := p.whose(r.Context(), token)
+	if err != nil {
+		no := refusalOf(err)
+		if no.status == http.StatusUnauthorized || no.status == http.StatusForbidden {
+			challenge := "Bearer"
+			if token != "" {
+				challenge += ` error="` + no.code + `"`
+			}
+			w.Header()["Www-Authenticate"] = []string{challenge}
+			route.NoteError(r.Context(), no.code, no.cause)
+			answer(w, no.status, append(appendText([]byte(`{"error":`), no.code), '}'))
+			return
+		}
+		p.s.refused(w, r, err)
+		return
+	}
+	answerWith(w, func(b []byte) []byte {
+		b = appendText(append(b, `{"sub":`...), person.ID)
+		if c.HasScope(scopeProfile) {
+			b = appendText(append(b, `,"name":`...), person.Name)
+			b = appendText(append(b, `,"preferred_username":`...), person.Username)
+		}
+		if c.HasScope(scopeEmail) && person.Email != "" {
+			b = appendText(append(b, `,"email":`...), person.Email)
+			b = strconv.AppendBool(append(b, `,"email_verified":`...), person.EmailVerified)
+		}
+		return append(b, '}')
+	})
+}
+
+// whose finds the person that the token is for.
+func (p *people) whose(ctx context.Context, token string) (Person, *Claims, error) {
+	invalid := func(cause error) error {
+		return &refusal{status: http.StatusUnauthorized, code: "invalid_token", description: "The access token is not valid.", cause: cause}
+	}
+	if strings.TrimSpace(token) == "" {
+		return Person{}, nil, invalid(nil)
+	}
+	c, err := p.s.verifier.Verify(ctx, token, VerifyOptions{Audience: p.s.audience[0]})
+	p.s.counted("userinfo", c, err)
+	if isTokenError(err) {
+		return Person{}, nil, invalid(err)
+	}
+	if err != nil {
+		return Person{}, nil, err
+	}
+	if at, err := p.s.realms.Lookup(c.Realm); err != nil || at.Kind != realm.People || c.GrantID == "" {
+		return Person{}, nil, invalid(nil)
+	}
+	if !c.HasScope(scopeOpenID) {
+		return Person{}, nil, &refusal{status: http.StatusForbidden, code: "insufficient_scope", description: "The token does not carry scope openid."}
+	}
+	person, err := p.People.Person(ctx, c.Subject)
+	if fault.Is(err, fault.NotFound) || err == nil && !person.Enabled {
+		return Person{}, nil, invalid(err)
+	}
+	return person, c, err
+}

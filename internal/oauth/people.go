@@ -1,0 +1,164 @@
+package oauth
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/mintmark/mintmark/internal/access"
+	"github.com/mintmark/mintmark/internal/db"
+	"github.com/mintmark/mintmark/internal/identity"
+	"github.com/mintmark/mintmark/internal/identity/session"
+	"github.com/mintmark/mintmark/internal/route"
+	"github.com/mintmark/mintmark/internal/seal"
+)
+
+// Person is what a client may learn of a person.
+type Person struct {
+	ID            string
+	Realm         string // canonical
+	Username      string
+	Name          string
+	Email         string // may be empty
+	EmailVerified bool
+	Enabled       bool
+}
+
+// ScopeText is a scope as a person is asked for it.
+type ScopeText struct {
+	Name   string   // such as "sales_order.read"
+	Text   string   // in words
+	Realms []string // whose people own such data, canonical
+}
+
+// ConsentView is what a person is asked to agree to.
+type ConsentView struct {
+	ClientName  string
+	Team        string
+	RedirectURI string
+	User        identity.User
+	Scopes      []ScopeText
+	Flow        string // hidden field flow; the buttons send decision=allow or decision=deny
+}
+
+// Sessions tells who is signed in (session.Manager).
+type Sessions interface {
+	Current(ctx context.Context, r *http.Request) (session.Session, bool, error)
+	// CheckToken tells whether a form comes from a page of ours in this browser. It reads the form.
+	CheckToken(r *http.Request) error
+}
+
+// People tells from memory who a person is; a fault of kind NotFound if there is none.
+type People interface {
+	Person(ctx context.Context, userID string) (Person, error)
+}
+
+// Catalog tells what a scope is called and whose people may allow it; a fault of kind NotFound if there is none.
+type Catalog interface {
+	Describe(ctx context.Context, tx db.ReadTx, scope string) (ScopeText, error)
+}
+
+// Pages are what people see.
+type Pages interface {
+	// Error shows a page of our own origin: for whatever must not be told to an address that is not proven good.
+	Error(w http.ResponseWriter, r *http.Request, status int, code, text string)
+	Consent(w http.ResponseWriter, r *http.Request, v ConsentView)
+}
+
+// PeopleOptions are what the server needs to serve people as well as services. All must be set.
+type PeopleOptions struct {
+	Keyring  *seal.Keyring
+	Sessions Sessions
+	People   People
+	Catalog  Catalog
+	Pages    Pages
+}
+
+// The bounds of what people let clients do.
+const (
+	flowLife     = 10 * time.Minute
+	codeLife     = time.Minute
+	idLife       = 10 * time.Minute
+	personLife   = 10 * time.Minute // of an access token, unless the configuration says otherwise
+	idleLife     = 30 * 24 * time.Hour
+	absoluteLife = 180 * 24 * time.Hour
+	retryWindow  = 10 * time.Second
+	maxRetries   = 5
+	batchSize    = 100
+)
+
+// people is the part of the server that people deal with. It is nil in a server for services alone.
+type people struct {
+	PeopleOptions
+	s      *Server
+	secure bool // the public address is https
+	cookie string
+
+	begins    *db.Batch[*beginning]
+	exchanges *db.Batch[*exchange]
+	refreshes *db.Batch[*refresh]
+}
+
+func (s *Server) servePeople(o PeopleOptions) error {
+	if o.Keyring == nil || o.Sessions == nil || o.People == nil || o.Catalog == nil || o.Pages == nil {
+		return errors.New("oauth: to serve people, Keyring, Sessions, People, Catalog and Pages must be set")
+	}
+	p := &people{PeopleOptions: o, s: s, secure: strings.HasPrefix(s.issuer, "https://"), cookie: "mintmark-flow"}
+	if p.secure {
+		p.cookie = "__Host-" + p.cookie
+	}
+	p.begins = db.NewBatch(s.db, batchSize, p.writeBeginnings)
+	p.exchanges = db.NewBatch(s.db, batchSize, p.writeExchanges)
+	p.refreshes = db.NewBatch(s.db, batchSize, p.writeRefreshes)
+	s.people = p
+	return nil
+}
+
+func (p *people) register(m *route.Mux) {
+	m.Handle("/oauth2/authorize", p.authorize)
+	m.Handle("GET /consent", p.consent)
+	m.Handle("POST /consent", p.consent)
+	m.Handle("/oauth2/userinfo", p.userinfo)
+}
+
+// caller is the person behind a session, for the audit log.
+func caller(ctx context.Context, u identity.User, clientID string) access.Caller {
+	return access.Caller{Kind: access.Person, ID: u.ID, Name: u.Username, Realm: u.Realm, ClientID: clientID, RequestID: route.RequestID(ctx), IP: route.ClientIP(ctx)}
+}
+
+// The scopes of OpenID Connect. Any client that signs people in may ask for them.
+const (
+	scopeOpenID  = "openid"
+	scopeProfile = "profile"
+	scopeEmail   = "email"
+	scopeOffline = "offline_access"
+)
+
+var commonScopes = []string{scopeOpenID, scopeProfile, scopeEmail, scopeOffline, scopeUID, scopeAZP}
+
+// texts of the scopes that the catalog does not hold.
+var commonTexts = map[string]string{
+	scopeOpenID:  "Know that it is you.",
+	scopeProfile: "See your name.",
+	scopeEmail:   "See your e-mail address.",
+	scopeOffline: "Keep doing this while you are away, until you or an administrator ends it.",
+	scopeUID:     "Know which user you are.",
+	scopeAZP:     "Show its own name to the services that it calls for you.",
+}
+
+// mayAsk tells whether the client may ask a person for the scope. An application scope is not among them: that is an
+// administrator's to give, and no person's.
+func mayAsk(c Client, scope string) bool {
+	if scope == scopeOffline {
+		return c.May(grantRefreshToken)
+	}
+	return slices.Contains(commonScopes, scope) || slices.Contains(c.OwnerScopes, scope)
+}
+
+// covers tells whether all of some scopes are among those that were allowed.
+func covers(allowed, scopes []string) bool {
+	return !slices.ContainsFunc(scopes, func(s string) bool { return !slices.Contains(allowed, s) })
+}

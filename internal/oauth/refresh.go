@@ -1,0 +1,251 @@
+package oauth
+
+import (
+	"context"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/mintmark/mintmark/internal/access"
+	"github.com/mintmark/mintmark/internal/audit"
+	"github.com/mintmark/mintmark/internal/db"
+	"github.com/mintmark/mintmark/internal/failpoint"
+	"github.com/mintmark/mintmark/internal/id"
+	"github.com/mintmark/mintmark/internal/redact"
+	"github.com/mintmark/mintmark/internal/seal"
+)
+
+// A refresh token names its grant and its generation, holds 256 random bits, and ends in a MAC over all of it. So a token
+// that we never made is refused without asking the database, and one that we made long ago is known for what it is, a
+// token used again, without keeping a row for each.
+const (
+	tokenPrefix = "mmr_"
+	idDigits    = 26
+	originSize  = 36 // of a MAC, see package seal; 48 characters
+	tokenTail   = secretLength + 48
+)
+
+func (p *people) newToken(grantID string, generation int64) redact.Secret {
+	body := seal.NewSecret(tokenPrefix + strings.TrimPrefix(grantID, id.Grant+"_") + "_" + strconv.FormatInt(generation, 10) + "_")
+	origin := p.Keyring.MAC(macOrigin, body)
+	return redact.FromBytes(base64.RawURLEncoding.AppendEncode(body.Bytes(), origin))
+}
+
+// parseToken takes a refresh token apart; ok is false if it is none that we made.
+func (p *people) parseToken(token redact.Secret) (grantID string, generation int64, ok bool) {
+	text := token.Reveal()
+	rest, found := strings.CutPrefix(text, tokenPrefix)
+	if !found || len(rest) < idDigits+3+tokenTail || len(rest) > idDigits+2+19+tokenTail || rest[idDigits] != '_' {
+		return "", 0, false
+	}
+	grantID = id.Grant + "_" + rest[:idDigits]
+	number, underscore := rest[idDigits+1:len(rest)-tokenTail], len(rest)-tokenTail-1
+	if rest[underscore] != '_' || !id.Is(grantID, id.Grant) {
+		return "", 0, false
+	}
+	generation, err := strconv.ParseInt(strings.TrimSuffix(number, "_"), 10, 64)
+	if err != nil || generation < 1 {
+		return "", 0, false
+	}
+	cut := len(text) - 48
+	origin, err := strict.DecodeString(text[cut:])
+	if err != nil || len(origin) != originSize || !p.Keyring.VerifyMAC(macOrigin, redact.New(text[:cut]), origin) {
+		return "", 0, false
+	}
+	return grantID, generation, true
+}
+
+// refresh is a refresh token that a client brings, and what came of it.
+type refresh struct {
+	client     Client
+	token      redact.Secret
+	grantID    string
+	generation int64
+	asked      []string
+	caller     access.Caller
+
+	// The outcome.
+	grant  *grant
+	scopes []string
+	next   redact.Secret
+	err    error
+	other  bool // another client's token
+}
+
+// refreshToken is the grant refresh_token (RFC 6749 section 6).
+func (p *people) refreshToken(r *http.Request, client Client, q parameters, asked []string, t *tokenRequest) ([]byte, error) {
+	x := &refresh{client: client, token: redact.New(q.get("refresh_token")), asked: asked, caller: clientCaller(r, client)}
+	if x.token.Empty() {
+		return nil, refuse(invalidRequest, "refresh_token is missing.")
+	}
+	if resource, given := q.find("resource"); given && resource != p.s.audience[0] {
+		return nil, refuse(invalidTarget, "No such resource is known.")
+	}
+	var ok bool
+	if x.grantID, x.generation, ok = p.parseToken(x.token); !ok {
+		return nil, badCredentials()
+	}
+	if err := p.refreshes.Do(r.Context(), x); err != nil {
+		return nil, err
+	}
+	if x.other {
+		p.s.journal.note(act{action: "token.refresh", outcome: audit.Denied, reason: "token_of_another_client", client: client.ID})
+	}
+	if x.err != nil {
+		return nil, x.err
+	}
+	return p.answer(r, t, x.client, x.grant, x.scopes, x.next, false)
+}
+
+func (p *people) writeRefreshes(ctx context.Context, tx db.WriteTx, items []*refresh) error {
+	for _, x := range items {
+		x.grant, x.scopes, x.next, x.err, x.other = nil, nil, redact.Secret{}, nil, false
+		if err := p.turn(ctx, tx, x); err != nil {
+			return err
+		}
+	}
+	return failpoint.Hit("oauth.tokensTurned")
+}
+
+// turn decides about one token. There is one live token of a family at any time; who brings the one before within ten
+// seconds did not get the answer, and gets the same one again; who brings any other has one that somebody else used, and
+// nobody can say which of the two is the thief, so the family ends.
+func (p *people) turn(ctx context.Context, tx db.WriteTx, x *refresh) error {
+	g, err := loadGrant(ctx, tx, `g.id = $1`, x.grantID)
+	if err != nil {
+		return err
+	}
+	x.err = badCredentials()
+	switch now := tx.Now(); {
+	case g == nil:
+		return nil
+	case g.client != x.client.ID:
+		// Only the client itself can end its family.
+		x.other = true
+		return nil
+	case g.ended || !now.Before(g.idleUntil) || !now.Before(g.liveUntil) || x.generation > g.generation:
+		return nil
+	case x.generation == g.generation:
+		if !p.Keyring.VerifyMAC(macToken, x.token, g.tokenMAC) {
+			return nil // made by a database that is not this one's past
+		}
+		return p.rotate(ctx, tx, x, g)
+	case x.generation == g.generation-1 && now.Sub(g.rotated) <= retryWindow:
+		if next, ok := openSuccessor(x.token, g.id, g.generation, g.successor); ok {
+			return p.again(ctx, tx, x, g, next)
+		}
+	}
+	return p.endLoudly(ctx, tx, g, x.caller, "refresh_reuse")
+}
+
+// rotate makes the next token of the family.
+func (p *people) rotate(ctx context.Context, tx db.WriteTx, x *refresh, g *grant) error {
+	if x.scopes, x.err = p.s.admit(admission{grant: grantRefreshToken, client: x.client, owner: g.owner(), asked: x.asked}); x.err != nil {
+		return nil
+	}
+	now := tx.Now()
+	x.next = p.newToken(g.id, g.generation+1)
+	box, err := sealSuccessor(x.token, g.id, g.generation+1, x.next)
+	if err != nil {
+		return err
+	}
+	// An hour's precision is enough for thirty days, and a column that stays as it is costs no index.
+	if idle := now.Add(idleLife); idle.Sub(g.idleUntil) > time.Hour {
+		g.idleUntil = idle
+	}
+	if g.idleUntil.After(g.liveUntil) {
+		g.idleUntil = g.liveUntil
+	}
+	if err := db.One(tx.Exec(ctx, `UPDATE grants SET generation = $3, token_mac = $4, successor_box = $5, rotated = $6, retries = 0, idle_until = $7
+		WHERE id = $1 AND generation = $2 AND ended = 0`, g.id, g.generation, g.generation+1, p.Keyring.MAC(macToken, x.next), box, db.Micros(now), db.Micros(g.idleUntil))); err != nil {
+		return fmt.Errorf("rotate a refresh token: %w", err)
+	}
+	x.grant = g
+	return nil
+}
+
+// again answers what the client did not get. After a few times somebody does something else than to try again.
+func (p *people) again(ctx context.Context, tx db.WriteTx, x *refresh, g *grant, next redact.Secret) error {
+	if g.retries >= maxRetries {
+		return nil
+	}
+	if x.scopes, x.err = p.s.admit(admission{grant: grantRefreshToken, client: x.client, owner: g.owner(), asked: x.asked}); x.err != nil {
+		return nil
+	}
+	if err := db.One(tx.Exec(ctx, `UPDATE grants SET retries = retries + 1 WHERE id = $1 AND generation = $2 AND ended = 0`, g.id, g.generation)); err != nil {
+		return fmt.Errorf("count a retry: %w", err)
+	}
+	x.grant, x.next = g, next
+	return audit.Record(ctx, tx, audit.Event{
+		Action: "grant.retry", Outcome: audit.Success, Caller: x.caller, TargetType: "grant", TargetID: g.id,
+		Details: map[string]any{"generation": g.generation, "retry": g.retries + 1},
+	})
+}
+
+// successorKey is the key of a token's successor. It comes from the token alone, so the database, which holds no token,
+// holds nothing that could be opened.
+func successorKey(token redact.Secret) (cipher.AEAD, error) {
+	key, err := hkdf.Key(sha256.New, token.Bytes(), nil, "mintmark refresh successor 1", 32)
+	if err != nil {
+		return nil, err
+	}
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, err
+	}
+	return cipher.NewGCM(block)
+}
+
+func successorPlace(grantID string, generation int64) []byte {
+	return []byte(grantID + " " + strconv.FormatInt(generation, 10))
+}
+
+func sealSuccessor(token redact.Secret, grantID string, generation int64, next redact.Secret) ([]byte, error) {
+	aead, err := successorKey(token)
+	if err != nil {
+		return nil, fmt.Errorf("seal a refresh token: %w", err)
+	}
+	nonce := make([]byte, aead.NonceSize(), aead.NonceSize()+len(next.Bytes())+aead.Overhead())
+	rand.Read(nonce) // never fails since Go 1.24
+	return aead.Seal(nonce, nonce, next.Bytes(), successorPlace(grantID, generation)), nil
+}
+
+func openSuccessor(token redact.Secret, grantID string, generation int64, box []byte) (redact.Secret, bool) {
+	aead, err := successorKey(token)
+	if err != nil || len(box) < aead.NonceSize() {
+		return redact.Secret{}, false
+	}
+	next, err := aead.Open(nil, box[:aead.NonceSize()], box[aead.NonceSize():], successorPlace(grantID, generation))
+	return redact.FromBytes(next), err == nil
+}
+
+// endByToken ends the family of a refresh token that its client gives back (RFC 7009). ok is false if the token is
+// another client's.
+func (p *people) endByToken(ctx context.Context, client Client, token redact.Secret, c access.Caller) (ok bool, err error) {
+	grantID, _, known := p.parseToken(token)
+	if !known {
+		return true, nil
+	}
+	err = p.s.db.Write(ctx, func(tx db.WriteTx) error {
+		g, err := loadGrant(ctx, tx, `g.id = $1`, grantID)
+		if err != nil {
+			return err
+		}
+		if ok = g == nil || g.client == client.ID; !ok || g == nil || g.ended {
+			return nil
+		}
+		if err := p.end(ctx, tx, g.id, g.client, "revoked"); err != nil {
+			return err
+		}
+		return audit.Done(ctx, tx, c, "grant.revoke", "grant", g.id, map[string]any{"user": g.user})
+	})
+	return ok, err
+}
