@@ -1,0 +1,540 @@
+package web_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mintmark/mintmark/internal/access"
+	"github.com/mintmark/mintmark/internal/clock"
+	"github.com/mintmark/mintmark/internal/db"
+	"github.com/mintmark/mintmark/internal/db/dbtest"
+	"github.com/mintmark/mintmark/internal/identity"
+	"github.com/mintmark/mintmark/internal/identity/session"
+	"github.com/mintmark/mintmark/internal/password"
+	"github.com/mintmark/mintmark/internal/redact"
+	"github.com/mintmark/mintmark/internal/route"
+	"github.com/mintmark/mintmark/internal/seal/sealtest"
+	"github.com/mintmark/mintmark/internal/web"
+)
+
+var (
+	ctx   = context.Background()
+	start = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+	admin = access.Caller{Kind: access.Person, ID: "usr_admin", Name: "admin", Realm: "employees", Admin: true}
+)
+
+const (
+	janes = "a walk in the rain at night"
+	wrong = "seven small boats on a lake"
+	evil  = `"><img src=x onerror=alert(1)><script>alert(2)</script>`
+)
+
+// site is the pages behind a mux, as app serves them, with what the tests ask for besides.
+type site struct {
+	t     testing.TB
+	d     *db.DB
+	clock *clock.Fake
+	dir   *identity.Directory
+	pages *web.Pages
+	mux   *route.Mux
+
+	consent web.ConsentView // what GET /consent shows
+	failure string          // what GET /fails says
+}
+
+func newSite(t testing.TB, engine db.Engine) *site {
+	t.Helper()
+	s := &site{t: t, clock: clock.NewFake(start)}
+	s.d = dbtest.Open(t, engine, s.clock)
+	k := sealtest.New(t, s.d)
+	var err error
+	s.dir, err = identity.New(s.d, k, identity.Options{Clock: s.clock, Passwords: password.NewPool(password.Options{Params: password.Params{Memory: 64, Time: 1, Threads: 1}})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sessions, err := session.New(s.d, k, s.dir, session.Options{Secure: true, Origin: "https://mint.example.org", Clock: s.clock})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.pages, err = web.New(web.Info{
+		Version: "test", Node: "nod_1", Engine: "SQLite, embedded", Issuer: "https://mint.example.org", Operations: "127.0.0.1:9090",
+		Started: start.Add(-time.Hour), Clock: s.clock, Ready: func() error { return nil }, Directory: s.dir, Sessions: sessions,
+		Destination: func(_ context.Context, address string) (web.Destination, bool) {
+			if strings.Contains(address, "client_id=shop") {
+				return web.Destination{ClientName: "The shop " + evil, RedirectURI: "https://shop.example.org/cb?x=1"}, true
+			}
+			return web.Destination{}, false
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.mux = route.New(route.Options{Clock: s.clock, DB: s.d, HTTPS: true})
+	s.mux.Handle("GET /{$}", s.pages.Home)
+	s.mux.Handle("GET /login", s.pages.LoginForm)
+	s.mux.Handle("POST /login", s.pages.Login)
+	s.mux.Handle("GET /logout", s.pages.LogoutForm)
+	s.mux.Handle("POST /logout", s.pages.Logout)
+	s.mux.Handle("GET /account", s.pages.Account)
+	s.mux.Handle("GET /missing", s.pages.NotFound)
+	s.mux.Handle("GET /consent", func(w http.ResponseWriter, r *http.Request) { s.pages.Consent(w, r, s.consent) })
+	s.mux.Handle("GET /fails", func(w http.ResponseWriter, r *http.Request) { s.pages.Error(w, r, 400, "invalid_request", s.failure) })
+	return s
+}
+
+func onBoth(t *testing.T, f func(t *testing.T, s *site)) {
+	for _, engine := range dbtest.Engines(t) {
+		t.Run(string(engine), func(t *testing.T) { f(t, newSite(t, engine)) })
+	}
+}
+
+func (s *site) person(name, display string) (u identity.User) {
+	s.t.Helper()
+	s.write(func(tx db.WriteTx) (err error) {
+		u, err = s.dir.CreatePerson(ctx, tx, admin, identity.NewPerson{Realm: "employees", Username: name, DisplayName: display}, redact.New(janes))
+		return err
+	})
+	return u
+}
+
+func (s *site) write(f func(tx db.WriteTx) error) {
+	s.t.Helper()
+	if err := s.d.Write(ctx, f); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// browser keeps cookies.
+type browser struct {
+	s       *site
+	cookies map[string]string
+}
+
+func (s *site) browser() *browser { return &browser{s, map[string]string{}} }
+
+type answer struct {
+	*httptest.ResponseRecorder
+	body string
+}
+
+func (b *browser) do(method, target string, form url.Values, headers ...string) answer {
+	b.s.t.Helper()
+	var body *strings.Reader = strings.NewReader("")
+	if form != nil {
+		body = strings.NewReader(form.Encode())
+	}
+	r := httptest.NewRequest(method, "https://mint.example.org"+target, body)
+	if form != nil {
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	for i := 0; i+1 < len(headers); i += 2 {
+		r.Header.Set(headers[i], headers[i+1])
+	}
+	for name, value := range b.cookies {
+		r.AddCookie(&http.Cookie{Name: name, Value: value})
+	}
+	w := httptest.NewRecorder()
+	b.s.mux.ServeHTTP(w, r)
+	for _, c := range w.Result().Cookies() {
+		if c.MaxAge < 0 {
+			delete(b.cookies, c.Name)
+		} else {
+			b.cookies[c.Name] = c.Value
+		}
+	}
+	return answer{w, w.Body.String()}
+}
+
+func (b *browser) get(target string) answer { b.s.t.Helper(); return b.do("GET", target, nil) }
+
+var tokenField = regexp.MustCompile(`name="csrf" value="([A-Za-z0-9_-]+)"`)
+
+func (a answer) token(t testing.TB) string {
+	t.Helper()
+	m := tokenField.FindStringSubmatch(a.body)
+	if m == nil {
+		t.Fatalf("no token in the page (%d):\n%s", a.Code, a.body)
+	}
+	return m[1]
+}
+
+// signIn opens the page and sends its form.
+func (b *browser) signIn(target, name, secret string) answer {
+	b.s.t.Helper()
+	page := b.get(target)
+	form := url.Values{"csrf": {page.token(b.s.t)}, "realm": {"employees"}, "username": {name}, "password": {secret}}
+	if m := regexp.MustCompile(`name="return_to" value="([^"]*)"`).FindStringSubmatch(page.body); m != nil {
+		form.Set("return_to", strings.NewReplacer("&amp;", "&", "&#43;", "+").Replace(m[1]))
+	}
+	return b.do("POST", "/login", form)
+}
+
+func TestSignInAndOut(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *site) {
+		jane, b := s.person("jane", "Jane Doe"), s.browser()
+		if a := b.get("/account"); a.Code != 303 || a.Header().Get("Location") != "/login?return_to=%2Faccount" {
+			t.Errorf("account of nobody: %d to %s", a.Code, a.Header().Get("Location"))
+		}
+		for _, id := range []string{`id="username"`, `id="password"`, `id="login-submit"`, `id="realm"`, `value="customers"`, `value="employees" selected`} {
+			if a := b.get("/login"); a.Code != 200 || !strings.Contains(a.body, id) {
+				t.Errorf("the login page lacks %s:\n%s", id, a.body)
+			}
+		}
+		if a := b.signIn("/login?return_to=/account", "Jane", janes); a.Code != 303 || a.Header().Get("Location") != "/account" || a.body != "" {
+			t.Fatalf("login: %d to %s\n%s", a.Code, a.Header().Get("Location"), a.body)
+		}
+		a := b.get("/account")
+		for _, want := range []string{"Jane Doe", `<bdi>jane</bdi>`, "employees", jane.ID, "22 November 2026, 12:00 UTC", "with password", `id="logout-confirm"`} {
+			if a.Code != 200 || !strings.Contains(a.body, want) {
+				t.Errorf("the account lacks %q (%d):\n%s", want, a.Code, a.body)
+			}
+		}
+		// A link or picture of a stranger ends nothing.
+		a = b.get("/logout")
+		if a.Code != 200 || !strings.Contains(a.body, `id="logout-confirm"`) || b.get("/account").Code != 200 {
+			t.Fatalf("logout page: %d\n%s", a.Code, a.body)
+		}
+		if a := b.do("POST", "/logout", url.Values{}); a.Code != 403 || !strings.Contains(a.body, `id="error-code">form_not_ours<`) || b.get("/account").Code != 200 {
+			t.Errorf("logout without a token: %d\n%s", a.Code, a.body)
+		}
+		a = b.do("POST", "/logout", url.Values{"csrf": {a.token(t)}})
+		if a.Code != 303 || a.Header().Get("Location") != "/logout" || a.Header().Get("Clear-Site-Data") == "" {
+			t.Fatalf("logout: %d to %s", a.Code, a.Header().Get("Location"))
+		}
+		if a := b.get("/logout"); a.Code != 200 || !strings.Contains(a.body, "You are signed out") {
+			t.Errorf("%d\n%s", a.Code, a.body)
+		}
+		if a := b.get("/account"); a.Code != 303 {
+			t.Errorf("still signed in: %d", a.Code)
+		}
+	})
+}
+
+// neutral takes out of an answer what may differ: the token, and what was typed.
+func (a answer) neutral(typed string) string {
+	body := tokenField.ReplaceAllString(a.body, "")
+	if typed != "" {
+		body = strings.ReplaceAll(body, `value="`+typed+`"`, "")
+	}
+	header := a.Header().Clone()
+	header.Del("X-Request-Id")
+	var names []string
+	for name := range header {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	out := strconv.Itoa(a.Code) + "\n"
+	for _, name := range names {
+		out += name + ": " + strings.Join(header[name], ",") + "\n"
+	}
+	return out + body
+}
+
+// B8 143: the page says the same to everybody who may not come in: status, headers, cookies, words.
+func TestB8Case143RefusedLoginsLookAlike(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *site) {
+		s.person("jane", "")
+		carol := s.person("carol", "")
+		s.write(func(tx db.WriteTx) error { return s.dir.DisablePerson(ctx, tx, admin, carol.ID) })
+		var first string
+		for _, c := range []struct{ name, secret string }{{"nobody", wrong}, {"jane", wrong}, {"carol", janes}, {"carol", wrong}} {
+			b := s.browser()
+			a := b.signIn("/login", c.name, c.secret)
+			if a.Code != 401 || !strings.Contains(a.body, `id="login-problem"`) || strings.Contains(a.body, c.secret) || b.cookies["__Host-mintmark-session"] != "" {
+				t.Errorf("%s: %d\n%s", c.name, a.Code, a.body)
+			}
+			if got := a.neutral(c.name); first == "" {
+				first = got
+			} else if got != first {
+				t.Errorf("%s:\n%s\nnot\n%s", c.name, got, first)
+			}
+		}
+		// So is the delay.
+		first = ""
+		for _, name := range []string{"nobody", "jane", "carol"} {
+			b := s.browser()
+			var a answer
+			for range identity.FreeTries + 1 {
+				a = b.signIn("/login", name, wrong)
+			}
+			if a.Code != 429 || a.Header().Get("Retry-After") != "1" || !strings.Contains(a.body, "Wait a second") {
+				t.Errorf("%s: %d\n%s", name, a.Code, a.body)
+			}
+			if got := a.neutral(name); first == "" {
+				first = got
+			} else if got != first {
+				t.Errorf("%s:\n%s\nnot\n%s", name, got, first)
+			}
+		}
+	})
+}
+
+// B8 149: a login that did not begin on our page in this browser begins no session.
+func TestB8Case149LoginOfStrangers(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *site) {
+		s.person("jane", "")
+		eves := s.browser().get("/login").token(t)
+		for name, c := range map[string]struct {
+			token   string
+			headers []string
+		}{
+			"no token":       {"", nil},
+			"eve's token":    {eves, nil},
+			"junk":           {"AAAAAAAA", nil},
+			"another site":   {"own", []string{"Sec-Fetch-Site", "cross-site"}},
+			"another origin": {"own", []string{"Origin", "https://evil.example.org"}},
+		} {
+			b := s.browser()
+			own := b.get("/login").token(t)
+			token := c.token
+			if token == "own" {
+				token = own
+			}
+			a := b.do("POST", "/login", url.Values{"csrf": {token}, "realm": {"employees"}, "username": {"jane"}, "password": {janes}}, c.headers...)
+			if a.Code != 403 || b.cookies["__Host-mintmark-session"] != "" {
+				t.Errorf("%s: %d, cookies %v", name, a.Code, b.cookies)
+			}
+			// The page that says so can be used at once.
+			a = b.do("POST", "/login", url.Values{"csrf": {a.token(t)}, "realm": {"employees"}, "username": {"jane"}, "password": {janes}})
+			if a.Code != 303 {
+				t.Errorf("%s, then right: %d", name, a.Code)
+			}
+		}
+	})
+}
+
+// B8 152: a login leads nowhere but to this server.
+func TestB8Case152LoginLeadsNowhereElse(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *site) {
+		s.person("jane", "")
+		good := map[string]string{
+			"/account": "/account", "/": "/", "/account/sessions?x=1": "/account/sessions?x=1",
+			"/oauth2/authorize?client_id=a&state=x%2By&redirect_uri=https%3A%2F%2Fshop.example.org%2Fcb": "",
+			"": "/account",
+		}
+		for _, bad := range []string{
+			"//evil.example.org", "///evil.example.org", `/\evil.example.org`, `\\evil.example.org`, "https:evil.example.org", "https://evil.example.org/account",
+			"%2f%2fevil.example.org", "/%2f%2fevil.example.org", "\t//evil.example.org", "/\t/evil.example.org", "/\n/evil.example.org", "data:text/html,x", "javascript:alert(1)",
+			"/account/../../evil", "/account/..//evil.example.org", "/account//evil.example.org", "/oauth2/authorize/../revoke", "/logout", "/api/users", "/login?return_to=//evil", "account",
+			"/accountant", "/oauth2/authorizer", "/account#//evil", "/account\x00", "http:/account", "/" + strings.Repeat("x", 20_000), "/account?" + strings.Repeat("x", 20_000), "@evil.example.org", "/@evil.example.org",
+		} {
+			good[bad] = "/account"
+		}
+		for asked, want := range good {
+			if want == "" {
+				want = asked
+			}
+			target := "/login?return_to=" + url.QueryEscape(asked)
+			if strings.Contains(asked, "\x00") { // no address of ours may hold one
+				if a := s.browser().get(target); a.Code != 400 {
+					t.Errorf("%q: %d", asked, a.Code)
+				}
+				target = "/login"
+			}
+			a := s.browser().signIn(target, "jane", janes)
+			if a.Code != 303 || a.Header().Get("Location") != want {
+				t.Errorf("%.60q: %d to %.60q", asked, a.Code, a.Header().Get("Location"))
+			}
+			// And when it stands in the form itself.
+			b := s.browser()
+			form := url.Values{"csrf": {b.get("/login").token(t)}, "realm": {"employees"}, "username": {"jane"}, "password": {janes}, "return_to": {asked}}
+			if a := b.do("POST", "/login", form); a.Code != 303 || a.Header().Get("Location") != want {
+				t.Errorf("%.60q in the form: %d to %.60q", asked, a.Code, a.Header().Get("Location"))
+			}
+		}
+	})
+}
+
+// B8 153: whatever stands in names, hints and texts is text.
+func TestB8Case153NothingBecomesMarkup(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *site) {
+		u := s.person("eve", evil)
+		s.consent = web.ConsentView{ClientName: evil, Team: evil, RedirectURI: "https://shop.example.org/" + evil, User: u, Scopes: []web.ConsentScope{{Name: evil, Text: evil}}, Flow: evil, Action: "/x?" + evil}
+		s.failure = evil
+		b := s.browser()
+		pages := map[string]answer{
+			"hint":         b.get("/login?login_hint=" + url.QueryEscape(evil)),
+			"realm":        b.get("/login?realm=" + url.QueryEscape(evil)),
+			"return":       b.get("/login?return_to=" + url.QueryEscape("/oauth2/authorize?client_id=shop&login_hint="+url.QueryEscape(evil))),
+			"typed":        b.signIn("/login", evil, wrong),
+			"other":        b.get("/login?error=" + url.QueryEscape(evil)),
+			"error":        b.get("/fails"),
+			"consent":      b.get("/consent"),
+			"address":      b.get("/missing?x=" + url.QueryEscape(evil)),
+			"signed in as": func() answer { b.signIn("/login", "eve", janes); return b.get("/login") }(),
+			"account":      b.get("/account"),
+			"logout":       b.get("/logout"),
+		}
+		for name, a := range pages {
+			if strings.Contains(a.body, "<img") || strings.Contains(a.body, "<script") || !strings.Contains(a.body, "</html>") {
+				t.Errorf("%s (%d):\n%s", name, a.Code, a.body)
+			}
+			if strings.Contains(a.Header().Get("Content-Security-Policy"), "alert") || strings.Contains(a.Header().Get("Content-Security-Policy"), "script-src") {
+				t.Errorf("%s: policy %s", name, a.Header().Get("Content-Security-Policy"))
+			}
+		}
+		for _, name := range []string{"hint", "typed", "error", "consent", "account", "logout", "return"} {
+			if !strings.Contains(pages[name].body, "&lt;img") {
+				t.Errorf("%s does not show it:\n%s", name, pages[name].body)
+			}
+		}
+	})
+}
+
+// Every page has the same strict headers, whatever its status.
+func TestHeadersOfEveryPage(t *testing.T) {
+	s := newSite(t, db.SQLite)
+	s.person("jane", "")
+	s.failure = "x"
+	b := s.browser()
+	for target, a := range map[string]answer{
+		"/": b.get("/"), "/login": b.get("/login"), "/missing": b.get("/missing"), "/fails": b.get("/fails"), "/logout": b.get("/logout"), "/consent": b.get("/consent"),
+		"refused": b.signIn("/login", "jane", wrong), "forbidden": b.do("POST", "/logout", url.Values{}), "head": b.do("HEAD", "/login", nil),
+		"bad form": func() answer {
+			r := httptest.NewRequest("POST", "https://mint.example.org/login", strings.NewReader("a=%zz"))
+			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+			w := httptest.NewRecorder()
+			s.mux.ServeHTTP(w, r)
+			return answer{w, w.Body.String()}
+		}(),
+		"account": func() answer { b.signIn("/login", "jane", janes); return b.get("/account") }(),
+	} {
+		h := a.Header()
+		csp := h.Get("Content-Security-Policy")
+		for _, want := range []string{"default-src 'none'", "style-src 'self'", "form-action 'self'", "base-uri 'none'", "frame-ancestors 'none'", "require-trusted-types-for 'script'"} {
+			if !strings.Contains(csp, want) {
+				t.Errorf("%s: policy %q lacks %s", target, csp, want)
+			}
+		}
+		for name, want := range map[string]string{
+			"X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY", "Referrer-Policy": "no-referrer", "Cross-Origin-Opener-Policy": "same-origin",
+			"Cross-Origin-Resource-Policy": "same-origin", "Cache-Control": "no-store", "Strict-Transport-Security": "max-age=31536000; includeSubDomains", "Content-Type": "text/html; charset=utf-8",
+		} {
+			if got := h.Get(name); got != want {
+				t.Errorf("%s: %s is %q (status %d)", target, name, got, a.Code)
+			}
+		}
+		if strings.Contains(a.body, "<script") || strings.Contains(a.body, " style=") || strings.Contains(a.body, "javascript:") {
+			t.Errorf("%s has what the policy forbids:\n%s", target, a.body)
+		}
+	}
+	for _, c := range b.do("GET", "/login", nil, "Cookie", "").Result().Cookies() {
+		if !strings.HasPrefix(c.Name, "__Host-") || !c.Secure || !c.HttpOnly || c.Path != "/" || c.Domain != "" {
+			t.Errorf("cookie %+v", c)
+		}
+	}
+}
+
+// Where the answer to a form goes on to a client, and only there, the browser lets it.
+func TestFormsMayLeadToTheClient(t *testing.T) {
+	s := newSite(t, db.SQLite)
+	b := s.browser()
+	action := func(a answer) string {
+		_, rest, _ := strings.Cut(a.Header().Get("Content-Security-Policy"), "form-action ")
+		rest, _, _ = strings.Cut(rest, ";")
+		return rest
+	}
+	for uri, want := range map[string]string{
+		"https://shop.example.org/cb":         "'self' https://shop.example.org",
+		"https://shop.example.org:8443/cb":    "'self' https://shop.example.org:8443",
+		"http://127.0.0.1:7777/cb":            "'self' http://127.0.0.1:7777",
+		"http://[::1]:7777/cb":                "'self' http:",
+		"com.example.app:/cb":                 "'self' com.example.app:",
+		"javascript:alert(1)":                 "'self'",
+		"data:text/html,x":                    "'self'",
+		"https://a.example.org;script-src *":  "'self'",
+		"":                                    "'self'",
+		"/cb":                                 "'self'",
+		"https://shop.example.org'self'/cb":   "'self' https:",
+		"https://user:pw@shop.example.org/cb": "'self' https://shop.example.org",
+	} {
+		s.consent = web.ConsentView{ClientName: "Shop", RedirectURI: uri}
+		if got := action(b.get("/consent")); got != want {
+			t.Errorf("%s: %s, want %s", uri, got, want)
+		}
+	}
+	to := "/login?return_to=" + url.QueryEscape("/oauth2/authorize?client_id=shop")
+	if got := action(b.get(to)); got != "'self' https://shop.example.org" {
+		t.Errorf("login for a client: %s", got)
+	}
+	if a := b.get(to); !strings.Contains(a.body, "to go on to") {
+		t.Errorf("the page does not say for whom:\n%s", a.body)
+	}
+	if got := action(b.get("/login?return_to=" + url.QueryEscape("/oauth2/authorize?client_id=evil&redirect_uri=https://evil.example.org"))); got != "'self'" {
+		t.Errorf("login for a stranger: %s", got)
+	}
+}
+
+func TestConsentPage(t *testing.T) {
+	s := newSite(t, db.SQLite)
+	u := s.person("jane", "Jane Doe")
+	b := s.browser()
+	b.signIn("/login", "jane", janes)
+	s.consent = web.ConsentView{
+		ClientName: "The shop", Team: "shop", RedirectURI: "https://shop.example.org/cb", User: u, Flow: "flow-1",
+		Scopes: []web.ConsentScope{{Name: "sales_order.read", Text: "Read your orders"}, {Name: "uid"}},
+	}
+	a := b.get("/consent?client_id=x")
+	for _, want := range []string{
+		"The shop", "team <bdi>shop</bdi>", "Jane Doe", `id="consent-host">shop.example.org<`, "Read your orders", "<code>sales_order.read</code>", "<code>uid</code>",
+		`name="flow" value="flow-1"`, `action="/consent"`, `id="consent-allow" type="submit" name="decision" value="allow"`, `id="consent-deny"`, `value="deny"`,
+	} {
+		if !strings.Contains(a.body, want) {
+			t.Errorf("the page lacks %s:\n%s", want, a.body)
+		}
+	}
+	// Its token is one of this session.
+	if a := b.do("POST", "/logout", url.Values{"csrf": {a.token(t)}}); a.Code != 303 {
+		t.Errorf("its token is not good: %d", a.Code)
+	}
+}
+
+func TestErrorPage(t *testing.T) {
+	s := newSite(t, db.SQLite)
+	s.failure = "The address is not registered."
+	a := s.browser().do("GET", "/fails", nil, "X-Request-Id", "req-42")
+	if a.Code != 400 || !strings.Contains(a.body, `id="error-code">invalid_request<`) || !strings.Contains(a.body, `id="request-id">req-42<`) || !strings.Contains(a.body, s.failure) {
+		t.Errorf("%d\n%s", a.Code, a.body)
+	}
+}
+
+// B8 169: a browser with nonsense in its cookies is one that is not signed in.
+func TestB8Case169NonsenseInCookies(t *testing.T) {
+	s := newSite(t, db.SQLite)
+	for _, value := range []string{"x", strings.Repeat("a", 10_000), "mms_" + strings.Repeat("0", 26) + "_" + strings.Repeat("A", 43)} {
+		b := s.browser()
+		b.cookies["__Host-mintmark-session"], b.cookies["__Host-mintmark-visitor"] = value, value
+		if a := b.get("/account"); a.Code != 303 {
+			t.Errorf("%.40s: %d", value, a.Code)
+		}
+		b.get("/login")
+		if !strings.HasPrefix(b.cookies["__Host-mintmark-visitor"], "mmv_") {
+			t.Errorf("the visitor's cookie stays %q", fmt.Sprintf("%.40s", b.cookies["__Host-mintmark-visitor"]))
+		}
+	}
+}
+
+// A realm that was asked for is not asked for again.
+func TestRealmOfTheLogin(t *testing.T) {
+	s := newSite(t, db.SQLite)
+	b := s.browser()
+	for target, want := range map[string]string{
+		"/login?realm=/customers": `<input type="hidden" id="realm" name="realm" value="customers">`,
+		"/login?realm=services":   `<select id="realm"`,
+		"/login?realm=nowhere":    `<select id="realm"`,
+		"/login?return_to=" + url.QueryEscape("/oauth2/authorize?realm=employees&login_hint=jane"): `value="employees">`,
+	} {
+		if a := b.get(target); !strings.Contains(a.body, want) {
+			t.Errorf("%s lacks %s:\n%s", target, want, a.body)
+		}
+	}
+}
