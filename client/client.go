@@ -18,6 +18,7 @@ package client
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -45,8 +46,10 @@ type Options struct {
 	// Token gives the bearer token (or access key) to send, for each call anew. Nil: none is sent. See StaticToken and
 	// TokenSource.AccessToken.
 	Token func(context.Context) (string, error)
-	// HTTPClient sends the requests. Nil: one with a limit of 30 seconds that follows no redirect.
+	// HTTPClient sends the requests. Nil: one that follows no redirect.
 	HTTPClient *http.Client
+	// Timeout bounds each request where HTTPClient is nil. 0: 30 seconds.
+	Timeout time.Duration
 	// UserAgent names the calling program. Empty: "mintmark-go".
 	UserAgent string
 }
@@ -70,7 +73,7 @@ func New(base string, o Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Client{base: u, token: o.Token, http: httpClient(o.HTTPClient), userAgent: userAgent(o.UserAgent)}, nil
+	return &Client{base: u, token: o.Token, http: httpClient(o.HTTPClient, o.Timeout), userAgent: userAgent(o.UserAgent)}, nil
 }
 
 func parseServer(base string) (*url.URL, error) {
@@ -85,12 +88,12 @@ func parseServer(base string) (*url.URL, error) {
 	return u, nil
 }
 
-func httpClient(c *http.Client) *http.Client {
+func httpClient(c *http.Client, timeout time.Duration) *http.Client {
 	if c != nil {
 		return c
 	}
 	return &http.Client{
-		Timeout: 30 * time.Second,
+		Timeout: cmp.Or(timeout, 30*time.Second),
 		// No endpoint redirects, so what redirects is something else, and must not see the token.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}

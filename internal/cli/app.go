@@ -68,8 +68,6 @@ func (cmd *appCreate) Run(ctx context.Context, s *Session) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := s.within(ctx)
-	defer cancel()
 	body, active, confidential := cmd.put(), true, !cmd.PublicClient
 	body.TeamID, body.Active, body.IsClientConfidential = &cmd.Team, &active, &confidential
 	if body.Name == nil {
@@ -112,7 +110,7 @@ func (cmd *appList) Run(ctx context.Context, s *Session) error {
 		q.Page = p
 		return c.Applications(ctx, q)
 	}
-	all, err := everyPage(ctx, s, read, func(p *api.Applications) ([]api.Application, string) { return p.Items, p.NextCursor })
+	all, err := everyPage(ctx, read, func(p *api.Applications) ([]api.Application, string) { return p.Items, p.NextCursor })
 	if err != nil {
 		return err
 	}
@@ -140,8 +138,6 @@ func (cmd *appShow) Run(ctx context.Context, s *Session) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := s.within(ctx)
-	defer cancel()
 	a, err := c.Application(ctx, cmd.ID)
 	if err != nil {
 		return err
@@ -191,8 +187,6 @@ func change(ctx context.Context, s *Session, id string, body api.PutApplication,
 	if err != nil {
 		return err
 	}
-	ctx, cancel := s.within(ctx)
-	defer cancel()
 	var etag string
 	if _, err := c.Application(ctx, id, client.ETag(&etag)); err != nil {
 		return err
@@ -255,8 +249,6 @@ func (cmd *appGrant) Run(ctx context.Context, s *Session) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := s.within(ctx)
-	defer cancel()
 	g, err := c.GrantScope(ctx, cmd.Application, cmd.Scope)
 	if err != nil {
 		return err
@@ -285,8 +277,6 @@ func (cmd *appRevoke) Run(ctx context.Context, s *Session) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := s.within(ctx)
-	defer cancel()
 	if err := c.RevokeScope(ctx, cmd.Application, cmd.Scope); err != nil {
 		return err
 	}
@@ -307,8 +297,6 @@ func (cmd *appScopes) Run(ctx context.Context, s *Session) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := s.within(ctx)
-	defer cancel()
 	grants, err := c.Grants(ctx, cmd.ID)
 	if err != nil {
 		return err

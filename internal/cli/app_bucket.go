@@ -52,8 +52,6 @@ func (cmd *appBucketAdd) Run(ctx context.Context, s *Session) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := s.within(ctx)
-	defer cancel()
 	d, err := c.AddDestination(ctx, cmd.Application, store, bucket)
 	if err != nil {
 		return err
@@ -77,8 +75,6 @@ func (cmd *appBucketList) Run(ctx context.Context, s *Session) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := s.within(ctx)
-	defer cancel()
 	all, err := c.Destinations(ctx, cmd.ID)
 	if err != nil {
 		return err
@@ -111,8 +107,6 @@ func (cmd *appBucketRemove) Run(ctx context.Context, s *Session) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := s.within(ctx)
-	defer cancel()
 	if err := c.RemoveDestination(ctx, cmd.Application, store, bucket); err != nil {
 		return err
 	}

@@ -25,8 +25,6 @@ func (cmd *appStatus) Run(ctx context.Context, s *Session) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := s.within(ctx)
-	defer cancel()
 	r, err := c.Rotation(ctx, cmd.ID)
 	if err != nil {
 		return err

@@ -55,7 +55,7 @@ func (cmd *auditList) Run(ctx context.Context, s *Session) error {
 		return err
 	}
 	query := client.AuditQuery{Action: cmd.Action, Outcome: cmd.Outcome, Actor: cmd.Actor, TargetType: targetType, TargetID: targetID, RequestID: cmd.Request}
-	events, err := cmd.newest(ctx, s, c, query)
+	events, err := cmd.newest(ctx, c, query)
 	if err != nil {
 		return err
 	}
@@ -73,13 +73,11 @@ func (cmd *auditList) Run(ctx context.Context, s *Session) error {
 }
 
 // newest reads the last events, newest first.
-func (cmd *auditList) newest(ctx context.Context, s *Session, c *client.Client, query client.AuditQuery) ([]api.AuditEvent, error) {
+func (cmd *auditList) newest(ctx context.Context, c *client.Client, query client.AuditQuery) ([]api.AuditEvent, error) {
 	events := []api.AuditEvent{}
 	for len(events) < cmd.Limit {
 		query.Limit = min(cmd.Limit-len(events), 500)
-		page, err := onePage(ctx, s, func(ctx context.Context, p client.Page) (*api.AuditEvents, error) {
-			return c.AuditEvents(ctx, query)
-		}, query.Page)
+		page, err := c.AuditEvents(ctx, query)
 		if err != nil {
 			return nil, err
 		}
@@ -96,7 +94,7 @@ func (cmd *auditList) newest(ctx context.Context, s *Session, c *client.Client, 
 func (cmd *auditList) follow(ctx context.Context, s *Session, c *client.Client, query client.AuditQuery, events []api.AuditEvent) error {
 	if len(events) == 0 {
 		// Nothing to go on from: begin at the end of the log, not at its beginning.
-		end, err := (&auditList{Limit: 1}).newest(ctx, s, c, client.AuditQuery{})
+		end, err := (&auditList{Limit: 1}).newest(ctx, c, client.AuditQuery{})
 		if err != nil {
 			return err
 		}
@@ -115,9 +113,7 @@ func (cmd *auditList) follow(ctx context.Context, s *Session, c *client.Client, 
 		if s.pause(ctx, time.Second) != nil {
 			return nil // interrupted: that is how following ends
 		}
-		page, err := onePage(ctx, s, func(ctx context.Context, _ client.Page) (*api.AuditEvents, error) {
-			return c.AuditEvents(ctx, query)
-		}, query.Page)
+		page, err := c.AuditEvents(ctx, query)
 		switch {
 		case ctx.Err() != nil:
 			return nil
@@ -177,8 +173,6 @@ func (auditCheckpoint) Run(ctx context.Context, s *Session) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := s.within(ctx)
-	defer cancel()
 	p, err := c.AuditCheckpoint(ctx)
 	if err != nil {
 		return err

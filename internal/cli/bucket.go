@@ -32,8 +32,6 @@ func (cmd *bucketCreate) Run(ctx context.Context, s *Session) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := s.within(ctx)
-	defer cancel()
 	b, err := c.PutBucket(ctx, cmd.Name, api.PutBucket{Team: cmd.Team})
 	if err != nil {
 		return err
@@ -54,7 +52,7 @@ func (bucketList) Run(ctx context.Context, s *Session) error {
 	if err != nil {
 		return err
 	}
-	all, err := everyPage(ctx, s, c.Buckets, func(p *api.Buckets) ([]api.Bucket, string) { return p.Items, p.NextCursor })
+	all, err := everyPage(ctx, c.Buckets, func(p *api.Buckets) ([]api.Bucket, string) { return p.Items, p.NextCursor })
 	if err != nil {
 		return err
 	}
@@ -82,8 +80,6 @@ func (cmd *bucketShow) Run(ctx context.Context, s *Session) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := s.within(ctx)
-	defer cancel()
 	b, err := c.Bucket(ctx, cmd.Name)
 	if err != nil {
 		return err

@@ -155,16 +155,11 @@ func (s *Session) client() (*client.Client, error) { return s.connect(s.token) }
 func (s *Session) anonymous() (*client.Client, error) { return s.connect(nil) }
 
 func (s *Session) connect(token func(context.Context) (string, error)) (*client.Client, error) {
-	c, err := client.New(s.globals.Server, client.Options{Token: token, UserAgent: "mintmark-cli"})
+	c, err := client.New(s.globals.Server, client.Options{Token: token, UserAgent: "mintmark-cli", Timeout: s.globals.Timeout})
 	if err != nil {
 		return nil, usage(fmt.Errorf("--server: %w", err))
 	}
 	return c, nil
-}
-
-// within bounds one request.
-func (s *Session) within(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(ctx, s.globals.Timeout)
 }
 
 // token reads the token file. Without one the call goes out as nobody's, and the server says whether that will do.

@@ -27,8 +27,6 @@ func (cmd *clientShow) Run(ctx context.Context, s *Session) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := s.within(ctx)
-	defer cancel()
 	settings, err := c.ClientSettings(ctx, cmd.ID)
 	if err != nil {
 		return err
@@ -73,8 +71,6 @@ func (cmd *clientSet) Run(ctx context.Context, s *Session) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := s.within(ctx)
-	defer cancel()
 	put := api.PutClientSettings{
 		Name: cmd.Name, RedirectURIs: cmd.RedirectURI, PostLogoutRedirectURIs: cmd.PostLogoutRedirectURI, GrantTypes: cmd.Grant, RefreshTokens: cmd.RefreshTokens,
 	}

@@ -27,8 +27,6 @@ func (keyList) Run(ctx context.Context, s *Session) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := s.within(ctx)
-	defer cancel()
 	keys, err := c.SigningKeys(ctx)
 	if err != nil {
 		return err
@@ -66,8 +64,6 @@ func (keyRotate) Run(ctx context.Context, s *Session) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := s.within(ctx)
-	defer cancel()
 	k, err := c.RotateSigningKey(ctx)
 	if err != nil {
 		return err
@@ -98,8 +94,6 @@ func (cmd *keyRevoke) Run(ctx context.Context, s *Session) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := s.within(ctx)
-	defer cancel()
 	if err := c.RevokeSigningKey(ctx, cmd.Kid); err != nil {
 		return err
 	}

@@ -7,11 +7,11 @@ import (
 )
 
 // everyPage reads a list to its end, one request after another, each with its own time limit.
-func everyPage[P, T any](ctx context.Context, s *Session, read func(context.Context, client.Page) (*P, error), open func(*P) ([]T, string)) ([]T, error) {
+func everyPage[P, T any](ctx context.Context, read func(context.Context, client.Page) (*P, error), open func(*P) ([]T, string)) ([]T, error) {
 	all := []T{}
 	page := client.Page{}
 	for {
-		p, err := onePage(ctx, s, read, page)
+		p, err := read(ctx, page)
 		if err != nil {
 			return nil, err
 		}
@@ -23,10 +23,4 @@ func everyPage[P, T any](ctx context.Context, s *Session, read func(context.Cont
 		}
 		page.Cursor = next
 	}
-}
-
-func onePage[P any](ctx context.Context, s *Session, read func(context.Context, client.Page) (*P, error), page client.Page) (*P, error) {
-	ctx, cancel := s.within(ctx)
-	defer cancel()
-	return read(ctx, page)
 }

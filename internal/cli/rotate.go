@@ -42,7 +42,7 @@ func (cmd *rotateCommand) Run(ctx context.Context, s *Session) error {
 	for _, k := range cmd.Kind {
 		wanted = append(wanted, kinds[k])
 	}
-	r, err := cmd.ask(ctx, s, c, wanted)
+	r, err := c.Rotate(ctx, cmd.Application, wanted...)
 	if err != nil {
 		return err
 	}
@@ -58,12 +58,6 @@ func (cmd *rotateCommand) Run(ctx context.Context, s *Session) error {
 		}
 		fmt.Fprintf(w, "rotation of %s was asked for; watch it with: mintmark app status %s\n", plain(cmd.Application), plain(cmd.Application))
 	})
-}
-
-func (cmd *rotateCommand) ask(ctx context.Context, s *Session, c *client.Client, wanted []string) (*api.Rotation, error) {
-	ctx, cancel := s.within(ctx)
-	defer cancel()
-	return c.Rotate(ctx, cmd.Application, wanted...)
 }
 
 // watch waits until, for each wanted kind, a version newer than all that there were at the asking is active, and tells
@@ -82,7 +76,7 @@ func (cmd *rotateCommand) watch(ctx context.Context, s *Session, c *client.Clien
 	}
 	told := map[string]string{}
 	for {
-		r, err := cmd.look(ctx, s, c)
+		r, err := c.Rotation(ctx, cmd.Application)
 		if err != nil {
 			return nil, cmd.giveUp(ctx, err)
 		}
@@ -108,12 +102,6 @@ func (cmd *rotateCommand) watch(ctx context.Context, s *Session, c *client.Clien
 			return nil, cmd.giveUp(ctx, err)
 		}
 	}
-}
-
-func (cmd *rotateCommand) look(ctx context.Context, s *Session, c *client.Client) (*api.Rotation, error) {
-	ctx, cancel := s.within(ctx)
-	defer cancel()
-	return c.Rotation(ctx, cmd.Application)
 }
 
 // giveUp tells a wait that took too long from a failure.

@@ -59,8 +59,6 @@ func (cmd *typeCreate) Run(ctx context.Context, s *Session) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := s.within(ctx)
-	defer cancel()
 	name := cmd.Name
 	if name == "" {
 		name = cmd.ID
@@ -88,7 +86,7 @@ func (typeList) Run(ctx context.Context, s *Session) error {
 	if err != nil {
 		return err
 	}
-	all, err := everyPage(ctx, s, c.ResourceTypes, func(p *api.ResourceTypes) ([]api.ResourceType, string) { return p.Items, p.NextCursor })
+	all, err := everyPage(ctx, c.ResourceTypes, func(p *api.ResourceTypes) ([]api.ResourceType, string) { return p.Items, p.NextCursor })
 	if err != nil {
 		return err
 	}
@@ -116,8 +114,6 @@ func (cmd *typeShow) Run(ctx context.Context, s *Session) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := s.within(ctx)
-	defer cancel()
 	t, err := c.ResourceType(ctx, cmd.ID)
 	if err != nil {
 		return err
@@ -143,8 +139,6 @@ func (cmd *typeDelete) Run(ctx context.Context, s *Session) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := s.within(ctx)
-	defer cancel()
 	if err := c.DeleteResourceType(ctx, cmd.ID); err != nil {
 		return err
 	}
@@ -179,8 +173,6 @@ func (cmd *scopeCreate) Run(ctx context.Context, s *Session) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := s.within(ctx)
-	defer cancel()
 	summary := cmd.Summary
 	if summary == "" {
 		summary = cmd.Scope
@@ -217,8 +209,6 @@ func (cmd *scopeList) Run(ctx context.Context, s *Session) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := s.within(ctx)
-	defer cancel()
 	scopes, err := c.Scopes(ctx, cmd.Type)
 	if err != nil {
 		return err
@@ -249,8 +239,6 @@ func (cmd *scopeShow) Run(ctx context.Context, s *Session) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := s.within(ctx)
-	defer cancel()
 	x, err := c.Scope(ctx, resourceType, id)
 	if err != nil {
 		return err
@@ -278,8 +266,6 @@ func (cmd *scopeDelete) Run(ctx context.Context, s *Session) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := s.within(ctx)
-	defer cancel()
 	if err := c.DeleteScope(ctx, resourceType, id); err != nil {
 		return err
 	}

@@ -35,8 +35,6 @@ func (cmd *storageKeyCreate) Run(ctx context.Context, s *Session) (err error) {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := s.within(ctx)
-	defer cancel()
 	// The file comes first: a key that cannot be kept must not be made.
 	var file *os.File
 	if cmd.File != "" {
@@ -83,8 +81,6 @@ func (cmd *storageKeyList) Run(ctx context.Context, s *Session) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := s.within(ctx)
-	defer cancel()
 	keys, err := c.StorageKeys(ctx, cmd.ID)
 	if err != nil {
 		return err
@@ -113,8 +109,6 @@ func (cmd *storageKeyDelete) Run(ctx context.Context, s *Session) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := s.within(ctx)
-	defer cancel()
 	if err := c.DisableStorageKey(ctx, cmd.ID); err != nil {
 		return err
 	}

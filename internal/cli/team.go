@@ -33,8 +33,6 @@ func (cmd *teamCreate) Run(ctx context.Context, s *Session) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := s.within(ctx)
-	defer cancel()
 	name := cmd.Name
 	if name == "" {
 		name = cmd.ID
@@ -59,7 +57,7 @@ func (teamList) Run(ctx context.Context, s *Session) error {
 	if err != nil {
 		return err
 	}
-	all, err := everyPage(ctx, s, c.Teams, func(p *api.Teams) ([]api.Team, string) { return p.Items, p.NextCursor })
+	all, err := everyPage(ctx, c.Teams, func(p *api.Teams) ([]api.Team, string) { return p.Items, p.NextCursor })
 	if err != nil {
 		return err
 	}
@@ -87,8 +85,6 @@ func (cmd *teamShow) Run(ctx context.Context, s *Session) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := s.within(ctx)
-	defer cancel()
 	t, err := c.Team(ctx, cmd.ID)
 	if err != nil {
 		return err

@@ -87,8 +87,6 @@ func (cmd *tokenGet) Run(ctx context.Context, s *Session) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := s.within(ctx)
-	defer cancel()
 	t, err := c.RequestToken(ctx, client.TokenRequest{Realm: cmd.Realm, Credentials: credentials, Scopes: cmd.Scope})
 	if err != nil {
 		return err
@@ -143,8 +141,6 @@ func (cmd *tokenCheck) Run(ctx context.Context, s *Session, in io.Reader) error 
 	if err != nil {
 		return err
 	}
-	ctx, cancel := s.within(ctx)
-	defer cancel()
 	info, err := c.TokenInfo(ctx, token)
 	if errors.Is(err, api.ErrUnauthenticated) {
 		return &explained{code: ExitNotAllowed, err: errors.New("the token is not valid"), hint: "It may have expired, been revoked, or come from another server."}
@@ -184,8 +180,6 @@ func (cmd *tokenIntrospect) Run(ctx context.Context, s *Session, in io.Reader) e
 	if err != nil {
 		return err
 	}
-	ctx, cancel := s.within(ctx)
-	defer cancel()
 	i, err := c.Introspect(ctx, token, credentials)
 	if err != nil {
 		return err
@@ -230,8 +224,6 @@ func (cmd *tokenRevoke) Run(ctx context.Context, s *Session, in io.Reader) error
 	if err != nil {
 		return err
 	}
-	ctx, cancel := s.within(ctx)
-	defer cancel()
 	if err := c.RevokeToken(ctx, token, credentials); err != nil {
 		return err
 	}

@@ -37,8 +37,6 @@ func (a personArgument) find(ctx context.Context, s *Session, c *client.Client) 
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := s.within(ctx)
-	defer cancel()
 	found, err := c.Users(ctx, client.UserQuery{Realm: realm, Username: name})
 	if err != nil {
 		return nil, err
@@ -86,8 +84,6 @@ func (cmd *userCreate) Run(ctx context.Context, s *Session, in io.Reader) error 
 	if err != nil {
 		return err
 	}
-	ctx, cancel := s.within(ctx)
-	defer cancel()
 	u, err := c.CreateUser(ctx, body)
 	if err != nil {
 		return err
@@ -119,7 +115,7 @@ func (cmd *userList) Run(ctx context.Context, s *Session) error {
 	read := func(ctx context.Context, p client.Page) (*api.Users, error) {
 		return c.Users(ctx, client.UserQuery{Page: p, Realm: cmd.Realm})
 	}
-	all, err := everyPage(ctx, s, read, func(p *api.Users) ([]api.User, string) { return p.Items, p.NextCursor })
+	all, err := everyPage(ctx, read, func(p *api.Users) ([]api.User, string) { return p.Items, p.NextCursor })
 	if err != nil {
 		return err
 	}
@@ -168,8 +164,6 @@ func (a personArgument) change(ctx context.Context, s *Session, done string, f f
 	if err != nil {
 		return err
 	}
-	ctx, cancel := s.within(ctx)
-	defer cancel()
 	if u, err = f(c, ctx, u.ID); err != nil {
 		return err
 	}
@@ -206,8 +200,6 @@ func (cmd *userSetPassword) Run(ctx context.Context, s *Session, in io.Reader) e
 	if err != nil {
 		return err
 	}
-	ctx, cancel := s.within(ctx)
-	defer cancel()
 	if err := c.SetUserPassword(ctx, u.ID, api.SetPassword{Password: password}); err != nil {
 		return err
 	}
