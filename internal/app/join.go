@@ -13,6 +13,8 @@ import (
 	"github.com/mintmark/mintmark/internal/oauth"
 	"github.com/mintmark/mintmark/internal/redact"
 	"github.com/mintmark/mintmark/internal/registry"
+	"github.com/mintmark/mintmark/internal/rotation"
+	"github.com/mintmark/mintmark/internal/s3api"
 )
 
 // The types here join parts that do not know one another. They translate and decide nothing.
@@ -58,6 +60,22 @@ type applications struct{ registry *registry.Registry }
 func (j applications) Team(ctx context.Context, tx db.ReadTx, app string) (team string, active bool, err error) {
 	a, err := registry.LoadApplication(ctx, tx, app)
 	return a.Team, a.Active, err
+}
+
+// Deliver lets a team have the buckets of the embedded endpoint that are its own. Of buckets elsewhere nobody here knows
+// the owner: their policies decide.
+func (j applications) Deliver(ctx context.Context, tx db.ReadTx, team string, d rotation.Destination) error {
+	if d.Store != rotation.DefaultStore {
+		return nil
+	}
+	owner, err := s3api.BucketTeam(ctx, tx, d.Bucket)
+	if err != nil {
+		return err
+	}
+	if owner != team {
+		return fault.New(fault.Forbidden, "foreign_bucket", "The bucket %s does not belong to team %s, which owns the application.", d.Bucket, team)
+	}
+	return nil
 }
 
 // clientSecrets tells rotation that the document of a public client holds no secret.

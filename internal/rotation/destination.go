@@ -93,6 +93,19 @@ func (s *Service) allow(ctx context.Context, tx db.ReadTx, c access.Caller, a ac
 	return active, access.Allow(c, a, access.Target{Type: "application", ID: app, Team: team})
 }
 
+// deliverable refuses a bucket of another team, but not to who may manage them all.
+func (s *Service) deliverable(ctx context.Context, tx db.ReadTx, c access.Caller, app string, d Destination) error {
+	buckets, ok := s.o.Applications.(Buckets)
+	if !ok || access.Allow(c, access.ManageStorage, access.Target{Type: "bucket", ID: d.Bucket}) == nil {
+		return nil
+	}
+	team, _, err := s.o.Applications.Team(ctx, tx, app)
+	if err != nil {
+		return err
+	}
+	return buckets.Deliver(ctx, tx, team, d)
+}
+
 // AddDestination adds a destination; adding it again changes nothing. The version that is prepared goes there too;
 // without one, a rotation is asked for at once, because the active version's document is not kept.
 func (s *Service) AddDestination(ctx context.Context, tx db.WriteTx, c access.Caller, app string, d Destination) (created bool, err error) {
@@ -100,6 +113,9 @@ func (s *Service) AddDestination(ctx context.Context, tx db.WriteTx, c access.Ca
 		return false, err
 	}
 	if err := s.check(d); err != nil {
+		return false, err
+	}
+	if err := s.deliverable(ctx, tx, c, app, d); err != nil {
 		return false, err
 	}
 	n, err := tx.Exec(ctx, `INSERT INTO rotation_destinations (application, store, bucket, added_at, added_by) VALUES ($1, $2, $3, $4, $5)

@@ -80,6 +80,12 @@ type Applications interface {
 	Team(ctx context.Context, tx db.ReadTx, app string) (team string, active bool, err error)
 }
 
+// Buckets is an Applications that knows whom buckets belong to, as far as anybody can: Deliver refuses one that another
+// team owns, or else whoever may write for one application could have the mint write to anybody's bucket.
+type Buckets interface {
+	Deliver(ctx context.Context, tx db.ReadTx, team string, d Destination) error
+}
+
 // Stores opens the configured stores by name. Opening is cheap and the answer may be used at the same time by many.
 type Stores interface {
 	Open(name string) (objstore.Store, error)

@@ -168,6 +168,12 @@ func (s *Storage) Bucket(ctx context.Context, tx db.ReadTx, c access.Caller, nam
 	return knownBucket(ctx, tx, name)
 }
 
+// BucketTeam is the team that owns the bucket; a fault of kind NotFound if there is none of that name.
+func BucketTeam(ctx context.Context, tx db.ReadTx, name string) (string, error) {
+	b, err := knownBucket(ctx, tx, name)
+	return b.Team, err
+}
+
 func knownBucket(ctx context.Context, tx db.ReadTx, name string) (Bucket, error) {
 	b, err := getBucket(ctx, tx, name)
 	if errors.Is(err, db.ErrNoRows) {
