@@ -7,7 +7,7 @@ type AuditEvent struct {
 	Seq        int64          `json:"seq" doc:"Its place in the log: from 1 on, without a gap"`
 	ID         string         `json:"id"`
 	At         time.Time      `json:"at" doc:"When the change's transaction began, by the database's clock"`
-	Action     string         `json:"action" doc:"noun.verb, such as application.write"`
+	Action     string         `json:"action" doc:"noun.verb, such as application.change"`
 	Outcome    string         `json:"outcome" enum:"success,denied,failed"`
 	Reason     string         `json:"reason,omitempty" doc:"A stable code, such as forbidden"`
 	Actor      AuditActor     `json:"actor"`

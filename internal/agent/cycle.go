@@ -69,7 +69,12 @@ func (a *Agent) cycle(ctx context.Context) (result Result, err error) {
 		if err != nil {
 			failures = append(failures, err)
 			a.metrics.failed(name, err)
-			if ctx.Err() == nil {
+			switch {
+			case ctx.Err() != nil:
+			case !a.state.complete() && errors.Is(err, ErrNotFound):
+				// Usual at first: the application is younger than its credentials.
+				a.log.Info("waiting for the first credentials", "object", name, "err", err)
+			default:
 				a.log.Error("cannot fetch credentials; those in place stay", "object", name, "err", err)
 			}
 			continue

@@ -24,7 +24,7 @@ type AuditCommands struct {
 type auditList struct {
 	Limit   int    `short:"n" default:"50" help:"How many, counted from the newest."`
 	Follow  bool   `short:"f" help:"Go on and show events as they happen, until interrupted."`
-	Action  string `help:"Only this action, such as application.write."`
+	Action  string `help:"Only this action, such as application.change."`
 	Outcome string `enum:"success,denied,failed," default:"" help:"Only success, denied or failed."`
 	Actor   string `placeholder:"ID" help:"Only by this one."`
 	Target  string `placeholder:"TYPE/ID" help:"Only what was done to this, such as application/sales-orders."`

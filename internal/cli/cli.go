@@ -46,7 +46,7 @@ type Commands struct {
 // Globals are the flags that every command of the client side takes.
 type Globals struct {
 	Server    string        `group:"server" env:"MINTMARK_URL" default:"http://127.0.0.1:8080" placeholder:"URL" help:"The server to talk to."`
-	TokenFile string        `group:"server" env:"MINTMARK_TOKEN_FILE" type:"path" placeholder:"FILE" help:"File with the access key or token to show. Default: mintmark/token in your configuration directory."`
+	TokenFile string        `group:"server" env:"MINTMARK_TOKEN_FILE" placeholder:"FILE" help:"File with the access key or token to show. Default: mintmark/token in your configuration directory."`
 	Timeout   time.Duration `group:"server" default:"30s" help:"How long one request may take."`
 	Output    string        `group:"server" short:"o" enum:"text,json" default:"text" help:"text for people, json for programs."`
 }

@@ -60,14 +60,18 @@ func Run(ctx context.Context, o Options) (err error) {
 		"PATH=" + filepath.Dir(o.Program) + ":" + os.Getenv("PATH"),
 		"MINTMARK_URL=" + s.config.Issuer,
 		"MINTMARK_TOKEN_FILE=" + s.config.AdminKeyFile(),
-	}}, o: o, c: s.config}
+	}}, o: o, c: s.config, stopAgent: func() {}}
+	defer t.stopAgent()
 	if err := t.tell(ctx); err != nil {
+		if ctx.Err() != nil {
+			fmt.Fprintln(o.Out, "\nStopped in the middle of the story. The demo's directory is removed.")
+			return nil
+		}
 		return err
 	}
 	if o.Once {
 		return nil
 	}
-	defer t.stopAgent()
 	t.leaveOpen()
 	select {
 	case <-ctx.Done():
@@ -273,9 +277,6 @@ func (t *telling) rotate(ctx context.Context) error {
 		return err
 	}
 	t.stopAgent = stop
-	if t.o.Once {
-		defer stop()
-	}
 	watching, cancel := context.WithTimeout(ctx, t.o.Watch)
 	defer cancel()
 	w := witness.New(t.c.Issuer, filepath.Join(t.dir, "credentials"))
