@@ -37,7 +37,8 @@ type loginData struct {
 	ReturnTo string
 	Client   string // that the login is for, or ""
 	Signed   string // who is signed in already, or ""
-	Realm    string // that was asked for, or ""
+	Realm    string // that was asked for or chosen, or ""
+	Fixed    string // label of the realm if the link asked for it: there is nothing to choose
 	Realms   []option
 	Username string
 	Problem  string
@@ -56,11 +57,11 @@ func (p *Pages) LoginForm(w http.ResponseWriter, r *http.Request) {
 			d.Username = asked.Query().Get("login_hint")
 		}
 	}
-	p.login(w, r, http.StatusOK, d)
+	p.login(w, r, http.StatusOK, d, d.Realm != "")
 }
 
-// login shows the form.
-func (p *Pages) login(w http.ResponseWriter, r *http.Request, status int, d loginData) {
+// login shows the form. With fixed the realm is not to be chosen, if it exists.
+func (p *Pages) login(w http.ResponseWriter, r *http.Request, status int, d loginData, fixed bool) {
 	d.frame = p.frame("Sign in")
 	if s, ok, err := p.info.Sessions.Current(r.Context(), r); err == nil && ok {
 		d.Signed = s.User.DisplayName
@@ -70,6 +71,11 @@ func (p *Pages) login(w http.ResponseWriter, r *http.Request, status int, d logi
 		d.Username = ""
 	}
 	d.Realm, d.Realms = p.realms(d.Realm)
+	for _, o := range d.Realms {
+		if fixed && o.Selected && d.Realm != "" {
+			d.Fixed = o.Label
+		}
+	}
 	var leads []string
 	if to, ok := p.destination(r, d.ReturnTo); ok {
 		d.Client, leads = to.ClientName, []string{to.RedirectURI}
@@ -84,21 +90,20 @@ func (p *Pages) destination(r *http.Request, address string) (Destination, bool)
 	return p.info.Destination(r.Context(), address)
 }
 
-// realms are the realms of people to choose from; if one was asked for that exists, there is nothing to choose.
-func (p *Pages) realms(asked string) (string, []option) {
+// realms are the realms of people to choose from, with the one that was asked for selected, and its canonical name, or
+// "" if there is no such realm.
+func (p *Pages) realms(asked string) (canonical string, options []option) {
 	set := p.info.Directory.Realms()
-	if asked != "" {
-		if r, err := set.Lookup(asked); err == nil && r.Kind == realm.People {
-			return r.Name, nil
-		}
+	selected := realm.Employees
+	if r, err := set.Lookup(asked); err == nil && r.Kind == realm.People {
+		canonical, selected = r.Name, r.Name
 	}
-	var options []option
 	for _, name := range set.Names() {
 		if r, err := set.Lookup(name); err == nil && r.Kind == realm.People {
-			options = append(options, option{name, strings.ToUpper(name[:1]) + strings.ReplaceAll(name[1:], "-", " "), name == realm.Employees})
+			options = append(options, option{name, strings.ToUpper(name[:1]) + strings.ReplaceAll(name[1:], "-", " "), name == selected})
 		}
 	}
-	return "", options
+	return canonical, options
 }
 
 // Login takes the form at POST /login.
@@ -150,7 +155,7 @@ func (p *Pages) refuseLogin(w http.ResponseWriter, r *http.Request, d loginData,
 		w.Header().Set("Retry-After", strconv.Itoa(seconds(f.RetryAfter)))
 	}
 	route.NoteError(r.Context(), f.Code, f.Err)
-	p.login(w, r, status, d)
+	p.login(w, r, status, d, r.PostForm.Get("fixed") != "")
 }
 
 func seconds(d time.Duration) int { return int(math.Ceil(d.Seconds())) }

@@ -528,13 +528,20 @@ func TestRealmOfTheLogin(t *testing.T) {
 	s := newSite(t, db.SQLite)
 	b := s.browser()
 	for target, want := range map[string]string{
-		"/login?realm=/customers": `<input type="hidden" id="realm" name="realm" value="customers">`,
+		"/login?realm=/customers": `<input type="hidden" id="realm" name="realm" value="customers"><input type="hidden" name="fixed"`,
 		"/login?realm=services":   `<select id="realm"`,
 		"/login?realm=nowhere":    `<select id="realm"`,
 		"/login?return_to=" + url.QueryEscape("/oauth2/authorize?realm=employees&login_hint=jane"): `value="employees">`,
 	} {
 		if a := b.get(target); !strings.Contains(a.body, want) {
 			t.Errorf("%s lacks %s:\n%s", target, want, a.body)
+		}
+	}
+	// After a refusal what was chosen can be chosen again, and what was given stays given.
+	for fixed, want := range map[string]string{"": `<option value="customers" selected>`, "1": `id="realm" name="realm" value="customers"`} {
+		form := url.Values{"csrf": {b.get("/login").token(t)}, "realm": {"customers"}, "fixed": {fixed}, "username": {"jane"}, "password": {wrong}}
+		if a := b.do("POST", "/login", form); a.Code != 401 || !strings.Contains(a.body, want) {
+			t.Errorf("refused with fixed=%q (%d) lacks %s:\n%s", fixed, a.Code, want, a.body)
 		}
 	}
 }
