@@ -59,7 +59,11 @@ func (j *journal) note(a act) { j.add(a, 1) }
 func (j *journal) add(a act, n int64) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if _, known := j.counts[a]; !known && len(j.counts) >= journalKeys {
+	room := journalKeys
+	if a.ip != "" {
+		room /= 2 // a stranger makes clients up; what he cannot do is push those who did prove themselves together
+	}
+	if _, known := j.counts[a]; !known && len(j.counts) >= room {
 		a.client, a.ip = "(others)", ""
 	}
 	j.counts[a] += n

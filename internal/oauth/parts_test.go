@@ -110,3 +110,16 @@ func TestRevocationsArePruned(t *testing.T) {
 		t.Error("nobody was told to load again")
 	}
 }
+
+// Failures of made-up clients must not hide which client got tokens.
+func TestStrangersDoNotFillTheJournal(t *testing.T) {
+	j := &journal{clock: clock.System, counts: map[act]int64{}}
+	for i := range 3 * journalKeys {
+		j.note(act{action: "client.authenticate", outcome: audit.Denied, client: "stranger-" + strconv.Itoa(i), ip: "192.0.2.1"})
+	}
+	issued := act{action: "token.issue", outcome: audit.Success, client: "cli_1", realm: "services", grant: grantPassword}
+	j.note(issued)
+	if j.counts[issued] != 1 {
+		t.Error("a token that was issued is counted among the others")
+	}
+}
