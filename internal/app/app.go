@@ -50,6 +50,7 @@ type App struct {
 	core
 	parts // of a serving node
 
+	lock    *lock // of a serving node
 	servers []*server
 }
 
@@ -114,8 +115,14 @@ func open(ctx context.Context, c Config, build Build, log *slog.Logger, prepare 
 	return a, nil
 }
 
-// Close ends the connections to the database.
-func (a *App) Close() error { return a.db.Close() }
+// Close ends the connections to the database and gives the data directory back.
+func (a *App) Close() error {
+	err := a.db.Close()
+	if a.lock != nil {
+		err = errors.Join(err, a.lock.release())
+	}
+	return err
+}
 
 // First tells what FirstStart made.
 type First struct {

@@ -142,7 +142,7 @@ func (a *App) makeRotation(stores stores) (err error) {
 	if a.rotation, err = rotation.New(a.db, a.keyring, rotation.Options{
 		Kinds: []rotation.Kind{passwords, secrets}, Applications: applications{a.registry}, Stores: stores,
 		Policies: map[string]lifecycle.Policy{passwords.Name(): policy(r.PasswordPeriod), secrets.Name(): policy(r.SecretPeriod)},
-		Node:     a.node, Clock: a.clock, Logger: a.log, Metrics: a.metrics,
+		Node:     a.lock.name, Clock: a.clock, Logger: a.log, Metrics: a.metrics,
 	}); err != nil {
 		return fmt.Errorf("%w: rotation: %w", ErrConfig, err)
 	}

@@ -30,6 +30,9 @@ func Start(ctx context.Context, c Config, build Build, log *slog.Logger) (_ *App
 			err = errors.Join(err, a.Close())
 		}
 	}()
+	if a.lock, err = a.takeLock(); err != nil {
+		return nil, err
+	}
 	first, err := a.FirstStart(ctx)
 	if err != nil {
 		return nil, err
