@@ -98,8 +98,9 @@ type Options struct {
 	Applications Applications
 	Stores       Stores
 
-	// Node names this run of this process among those that report what they observe (see Watch). Empty: nobody reports, and
-	// each start of a Service counts as a gap in the observation.
+	// Node names this server among those that report what they observe (see Watch): the same name after a restart, and
+	// never one that another living process has, since a name that comes again tells that its earlier bearer is dead.
+	// Empty: nobody reports, and each start of a Service counts as a gap in the observation.
 	Node     string
 	Policies map[string]lifecycle.Policy // by kind; a kind without one has DefaultPolicy
 	Clock    clock.Clock                 // for calls to stores; due times are the database's
@@ -198,7 +199,7 @@ func (s *Service) Start(ctx context.Context) error {
 	var err error
 	if s.o.Node == "" {
 		err = s.ObservationGap(ctx)
-	} else {
+	} else if err = s.succeed(ctx); err == nil {
 		err = s.report(ctx, clock.Stopwatch())
 	}
 	if err != nil {
