@@ -156,8 +156,9 @@ func (a *App) makeRotation(stores stores) (err error) {
 		return a.rotation.Plan(ctx, tx, app.ID)
 	})
 	// The lease is short: when this process dies, its successor must not stand idle for long.
-	a.jobs = jobs.NewRunner(a.db, jobs.Options{Node: a.node, Lease: 6 * time.Second, Grace: time.Duration(a.config.ShutdownGrace), Clock: a.clock, Logger: a.log, Metrics: a.metrics})
-	a.jobs.Handle(rotation.JobKind, a.rotation.Rotate)
+	a.jobs = jobs.NewRunner(a.db, jobs.Options{Node: a.node, Workers: 24, Lease: 6 * time.Second, Grace: time.Duration(a.config.ShutdownGrace), Clock: a.clock, Logger: a.log, Metrics: a.metrics})
+	// A rotation mostly waits for stores. What it leaves is for other work, which must not stand behind ten thousand of them.
+	a.jobs.Handle(rotation.JobKind, a.rotation.Rotate, jobs.Policy{Concurrency: 16})
 	a.jobs.Handle(signingKeyJob, a.keys.RotationJob)
 	return nil
 }

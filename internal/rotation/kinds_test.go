@@ -250,3 +250,28 @@ func (w *real) secretStatus() (c api.RotatingCredential) {
 	})
 	return c
 }
+
+// What retired long ago is forgotten: a password that turns every two hours must not leave four thousand rows a year, which
+// each look at its uses would read.
+func TestOldVersionsAreForgotten(t *testing.T) {
+	for _, e := range dbtest.Engines(t) {
+		t.Run(string(e), func(t *testing.T) {
+			w := newReal(t, e)
+			w.register()
+			for range 40 {
+				w.clock.Advance(25 * time.Hour)
+				w.rotate()
+			}
+			w.accepted(w.bucket(), true)
+			for _, table := range []string{"service_passwords", "client_secrets"} {
+				n := 0
+				w.read(func(ctx context.Context, tx db.ReadTx) error {
+					return tx.QueryRow(ctx, `SELECT COUNT(*) FROM `+table).Scan(&n)
+				})
+				if n < 10 || n > 36 {
+					t.Errorf("%d rows in %s after 41 versions", n, table)
+				}
+			}
+		})
+	}
+}

@@ -3,6 +3,7 @@ package rotation_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -157,6 +158,46 @@ func TestJobsAreWoken(t *testing.T) {
 		})
 		if r, err := changed.Rotate(t.Context(), jobs.Job{Kind: rotation.JobKind, Key: "a1/nonsense"}); err == nil {
 			t.Errorf("a job of an unknown kind: %+v", r)
+		}
+	})
+}
+
+// However many applications there are, a changed policy plans them all anew, and none that was deactivated.
+func TestManyArePlannedAnew(t *testing.T) {
+	engines(t, func(t *testing.T, w *world) {
+		s := w.node()
+		const n = 450
+		w.write(func(ctx context.Context, tx db.WriteTx) error {
+			for i := range n {
+				if err := s.Plan(ctx, tx, fmt.Sprintf("app%d", i)); err != nil {
+					return err
+				}
+			}
+			if err := s.Deactivate(ctx, tx, "app7"); err != nil {
+				return err
+			}
+			_, err := tx.Exec(ctx, `UPDATE jobs SET due = due + 3600000000`)
+			return err
+		})
+		o := w.options()
+		shorter := policy
+		shorter.Period = time.Hour
+		o.Policies[password] = shorter
+		changed, err := rotation.New(w.d, w.keyring, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 { // the second finds nothing to plan
+			if err := changed.Start(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			now := 0
+			w.read(func(ctx context.Context, tx db.ReadTx) error {
+				return tx.QueryRow(ctx, `SELECT COUNT(*) FROM jobs WHERE kind = $1 AND due <= $2`, rotation.JobKind, db.Micros(tx.Now())).Scan(&now)
+			})
+			if now != n-1 {
+				t.Fatalf("%d jobs are due, want %d", now, n-1)
+			}
 		}
 	})
 }

@@ -179,6 +179,10 @@ func (s *Service) leave(ctx context.Context) error {
 		if err != nil || n == 0 {
 			return err // it was given up: that has been noted
 		}
+		w, err := readWatch(ctx, tx)
+		if err != nil || !w.at(tx.Now(), s.pace).up.Equal(w.up) {
+			return err // an interruption that nobody has noted yet must not look like none
+		}
 		return expect(tx.Exec(ctx, `UPDATE rotation_watch SET reported = $1 WHERE id = 1`, db.Micros(tx.Now())))
 	})
 	if err != nil {

@@ -127,6 +127,21 @@ func TestAnInterruptionIsNoTimeUnused(t *testing.T) {
 	}
 }
 
+// A node that says goodbye after an interruption that nobody has noted must not hide it.
+func TestAGoodbyeHidesNoInterruption(t *testing.T) {
+	engines(t, func(t *testing.T, w *world) {
+		a, b := w.watcher("a"), w.watcher("b")
+		w.overlap(a, b)
+		w.clock.Advance(policy.Grace + time.Minute)
+		if err := a.Leave(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		w.pass(time.Minute, b)
+		w.mustRun(b, "a1")
+		w.expect(b, "a1", password, overlapping)
+	})
+}
+
 // A node that is cut off, stopped or killed holds uses that nobody else knows. What was used while it may still have
 // served counts as used.
 func TestANodeThatVanishes(t *testing.T) {
