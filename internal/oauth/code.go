@@ -52,12 +52,18 @@ func (p *people) exchangeCode(r *http.Request, client Client, q parameters, t *t
 	}
 	x.macs = p.Keyring.LookupMACs(macCode, x.code)
 	if err := p.exchanges.Do(r.Context(), x); err != nil {
-		return nil, err
+		return nil, notStored(err)
 	}
 	if x.err != nil {
 		return nil, x.err
 	}
 	return p.answer(r, t, x.client, x.grant, x.scopes, x.token, true)
+}
+
+// notStored says that nothing was given because nothing could be stored, whatever kind of failure it was.
+func notStored(err error) *refusal {
+	no := refusalOf(err)
+	return &refusal{status: http.StatusServiceUnavailable, code: temporarily, retry: max(no.retry, time.Second), cause: err, description: "The answer could not be stored, so there is none. Try again."}
 }
 
 // clientCaller is the client for the audit log.

@@ -216,8 +216,8 @@ func (s *Server) forget(ctx context.Context, tx db.WriteTx, why, condition strin
 }
 
 // sweep removes what is over, in batches, so that no transaction is long. Ended grants stay until no token of theirs can
-// be good, and an hour more for clocks that differ.
-func (p *people) sweep(ctx context.Context) error {
+// be good.
+func (p *people) sweep(ctx context.Context, keep time.Duration) error {
 	const rows, batches = 500, 200
 	for _, query := range []string{
 		`DELETE FROM authorization_flows WHERE handle IN (SELECT handle FROM authorization_flows WHERE expires < $1 ORDER BY expires LIMIT $2)`,
@@ -226,7 +226,7 @@ func (p *people) sweep(ctx context.Context) error {
 		for range batches {
 			var n int64
 			err := p.s.db.Write(ctx, func(tx db.WriteTx) (err error) {
-				n, err = tx.Exec(ctx, query, db.Micros(tx.Now().Add(-time.Hour)), rows)
+				n, err = tx.Exec(ctx, query, db.Micros(tx.Now().Add(-keep)), rows)
 				return err
 			})
 			if err != nil {

@@ -166,7 +166,7 @@ func (s *Server) Run(ctx context.Context) error {
 
 // keepRevocations loads again when the feed has lost track, and prunes and sweeps what has expired.
 func (s *Server) keepRevocations(ctx context.Context) {
-	const retry, sweepPeriod, keep = time.Second, 10 * time.Minute, time.Hour
+	const retry, sweepPeriod = time.Second, 10 * time.Minute
 	prune, sweep := time.NewTicker(time.Minute), time.NewTicker(sweepPeriod)
 	defer prune.Stop()
 	defer sweep.Stop()
@@ -182,17 +182,21 @@ func (s *Server) keepRevocations(ctx context.Context) {
 		case <-prune.C:
 			s.revoked.prune(s.clock.Now())
 		case <-sweep.C:
-			if err := s.revoked.sweep(ctx, keep); err != nil && ctx.Err() == nil {
-				s.log.WarnContext(ctx, "expired revocations could not be swept", "error", err)
-			}
-			if s.people == nil {
-				continue
-			}
-			if err := s.people.sweep(ctx); err != nil && ctx.Err() == nil {
-				s.log.WarnContext(ctx, "expired grants could not be swept; it is tried again", "error", err)
+			if err := s.Sweep(ctx); err != nil && ctx.Err() == nil {
+				s.log.WarnContext(ctx, "what has expired could not be swept; it is tried again", "error", err)
 			}
 		}
 	}
+}
+
+// Sweep removes what has expired: revocations, requests that wait for nobody, grants. Run calls it.
+func (s *Server) Sweep(ctx context.Context) error {
+	const keep = time.Hour // for clocks that differ
+	err := s.revoked.sweep(ctx, keep)
+	if s.people != nil {
+		err = errors.Join(err, s.people.sweep(ctx, keep))
+	}
+	return err
 }
 
 // Ready answers why this node cannot issue and check tokens yet, or nil.

@@ -94,7 +94,7 @@ func (p *people) refreshToken(r *http.Request, client Client, q parameters, aske
 		return nil, badCredentials()
 	}
 	if err := p.refreshes.Do(r.Context(), x); err != nil {
-		return nil, err
+		return nil, notStored(err)
 	}
 	if x.other {
 		p.s.journal.note(act{action: "token.refresh", outcome: audit.Denied, reason: "token_of_another_client", client: client.ID})
