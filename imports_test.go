@@ -47,7 +47,7 @@ var outside = map[string][]string{
 	"client":         {"api"},
 	"internal/agent": {"api", "client", "internal/clock", "internal/redact", "internal/failpoint"},
 	"internal/cli":   {"api", "client", "internal/agent", "internal/clock", "internal/redact"},
-	"internal/demo":  {"api", "client", "internal/agent", "internal/app", "internal/clock", "internal/redact", "internal/seal", "internal/witness"},
+	"internal/demo":  {"api", "client", "internal/agent", "internal/app", "internal/clock", "internal/redact", "internal/witness"},
 	"cmd/mintmark":   {"api", "client", "internal/agent", "internal/app", "internal/cli", "internal/demo", "internal/clock", "internal/redact"},
 
 	"internal/witness": {"client", "internal/clock"},

@@ -18,7 +18,7 @@ func (a *App) routes() {
 	})
 
 	// /oauth2/… and /.well-known/…: tokens, introspection, revocation, keys, discovery.
-	a.oauth.Register(a.mux)
+	a.oauth.Routes(a.mux)
 
 	// /api/…: management.
 	a.catalog.Routes(a.mux)

@@ -17,8 +17,8 @@ import (
 // serviceRealm is the realm of service users, and of clients that act on their own account.
 const serviceRealm = realm.Robots
 
-// Register puts the endpoints into the mux.
-func (s *Server) Register(m *route.Mux) {
+// Routes puts the endpoints into the mux.
+func (s *Server) Routes(m *route.Mux) {
 	grants := []string{grantPassword, grantClientCredentials}
 	if s.people != nil {
 		grants = append(grants, grantAuthorizationCode, grantRefreshToken)

@@ -281,7 +281,7 @@ func (w *folk) node(t *testing.T) *folk {
 		t.Fatal(err)
 	}
 	mux := route.New(route.Options{Clock: w.clock, DB: d})
-	server.Register(mux)
+	server.Routes(mux)
 	base := *w.world
 	base.db, base.server, base.mux = d, server, mux
 	return &folk{whole: &whole{world: &base, registry: reg, identity: dir}, sessions: sessions, pages: w.pages, alice: w.alice, bob: w.bob, shop: w.shop, other: w.other, tool: w.tool}

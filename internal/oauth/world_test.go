@@ -144,7 +144,7 @@ func bareWorld(t testing.TB, engine db.Engine, change ...setup) *world {
 		t.Fatal(err)
 	}
 	w.mux = route.New(route.Options{Clock: w.clock, DB: w.db})
-	w.server.Register(w.mux)
+	w.server.Routes(w.mux)
 	return w
 }
 
