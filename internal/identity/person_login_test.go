@@ -17,8 +17,8 @@ import (
 	"github.com/mintmark/mintmark/internal/seal/sealtest"
 )
 
-// B8 143: the answer to unknown, wrong, without a password and disabled is one, after one slow hash; and so is the delay.
-func TestB8Case143RefusalsAreOne(t *testing.T) {
+// The answer to unknown, wrong, without a password and disabled is one, after one slow hash; and so is the delay.
+func TestRefusalsAreOne(t *testing.T) {
 	inHouse(t, func(t *testing.T, h *house) {
 		h.person("employees", "jane", "jane@example.org", janes)
 		h.person("employees", "bare", "", "")
@@ -71,9 +71,9 @@ func TestB8Case143RefusalsAreOne(t *testing.T) {
 	})
 }
 
-// B8 144: guesses are counted before they are looked at, over all nodes: however many come at once, no more are looked
+// Guesses are counted before they are looked at, over all nodes: however many come at once, no more are looked
 // at than are free.
-func TestB8Case144ParallelGuessesAreCounted(t *testing.T) {
+func TestParallelGuessesAreCounted(t *testing.T) {
 	for _, engine := range dbtest.Engines(t) {
 		t.Run(string(engine), func(t *testing.T) {
 			c := clock.NewFake(start)
@@ -106,8 +106,8 @@ func TestB8Case144ParallelGuessesAreCounted(t *testing.T) {
 	}
 }
 
-// B8 146: whatever way of writing a name leads to an account, the tries are one count.
-func TestB8Case146OneCountForAllSpellings(t *testing.T) {
+// Whatever way of writing a name leads to an account, the tries are one count.
+func TestOneCountForAllSpellings(t *testing.T) {
 	inHouse(t, func(t *testing.T, h *house) {
 		h.person("employees", "bob", "bob@example.org", janes)
 		for i, name := range []string{"Bob", " bob", "BOB", "bob\u200b", "BOB@Example.ORG"} {

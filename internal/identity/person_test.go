@@ -156,8 +156,8 @@ func TestPersonNeedsAnAdministrator(t *testing.T) {
 	})
 }
 
-// B8 148: names that look alike are one, or refused.
-func TestB8Case148NamesHaveOneForm(t *testing.T) {
+// Names that look alike are one, or refused.
+func TestNamesHaveOneForm(t *testing.T) {
 	inHouse(t, func(t *testing.T, h *house) {
 		for typed, want := range map[string]string{
 			"\uff2a\uff21\uff2e\uff25":       "jane", // full width
@@ -203,8 +203,8 @@ func TestB8Case148NamesHaveOneForm(t *testing.T) {
 	})
 }
 
-// B8 147: what somebody signs in with, name or address, is nobody else's name or address.
-func TestB8Case147NamesAndAddressesAreOneSpace(t *testing.T) {
+// What somebody signs in with, name or address, is nobody else's name or address.
+func TestNamesAndAddressesAreOneSpace(t *testing.T) {
 	inHouse(t, func(t *testing.T, h *house) {
 		h.person("employees", "jane", "jane@example.org", janes)
 		for _, p := range []identity.NewPerson{
@@ -307,8 +307,8 @@ func TestSetPassword(t *testing.T) {
 	})
 }
 
-// B8 166, the part that is here: what a disabled person has ends with it, in one transaction.
-func TestB8Case166DisablingEndsWhatAPersonHas(t *testing.T) {
+// What a disabled person has ends with it, in one transaction.
+func TestDisablingEndsWhatAPersonHas(t *testing.T) {
 	inHouse(t, func(t *testing.T, h *house) {
 		jane := h.person("employees", "jane", "", janes)
 		var key redact.Secret
@@ -364,8 +364,8 @@ func TestB8Case166DisablingEndsWhatAPersonHas(t *testing.T) {
 	})
 }
 
-// B8 172: the bootstrap administrator has no password, so none is right; and the last administrator stays.
-func TestB8Case172NobodyHasADefaultPassword(t *testing.T) {
+// The bootstrap administrator has no password, so none is right; and the last administrator stays.
+func TestNobodyHasADefaultPassword(t *testing.T) {
 	inHouse(t, func(t *testing.T, h *house) {
 		h.write(func(tx db.WriteTx) error {
 			_, _, err := h.dir.EnsureAdministrator(ctx, tx)

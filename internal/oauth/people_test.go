@@ -421,7 +421,7 @@ func TestSignIn(t *testing.T) {
 	})
 }
 
-// B119: what an ID token says.
+// What an ID token says.
 func checkIDToken(t *testing.T, w *folk, tokens reply) {
 	t.Helper()
 	raw := tokens.text("id_token")
@@ -440,7 +440,7 @@ func checkIDToken(t *testing.T, w *folk, tokens reply) {
 	if amr, _ := id["amr"].([]any); len(amr) != 1 || amr[0] != "pwd" {
 		t.Errorf("amr %v", id["amr"])
 	}
-	// B101: no ID token is an access token.
+	// No ID token is an access token.
 	if r := w.send("GET", "/oauth2/userinfo", "", bearer(raw)); r.status != 401 {
 		t.Errorf("userinfo takes an ID token: %d", r.status)
 	}

@@ -162,9 +162,9 @@ func TestPasswordsThatAreNone(t *testing.T) {
 	}
 }
 
-// B8 171: 200 logins at once compute no more hashes at the same time than there are places, and who finds none in time
+// 200 logins at once compute no more hashes at the same time than there are places, and who finds none in time
 // is told when to come back.
-func TestB8Case171HashesAreBounded(t *testing.T) {
+func TestHashesAreBounded(t *testing.T) {
 	p := password.NewPool(password.Options{Params: password.Params{Memory: 1024, Time: 1, Threads: 1}, AtOnce: 2, Wait: 5 * time.Second})
 	var wg sync.WaitGroup
 	var mu sync.Mutex

@@ -239,8 +239,8 @@ func (a answer) neutral(typed string) string {
 	return out + body
 }
 
-// B8 143: the page says the same to everybody who may not come in: status, headers, cookies, words.
-func TestB8Case143RefusedLoginsLookAlike(t *testing.T) {
+// The page says the same to everybody who may not come in: status, headers, cookies, words.
+func TestRefusedLoginsLookAlike(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *site) {
 		s.person("jane", "")
 		carol := s.person("carol", "")
@@ -278,8 +278,8 @@ func TestB8Case143RefusedLoginsLookAlike(t *testing.T) {
 	})
 }
 
-// B8 149: a login that did not begin on our page in this browser begins no session.
-func TestB8Case149LoginOfStrangers(t *testing.T) {
+// A login that did not begin on our page in this browser begins no session.
+func TestLoginOfStrangers(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *site) {
 		s.person("jane", "")
 		eves := s.browser().get("/login").token(t)
@@ -312,8 +312,8 @@ func TestB8Case149LoginOfStrangers(t *testing.T) {
 	})
 }
 
-// B8 152: a login leads nowhere but to this server.
-func TestB8Case152LoginLeadsNowhereElse(t *testing.T) {
+// A login leads nowhere but to this server.
+func TestLoginLeadsNowhereElse(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *site) {
 		s.person("jane", "")
 		good := map[string]string{
@@ -354,8 +354,8 @@ func TestB8Case152LoginLeadsNowhereElse(t *testing.T) {
 	})
 }
 
-// B8 153: whatever stands in names, hints and texts is text.
-func TestB8Case153NothingBecomesMarkup(t *testing.T) {
+// Whatever stands in names, hints and texts is text.
+func TestNothingBecomesMarkup(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *site) {
 		u := s.person("eve", evil)
 		s.consent = web.ConsentView{ClientName: evil, Team: evil, RedirectURI: "https://shop.example.org/" + evil, User: u, Scopes: []web.ConsentScope{{Name: evil, Text: evil}}, Flow: evil, Action: "/x?" + evil}
@@ -507,8 +507,8 @@ func TestErrorPage(t *testing.T) {
 	}
 }
 
-// B8 169: a browser with nonsense in its cookies is one that is not signed in.
-func TestB8Case169NonsenseInCookies(t *testing.T) {
+// A browser with nonsense in its cookies is one that is not signed in.
+func TestNonsenseInCookies(t *testing.T) {
 	s := newSite(t, db.SQLite)
 	for _, value := range []string{"x", strings.Repeat("a", 10_000), "mms_" + strings.Repeat("0", 26) + "_" + strings.Repeat("A", 43)} {
 		b := s.browser()

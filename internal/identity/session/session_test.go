@@ -293,8 +293,8 @@ func TestUseOnOneNodeKeepsTheSessionOnAnother(t *testing.T) {
 	})
 }
 
-// B8 151: two people use one browser: nothing of the first is left to the second.
-func TestB8Case151OneBrowserTwoPeople(t *testing.T) {
+// Two people use one browser: nothing of the first is left to the second.
+func TestOneBrowserTwoPeople(t *testing.T) {
 	onBoth(t, func(t *testing.T, n *node) {
 		jane, bob, b := n.person("jane"), n.person("bob"), newBrowser()
 		first := b.begin(n, jane)
@@ -324,8 +324,8 @@ func TestB8Case151OneBrowserTwoPeople(t *testing.T) {
 	})
 }
 
-// B8 166, here: whoever is disabled or gets another password is signed out on every node within a second.
-func TestB8Case166DisabledIsSignedOutEverywhere(t *testing.T) {
+// Whoever is disabled or gets another password is signed out on every node within a second.
+func TestDisabledIsSignedOutEverywhere(t *testing.T) {
 	twoNodes(t, func(t *testing.T, a, b *node) {
 		for what, act := range map[string]func(tx db.WriteTx, u identity.User) error{
 			"disabled": func(tx db.WriteTx, u identity.User) error { return a.dir.DisablePerson(ctx, tx, admin, u.ID) },
@@ -379,8 +379,8 @@ func TestDisabledPersonGetsNoSession(t *testing.T) {
 	})
 }
 
-// B8 169: whatever stands in the cookie, it is a session of ours or none.
-func TestB8Case169MalformedCookiesAreNone(t *testing.T) {
+// Whatever stands in the cookie, it is a session of ours or none.
+func TestMalformedCookiesAreNone(t *testing.T) {
 	onBoth(t, func(t *testing.T, n *node) {
 		b := newBrowser()
 		b.begin(n, n.person("jane"))
@@ -409,9 +409,9 @@ func TestB8Case169MalformedCookiesAreNone(t *testing.T) {
 	})
 }
 
-// B8 149: a form without a token, with that of another browser or session, with one from before the login, or sent by
+// A form without a token, with that of another browser or session, with one from before the login, or sent by
 // another site, is refused.
-func TestB8Case149FormsOfStrangersAreRefused(t *testing.T) {
+func TestFormsOfStrangersAreRefused(t *testing.T) {
 	onBoth(t, func(t *testing.T, n *node) {
 		jane, bob := n.person("jane"), n.person("bob")
 		b, eve := newBrowser(), newBrowser()
