@@ -68,7 +68,7 @@ func (a *App) makeCore() (err error) {
 		Period: time.Duration(a.config.Keys.Period),
 		Lead:   lead,
 		MaxAge: min(lead/2, 5*time.Minute),
-		Keep:   time.Duration(a.config.Tokens.ServiceLifetime) + 5*time.Minute,
+		Keep:   max(time.Duration(a.config.Tokens.ServiceLifetime), time.Hour) + 5*time.Minute, // no token lives longer
 		Clock:  a.clock, Logger: a.log,
 	})
 	if err != nil {
