@@ -47,7 +47,7 @@ func TestTheFrontPage(t *testing.T) {
 		if b.status != http.StatusOK && path != "/oauth2/tokeninfo" { // which wants a token
 			t.Errorf("%s: %d", path, b.status)
 		}
-		if strings.HasPrefix(path, "/static/") && (!strings.Contains(b.header.Get("Cache-Control"), "immutable") || !strings.HasPrefix(b.header.Get("Content-Type"), "text/css")) {
+		if strings.HasPrefix(path, "/static/") && (!strings.Contains(b.header.Get("Cache-Control"), "immutable") || !regexp.MustCompile(`^(text/css|image/svg)`).MatchString(b.header.Get("Content-Type"))) {
 			t.Errorf("%s: %v", path, b.header)
 		}
 	}

@@ -39,4 +39,5 @@ func (a *App) routes() {
 	a.mux.Handle("POST /logout", a.pages.Logout)
 	a.mux.Handle("GET /account", a.pages.Account)
 	a.mux.Handle("GET "+a.pages.StylePath(), a.pages.Style)
+	a.mux.Handle("GET "+a.pages.IconPath(), a.pages.Icon)
 }

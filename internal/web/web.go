@@ -35,6 +35,9 @@ var pageFiles embed.FS
 //go:embed static/style.css
 var stylesheet []byte
 
+//go:embed static/icon.svg
+var icon []byte
+
 // Info is what the front page tells.
 type Info struct {
 	Version    string
@@ -66,12 +69,12 @@ type Pages struct {
 	info      Info
 	templates map[string]*template.Template // by the file's name without its ending
 	stylePath string
+	iconPath  string
 }
 
 // New parses the pages; a template that does not parse is a bug found at start.
 func New(info Info) (*Pages, error) {
-	sum := sha256.Sum256(stylesheet)
-	p := &Pages{info: info, stylePath: "/static/style-" + hex.EncodeToString(sum[:6]) + ".css"}
+	p := &Pages{info: info, stylePath: "/static/style-" + digest(stylesheet) + ".css", iconPath: "/static/icon-" + digest(icon) + ".svg"}
 	p.templates = map[string]*template.Template{}
 	for _, name := range []string{"home", "not_found", "login", "logout", "account", "consent", "error"} {
 		t, err := template.ParseFS(pageFiles, "pages/layout.html", "pages/"+name+".html")
@@ -83,15 +86,32 @@ func New(info Info) (*Pages, error) {
 	return p, nil
 }
 
+// digest is the part of an address that changes with the content.
+func digest(content []byte) string {
+	sum := sha256.Sum256(content)
+	return hex.EncodeToString(sum[:6])
+}
+
 // StylePath is the address of the stylesheet.
 func (p *Pages) StylePath() string { return p.stylePath }
 
-// Style serves the stylesheet; it may be kept for ever, because its address changes with its content.
+// IconPath is the address of the icon.
+func (p *Pages) IconPath() string { return p.iconPath }
+
+// Style serves the stylesheet.
 func (p *Pages) Style(w http.ResponseWriter, r *http.Request) {
+	serve(w, r, "text/css; charset=utf-8", stylesheet)
+}
+
+// Icon serves the icon.
+func (p *Pages) Icon(w http.ResponseWriter, r *http.Request) { serve(w, r, "image/svg+xml", icon) }
+
+// serve sends what may be kept for ever, because its address changes with its content.
+func serve(w http.ResponseWriter, r *http.Request, media string, content []byte) {
 	setHeaders(w)
-	w.Header().Set("Content-Type", "text/css; charset=utf-8")
+	w.Header().Set("Content-Type", media)
 	w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
-	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(stylesheet))
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(content))
 }
 
 type endpoint struct{ What, Method, Path, About string }
@@ -124,9 +144,9 @@ var directory = []group{
 }
 
 // frame is what the layout needs of every page.
-type frame struct{ Title, Style string }
+type frame struct{ Title, Style, Icon string }
 
-func (p *Pages) frame(title string) frame { return frame{title, p.stylePath} }
+func (p *Pages) frame(title string) frame { return frame{title, p.stylePath, p.iconPath} }
 
 type homeData struct {
 	frame

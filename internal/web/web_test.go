@@ -85,6 +85,8 @@ func newSite(t testing.TB, engine db.Engine) *site {
 	s.mux.Handle("GET /logout", s.pages.LogoutForm)
 	s.mux.Handle("POST /logout", s.pages.Logout)
 	s.mux.Handle("GET /account", s.pages.Account)
+	s.mux.Handle("GET "+s.pages.StylePath(), s.pages.Style)
+	s.mux.Handle("GET "+s.pages.IconPath(), s.pages.Icon)
 	s.mux.Handle("GET /missing", s.pages.NotFound)
 	s.mux.Handle("GET /consent", func(w http.ResponseWriter, r *http.Request) { s.pages.Consent(w, r, s.consent) })
 	s.mux.Handle("GET /fails", func(w http.ResponseWriter, r *http.Request) { s.pages.Error(w, r, 400, "invalid_request", s.failure) })
@@ -542,6 +544,22 @@ func TestRealmOfTheLogin(t *testing.T) {
 		form := url.Values{"csrf": {b.get("/login").token(t)}, "realm": {"customers"}, "fixed": {fixed}, "username": {"jane"}, "password": {wrong}}
 		if a := b.do("POST", "/login", form); a.Code != 401 || !strings.Contains(a.body, want) {
 			t.Errorf("refused with fixed=%q (%d) lacks %s:\n%s", fixed, a.Code, want, a.body)
+		}
+	}
+}
+
+// What the pages load is there, may be kept for ever, and is called by its content.
+func TestWhatPagesLoad(t *testing.T) {
+	s := newSite(t, db.SQLite)
+	b := s.browser()
+	found := regexp.MustCompile(`href="(/static/[a-z]+-[0-9a-f]{12}\.(css|svg))"`).FindAllStringSubmatch(b.get("/login").body, -1)
+	if len(found) != 2 {
+		t.Fatalf("the page loads %q", found)
+	}
+	for _, f := range found {
+		a := b.get(f[1])
+		if a.Code != 200 || a.body == "" || !strings.Contains(a.Header().Get("Cache-Control"), "immutable") || !strings.Contains(a.Header().Get("Content-Type"), f[2]) {
+			t.Errorf("%s: %d, %v", f[1], a.Code, a.Header())
 		}
 	}
 }
