@@ -75,7 +75,8 @@ var free = []string{"bench", "soak"}
 var stdOnly = []string{"api", "client"}
 
 // testOnly are modules (and one package of the library) that only tests and kits import.
-var testOnly = []string{"testing", "net/http/httptest", "github.com/google/go-cmp", "github.com/rogpeppe/go-internal", "pgregory.net/rapid"}
+var testOnly = []string{"testing", "net/http/httptest", "github.com/google/go-cmp", "github.com/rogpeppe/go-internal", "pgregory.net/rapid",
+	"github.com/coreos/go-oidc/v3", "golang.org/x/oauth2"}
 
 // bannedImports are packages that code which ships may not import, with the reason and where it may after all.
 var bannedImports = map[string]ban{
