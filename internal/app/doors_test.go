@@ -79,7 +79,7 @@ func managementKnocks() []knock {
 		put("unknown team", "/api/applications/intruder", `{"team_id":"nobody","active":true,"name":"x"}`, 400, "team_not_found"),
 		put("unknown realm of owners", "/api/resource-types/intruder", `{"name":"x","owning_team":"shop","resource_owners":["martians"]}`, 400, "invalid_resource_owners"),
 		put("unknown realm of a member", team, `{"name":"x","members":["martians/jane"]}`, 400, "unknown_realm"),
-		put("unknown owner of a bucket", "/api/buckets/intruder", `{"team":"nobody"}`, 400, "unknown_team"),
+		put("unknown owner of a bucket", "/api/buckets/intruder", `{"team":"nobody"}`, 400, "team_not_found"),
 
 		put("id in capitals", "/api/applications/A", `{"team_id":"shop","active":true,"name":"x"}`, 400, "application_id"),
 		put("id that ends with a hyphen", "/api/applications/a-", `{"team_id":"shop","active":true,"name":"x"}`, 400, "application_id"),

@@ -20,13 +20,13 @@ type metrics struct {
 
 func newMetrics(s *Service, r prometheus.Registerer) (metrics, error) {
 	m := metrics{
-		rotations: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "mintmark_rotations_total",
+		rotations: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "mintmark_rotation_commits_total",
 			Help: "Rotations that were committed by this node."}, []string{"kind"}),
 		retirements: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "mintmark_rotation_retirements_total",
 			Help: "Versions that were retired by this node; forced: at the hard limit, not by evidence."}, []string{"kind", "forced"}),
 		failures: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "mintmark_rotation_publish_errors_total",
 			Help: "Puts to destinations that failed."}, []string{"store", "code"}),
-		puts: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "mintmark_rotation_put_seconds",
+		puts: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "mintmark_rotation_put_duration_seconds",
 			Help: "Time of one put to a destination.", Buckets: prometheus.ExponentialBuckets(0.001, 4, 8)}, []string{"store"}),
 		lateWrites: prometheus.NewCounter(prometheus.CounterOpts{Name: "mintmark_rotation_late_writes_total",
 			Help: "Puts of an older version that may have overwritten a later one."}),

@@ -52,7 +52,7 @@ func TestManagementAPI(t *testing.T) {
 			{"admin", "PUT", "/api/buckets/new-bucket", `{"team":"other"}`, 409, "bucket_exists"},
 			{"admin", "PUT", "/api/buckets/UPPER", `{"team":"shop"}`, 400, "invalid_bucket_name"},
 			{"admin", "PUT", "/api/buckets/new-bucket", `{"team":"shop","acl":"x"}`, 400, "acl"},
-			{"admin", "PUT", "/api/buckets/another", `{"team":"nobody"}`, 400, "unknown_team"},
+			{"admin", "PUT", "/api/buckets/another", `{"team":"nobody"}`, 400, "team_not_found"},
 			{"alice", "PUT", "/api/buckets/another", `{"team":"shop"}`, 403, "storage.manage"},
 			{"", "GET", "/api/buckets", "", 401, "unauthenticated"},
 			{"alice", "GET", "/api/buckets", "", 200, `"name":"other-bucket"`},

@@ -22,7 +22,7 @@ func newMetrics(r prometheus.Registerer) (metrics, error) {
 			Name: "mintmark_s3_requests_total", Help: "Requests to the embedded S3 endpoint, by operation, status and error code.",
 		}, []string{"operation", "status", "code"}),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "mintmark_s3_request_seconds", Help: "Time to answer a request to the embedded S3 endpoint.",
+			Name: "mintmark_s3_request_duration_seconds", Help: "Time to answer a request to the embedded S3 endpoint.",
 			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, 1, 5, 30},
 		}, []string{"operation"}),
 	}

@@ -261,7 +261,7 @@ func TestBucketRecords(t *testing.T) {
 		if err := create(system, "shop-bucket", "other"); fault.Code(err) != "bucket_exists" {
 			t.Errorf("another team: %v", err)
 		}
-		if err := create(system, "new-bucket", "nobody"); fault.Code(err) != "unknown_team" {
+		if err := create(system, "new-bucket", "nobody"); fault.Code(err) != "team_not_found" {
 			t.Errorf("unknown team: %v", err)
 		}
 		if err := create(access.Caller{Kind: access.Person, Realm: "employees", Teams: []string{"shop"}}, "new-bucket", "shop"); !fault.Is(err, fault.Forbidden) {
