@@ -1,8 +1,9 @@
 // Package access says who is calling and what they may do.
 //
 // Every operation on protected data takes a Caller and asks Allow before it touches anything. What no rule allows is
-// denied: an action without a rule, a caller without a kind. The words of the actions are the same in code, in the API's
-// documentation and in the audit log.
+// denied: an action without a rule, a caller without a kind. The words of the actions are the same in code and in the
+// API's documentation. The audit log names what was done instead, which is often finer (application.create for
+// application.write), and the operation that was asked for where a caller was denied.
 package access
 
 import (
