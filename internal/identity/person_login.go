@@ -53,6 +53,7 @@ type attempt struct {
 	version int64  // of the password; 0: there is none
 	box     []byte
 	wait    time.Duration // > 0: the try is not looked at
+	next    int64         // not_before as this try has set it
 }
 
 // account is the key under which tries for a user are counted.
@@ -119,13 +120,13 @@ func (a *attempt) reserve(ctx context.Context, tx db.WriteTx) error {
 		return nil // not counted: who waits for his turn must not be pushed back by those who do not
 	}
 	failures++
-	var next int64
+	a.next = 0
 	if d := delayAfter(failures); d > 0 {
-		next = db.Micros(now.Add(d))
+		a.next = db.Micros(now.Add(d))
 	}
 	if err := db.One(tx.Exec(ctx, `INSERT INTO login_attempts (account, failures, last, not_before) VALUES ($1, $2, $3, $4)
 		ON CONFLICT (account) DO UPDATE SET failures = excluded.failures, last = excluded.last, not_before = excluded.not_before`,
-		a.account, failures, db.Micros(now), next)); err != nil {
+		a.account, failures, db.Micros(now), a.next)); err != nil {
 		return fmt.Errorf("count an attempt: %w", err)
 	}
 	return nil
@@ -174,10 +175,12 @@ func (dir *Directory) VerifyPersonPassword(ctx context.Context, realmName, usern
 	return a.user, nil
 }
 
-// giveBack takes the count of a try back that was never looked at. If that fails, the next success forgets it.
+// giveBack takes the count of a try back that was never looked at, and the wait that it brought, but not that of another
+// try. If that fails, the next success forgets it.
 func (p *people) giveBack(ctx context.Context, a *attempt) {
 	err := p.dir.d.Write(context.WithoutCancel(ctx), func(tx db.WriteTx) error {
-		_, err := tx.Exec(ctx, `UPDATE login_attempts SET failures = failures - 1, not_before = 0 WHERE account = $1 AND failures > 0`, a.account)
+		_, err := tx.Exec(ctx, `UPDATE login_attempts SET failures = failures - 1, not_before = CASE WHEN not_before = $2 THEN 0 ELSE not_before END
+			WHERE account = $1 AND failures > 0`, a.account, a.next)
 		return err
 	})
 	if err != nil {
@@ -245,15 +248,23 @@ func (p *people) refused(a *attempt, origin Origin, err error) {
 	go p.onRefused(c, err)
 }
 
-// SweepAttempts removes counts that are over, at most a thousand, and tells how many it removed.
-func (dir *Directory) SweepAttempts(ctx context.Context) (n int64, err error) {
-	err = dir.d.Write(ctx, func(tx db.WriteTx) (err error) {
-		n, err = tx.Exec(ctx, `DELETE FROM login_attempts WHERE account IN
-			(SELECT account FROM login_attempts WHERE last < $1 ORDER BY last LIMIT 1000)`, db.Micros(tx.Now().Add(-triesWindow)))
-		return err
-	})
-	if err != nil {
-		return 0, fmt.Errorf("sweep login attempts: %w", err)
+// sweepAtOnce is how many counts one transaction removes.
+const sweepAtOnce = 1000
+
+// SweepAttempts removes the counts that are over, in transactions of a bounded size, and tells how many they were.
+func (dir *Directory) SweepAttempts(ctx context.Context) (removed int64, err error) {
+	for {
+		var n int64
+		err := dir.d.Write(ctx, func(tx db.WriteTx) (err error) {
+			n, err = tx.Exec(ctx, `DELETE FROM login_attempts WHERE account IN
+				(SELECT account FROM login_attempts WHERE last < $1 ORDER BY last LIMIT $2)`, db.Micros(tx.Now().Add(-triesWindow)), sweepAtOnce)
+			return err
+		})
+		if err != nil {
+			return removed, fmt.Errorf("sweep login attempts: %w", err)
+		}
+		if removed += n; n < sweepAtOnce {
+			return removed, nil
+		}
 	}
-	return n, nil
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/mintmark/mintmark/internal/db/dbtest"
 	"github.com/mintmark/mintmark/internal/fault"
 	"github.com/mintmark/mintmark/internal/identity"
+	"github.com/mintmark/mintmark/internal/password"
 	"github.com/mintmark/mintmark/internal/redact"
 	"github.com/mintmark/mintmark/internal/seal/sealtest"
 )
@@ -283,6 +284,41 @@ func TestRefusalsAreToldWithoutThePassword(t *testing.T) {
 			if err != nil || strings.Contains(strings.Join(texts, " "), other) {
 				t.Errorf("%s: %q, %v", table, texts, err)
 			}
+		}
+	})
+}
+
+// A try that found no place to be looked at does not count, and takes no wait away that another one brought.
+func TestTriesThatWereNotLookedAtDoNotCount(t *testing.T) {
+	inHouse(t, func(t *testing.T, h *house) {
+		slow := password.NewPool(password.Options{Params: password.Params{Memory: 64 << 10, Time: 40, Threads: 1}, AtOnce: 1, Wait: time.Millisecond})
+		dir, err := identity.New(h.d, h.keyring, identity.Options{Clock: h.clock, Passwords: slow})
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.person("employees", "jane", "", janes)
+		busy := make(chan error)
+		go func() { busy <- slow.Waste(ctx, redact.New(other)) }()
+		for slow.Evaluations() == 0 {
+			time.Sleep(time.Millisecond)
+		}
+		_, err = dir.VerifyPersonPassword(ctx, "employees", "jane", redact.New(janes), identity.Origin{})
+		if !fault.Is(err, fault.Unavailable) || fault.Of(err).RetryAfter == 0 {
+			t.Errorf("no place: %v", err)
+		}
+		if err := <-busy; err != nil {
+			t.Error(err)
+		}
+		if left, err := h.texts(`SELECT account FROM login_attempts WHERE failures > 0`); err != nil || len(left) != 0 {
+			t.Errorf("counted: %q, %v", left, err)
+		}
+		for range identity.FreeTries {
+			if _, err := h.signIn("jane", other); !errors.Is(err, identity.ErrCredentials) {
+				t.Fatal(err)
+			}
+		}
+		if _, err := h.signIn("jane", janes); !fault.Is(err, fault.Limited) {
+			t.Errorf("%v", err)
 		}
 	})
 }

@@ -18,6 +18,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -49,7 +50,7 @@ type Options struct {
 	// Secure tells that the public address is https. Only then does the cookie get the prefix that keeps other hosts
 	// and unencrypted connections from setting it.
 	Secure bool
-	// Origin is the public address, such as https://mint.example.org: forms that it sends are ours whatever Host a
+	// Origin is the public address, such as https://mint.example.org (a path behind it does not matter): forms that it sends are ours whatever Host a
 	// proxy puts into the request. Empty: only what the Host header names.
 	Origin   string
 	Clock    clock.Clock // nil: clock.System
@@ -107,6 +108,11 @@ func New(d *db.DB, keyring *seal.Keyring, dir *identity.Directory, o Options) (*
 	}
 	if o.Idle <= 2*seenEvery || o.Absolute < o.Idle {
 		return nil, fmt.Errorf("session: idle %s and absolute %s: a session must live longer than two minutes, and not longer idle than in all", o.Idle, o.Absolute)
+	}
+	if u, err := url.Parse(o.Origin); err != nil || o.Origin != "" && u.Host == "" {
+		return nil, fmt.Errorf("session: the public address %q is not a URL", o.Origin)
+	} else if o.Origin != "" {
+		o.Origin = u.Scheme + "://" + u.Host // without the path, as browsers say it
 	}
 	m := &Manager{d: d, keyring: keyring, o: o, cookie: "mintmark-session", visitor: "mintmark-visitor", seen: map[string]time.Time{}}
 	if o.Secure {

@@ -58,7 +58,7 @@ func onBoth(t *testing.T, f func(t *testing.T, n *node)) {
 		t.Run(string(engine), func(t *testing.T) {
 			c := clock.NewFake(start)
 			d := dbtest.Open(t, engine, c)
-			f(t, newNode(t, d, sealtest.New(t, d), c, session.Options{Secure: true, Origin: "https://mint.example.org"}))
+			f(t, newNode(t, d, sealtest.New(t, d), c, session.Options{Secure: true, Origin: "https://mint.example.org/at/a/path"}))
 		})
 	}
 }
@@ -447,6 +447,13 @@ func TestFormsOfStrangersAreRefused(t *testing.T) {
 		} {
 			check("origin "+origin, b, form(before), map[string]string{"Origin": origin}, want)
 		}
+		// Behind a proxy that rewrites the Host header, the public address is ours all the same.
+		proxied := b.request("POST", "/login", form(before))
+		proxied.Host = "10.0.0.7:8080"
+		proxied.Header.Set("Origin", "https://mint.example.org")
+		if err := n.m.CheckToken(proxied); err != nil {
+			t.Errorf("behind a proxy: %v", err)
+		}
 		// In the URL it is no token: URLs are written down.
 		r := b.request("POST", "/login?"+form(before).Encode(), url.Values{})
 		if err := n.m.CheckToken(r); !errors.Is(err, session.ErrForm) {
@@ -532,7 +539,7 @@ func TestOptionsThatCannotBe(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, o := range []session.Options{{Idle: time.Second}, {Idle: 2 * time.Hour, Absolute: time.Hour}, {Idle: -time.Hour}} {
+	for _, o := range []session.Options{{Idle: time.Second}, {Idle: 2 * time.Hour, Absolute: time.Hour}, {Idle: -time.Hour}, {Origin: "mint.example.org"}, {Origin: "https://%"}} {
 		if _, err := session.New(d, k, dir, o); err == nil {
 			t.Errorf("%+v was taken", o)
 		}
