@@ -1,0 +1,4 @@
+package web
+
+// ReturnTo is where a login leads.
+var ReturnTo = returnTo
