@@ -189,7 +189,7 @@ func (p *people) giveCode(w http.ResponseWriter, r *http.Request, q *authRequest
 	b.request = q
 	b.caller = caller(r.Context(), b.person.User, q.client.ID)
 	code := p.newBeginning(b)
-	if err := p.begins.Do(r.Context(), b); err != nil {
+	if err := p.changes.Do(r.Context(), change{begin: b}); err != nil {
 		p.refuseBack(w, r, q, err)
 		return
 	}

@@ -1,19 +1,18 @@
 package oauth
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
-	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/mintmark/mintmark/internal/access"
 	"github.com/mintmark/mintmark/internal/audit"
 	"github.com/mintmark/mintmark/internal/db"
-	"github.com/mintmark/mintmark/internal/failpoint"
-	"github.com/mintmark/mintmark/internal/identity/session"
 	"github.com/mintmark/mintmark/internal/redact"
 	"github.com/mintmark/mintmark/internal/registry"
 	"github.com/mintmark/mintmark/internal/route"
@@ -51,7 +50,7 @@ func (p *people) exchangeCode(r *http.Request, client Client, q parameters, t *t
 		return nil, badCredentials()
 	}
 	x.macs = p.Keyring.LookupMACs(macCode, x.code)
-	if err := p.exchanges.Do(r.Context(), x); err != nil {
+	if err := p.changes.Do(r.Context(), change{exchange: x}); err != nil {
 		return nil, notStored(err)
 	}
 	if x.err != nil {
@@ -75,74 +74,57 @@ func clientCaller(r *http.Request, client Client) access.Caller {
 
 // writeExchanges uses the codes, each at most once: the first use, right or wrong, is the only one.
 func (p *people) writeExchanges(ctx context.Context, tx db.WriteTx, items []*exchange) error {
+	var macs []any
 	for _, x := range items {
-		x.grant, x.scopes, x.token, x.err = nil, nil, redact.Secret{}, nil
-		if err := p.use(ctx, tx, x); err != nil {
-			return err
+		for _, mac := range x.macs {
+			macs = append(macs, mac)
 		}
 	}
-	return failpoint.Hit("oauth.codesUsed")
+	grants, err := loadGrants(ctx, tx, "g.code_mac", macs)
+	if err != nil {
+		return err
+	}
+	for _, x := range items {
+		x.grant, x.scopes, x.token, x.err = nil, nil, redact.Secret{}, badCredentials()
+		for _, g := range grants {
+			if slices.ContainsFunc(x.macs, func(mac []byte) bool { return bytes.Equal(mac, g.codeMAC) }) {
+				if err := p.use(ctx, tx, x, g); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return storeGrants(ctx, tx, grants)
 }
 
-func (p *people) use(ctx context.Context, tx db.WriteTx, x *exchange) error {
-	var g *grant
-	for _, mac := range x.macs {
-		var err error
-		if g, err = loadGrant(ctx, tx, `g.code_mac = $1`, mac); err != nil {
-			return err
-		}
-		if g != nil {
-			break
-		}
-	}
-	if g == nil {
-		x.err = badCredentials()
+func (p *people) use(ctx context.Context, tx db.WriteTx, x *exchange, g *grant) error {
+	now := tx.Now()
+	switch {
+	case !g.codeUsed.IsZero() && (g.client != x.client.ID || g.ended):
+		return nil // whoever else found a used code ends nothing with it
+	case !g.codeUsed.IsZero():
+		return p.endLoudly(ctx, tx, g, x.caller, "code_reuse")
+	case g.client != x.client.ID:
+		return p.endLoudly(ctx, tx, g, x.caller, "code_of_another_client")
+	case g.ended:
 		return nil
 	}
-	if g.codeUsed {
-		x.err = badCredentials()
-		if g.client != x.client.ID || g.ended {
-			return nil // whoever else found a used code ends nothing with it
-		}
-		return p.endLoudly(ctx, tx, g, x.caller, "code_reuse")
-	}
-	switch {
-	case g.client != x.client.ID:
-		x.err = badCredentials()
-		return p.endLoudly(ctx, tx, g, x.caller, "code_of_another_client")
-	case g.ended || !tx.Now().Before(g.idleUntil):
-		x.err = badCredentials()
-	case g.redirect != x.redirect || !provesChallenge(x.verifier, g.challenge):
-		x.err = badCredentials()
-	default:
-		alive, err := session.Alive(ctx, tx, g.session)
-		if err != nil {
-			return err
-		}
-		if x.scopes, x.err = p.s.admit(admission{grant: grantAuthorizationCode, client: x.client, owner: g.owner()}); x.err == nil && !alive {
-			x.err = badCredentials()
-		}
+	valid := now.Before(g.idleUntil) && now.Before(g.sessionUntil) && g.redirect == x.redirect && provesChallenge(x.verifier, g.challenge)
+	if valid {
+		x.scopes, x.err = p.s.admit(admission{grant: grantAuthorizationCode, client: x.client, owner: g.owner()})
 	}
 	if x.err != nil {
-		return p.end(ctx, tx, g.id, g.client, "code_refused")
+		return p.end(ctx, tx, g, "code_refused")
 	}
-	return p.redeem(ctx, tx, x, g)
-}
-
-// redeem marks the code as used and begins the family of refresh tokens, if there is to be one.
-func (p *people) redeem(ctx context.Context, tx db.WriteTx, x *exchange, g *grant) error {
-	now := tx.Now()
-	idle := now.Add(p.lifetimeOf(g.realm) + time.Minute)
-	live, mac := idle, []byte{}
+	// The code is used, and the family of refresh tokens begins, if there is to be one.
+	g.codeUsed, g.rotated, g.changed = now, now, true
+	g.idleUntil = now.Add(p.lifetimeOf(g.realm) + time.Minute)
+	g.liveUntil = g.idleUntil
 	if refreshable(x.client, x.scopes) {
-		live, idle = now.Add(absoluteLife), now.Add(idleLife)
+		g.idleUntil, g.liveUntil = now.Add(idleLife), now.Add(absoluteLife)
 		g.generation = 1
 		x.token = p.newToken(g.id, g.generation)
-		mac = p.Keyring.MAC(macToken, x.token)
-	}
-	if err := db.One(tx.Exec(ctx, `UPDATE grants SET code_used = $2, generation = $3, token_mac = $4, rotated = $2, idle_until = $5, live_until = $6
-		WHERE id = $1 AND code_used = 0 AND ended = 0`, g.id, db.Micros(now), g.generation, mac, db.Micros(idle), db.Micros(live))); err != nil {
-		return fmt.Errorf("use a code: %w", err)
+		g.tokenMAC = p.Keyring.MAC(macToken, x.token)
 	}
 	x.grant = g
 	return nil
@@ -158,7 +140,7 @@ func refreshable(c Client, scopes []string) bool {
 
 // endLoudly ends a grant because of what somebody did, and records who.
 func (p *people) endLoudly(ctx context.Context, tx db.WriteTx, g *grant, c access.Caller, why string) error {
-	if err := p.end(ctx, tx, g.id, g.client, why); err != nil {
+	if err := p.end(ctx, tx, g, why); err != nil {
 		return err
 	}
 	return audit.Record(ctx, tx, audit.Event{

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/mintmark/mintmark/internal/access"
 	"github.com/mintmark/mintmark/internal/audit"
 	"github.com/mintmark/mintmark/internal/db"
+	"github.com/mintmark/mintmark/internal/failpoint"
 	"github.com/mintmark/mintmark/internal/id"
 	"github.com/mintmark/mintmark/internal/identity/session"
 	"github.com/mintmark/mintmark/internal/registry"
@@ -24,7 +26,8 @@ type grant struct {
 	redirect, challenge, nonce       string
 	authTime, created                time.Time
 	amr                              []string
-	codeUsed                         bool
+	codeMAC                          []byte
+	codeUsed                         time.Time
 	generation                       int64
 	tokenMAC, successor              []byte
 	rotated                          time.Time
@@ -33,9 +36,12 @@ type grant struct {
 	ended                            bool
 
 	// What is true now of the person and of the approval.
-	userEnabled bool
-	userSince   time.Time
-	approved    []string
+	userEnabled  bool
+	userSince    time.Time
+	approved     []string
+	sessionUntil time.Time
+
+	changed bool // what is here is not stored yet
 }
 
 // beginning is a grant that begins, with the flow that it answers and the approval that it brings.
@@ -58,8 +64,46 @@ func (p *people) newBeginning(b *beginning) (code string) {
 	return secret.Reveal()
 }
 
+// change is one of the three things that happen to grants all the time.
+type change struct {
+	begin    *beginning
+	exchange *exchange
+	refresh  *refresh
+}
+
+// writeChanges does all that waits in one transaction. There is one at a time on each node: side by side they would be in
+// each other's way, because a serializable transaction has read more of a small table than it asked for.
+func (p *people) writeChanges(ctx context.Context, tx db.WriteTx, items []change) error {
+	var begins []*beginning
+	var exchanges []*exchange
+	var refreshes []*refresh
+	for _, c := range items {
+		switch {
+		case c.begin != nil:
+			begins = append(begins, c.begin)
+		case c.exchange != nil:
+			exchanges = append(exchanges, c.exchange)
+		case c.refresh != nil:
+			refreshes = append(refreshes, c.refresh)
+		}
+	}
+	if err := p.writeBeginnings(ctx, tx, begins); err != nil {
+		return err
+	}
+	if err := p.writeExchanges(ctx, tx, exchanges); err != nil {
+		return err
+	}
+	if err := p.writeRefreshes(ctx, tx, refreshes); err != nil {
+		return err
+	}
+	return failpoint.Hit("oauth.grantsChanged")
+}
+
 func (p *people) writeBeginnings(ctx context.Context, tx db.WriteTx, items []*beginning) error {
+	const columns = 15
 	now := tx.Now()
+	until := db.Micros(now.Add(codeLife))
+	args := make([]any, 0, columns*len(items))
 	for _, b := range items {
 		b.lost = false
 		if b.flow != nil {
@@ -77,40 +121,135 @@ func (p *people) writeBeginnings(ctx context.Context, tx db.WriteTx, items []*be
 				return err
 			}
 		}
-		until := db.Micros(now.Add(codeLife))
-		if err := db.One(tx.Exec(ctx, `INSERT INTO grants (id, client_id, user_id, realm, session_id, scopes, redirect_uri, challenge, nonce, auth_time, amr,
-				created, code_mac, code_used, generation, token_mac, successor_box, rotated, retries, idle_until, live_until, ended, ended_by)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 0, 0, $14, $14, 0, 0, $15, $15, 0, '')`,
-			b.id, q.client.ID, u.ID, u.Realm, b.person.ID, strings.Join(q.scopes, " "), q.redirect, q.challenge, q.nonce, db.Micros(b.person.AuthTime),
-			strings.Join(b.person.AMR, " "), db.Micros(now), b.codeMAC, []byte{}, until)); err != nil {
-			return fmt.Errorf("store a grant: %w", err)
-		}
+		args = append(args, b.id, q.client.ID, u.ID, u.Realm, b.person.ID, strings.Join(q.scopes, " "), q.redirect, q.challenge, q.nonce,
+			db.Micros(b.person.AuthTime), strings.Join(b.person.AMR, " "), db.Micros(now), b.codeMAC, []byte{}, until)
+	}
+	if len(args) == 0 {
+		return nil
+	}
+	rows := len(args) / columns
+	n, err := tx.Exec(ctx, `INSERT INTO grants (id, client_id, user_id, realm, session_id, scopes, redirect_uri, challenge, nonce, auth_time, amr,
+		created, code_mac, token_mac, idle_until, code_used, generation, successor_box, rotated, retries, live_until, ended, ended_by) VALUES `+
+		tuples(rows, columns, `0, 0, $14, 0, 0, $15, 0, ''`), args...)
+	if err == nil && n != int64(rows) {
+		err = fmt.Errorf("%d rows affected, not %d", n, rows)
+	}
+	if err != nil {
+		return fmt.Errorf("store grants: %w", err)
 	}
 	return nil
 }
 
-const selectGrant = `SELECT g.id, g.client_id, g.user_id, g.realm, g.session_id, g.scopes, g.redirect_uri, g.challenge, g.nonce, g.auth_time, g.amr, g.created,
-	g.code_used, g.generation, g.token_mac, g.successor_box, g.rotated, g.retries, g.idle_until, g.live_until, g.ended, u.disabled, u.enabled_since, coalesce(a.scopes, '')
-	FROM grants g JOIN users u ON u.id = g.user_id LEFT JOIN approvals a ON a.user_id = g.user_id AND a.client_id = g.client_id`
+// tuples are the rows of a VALUES with that many parameters each, followed by the same text.
+func tuples(rows, columns int, rest string) string {
+	var b strings.Builder
+	for row := range rows {
+		if row > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteByte('(')
+		for column := range columns {
+			b.WriteByte('$')
+			b.WriteString(strconv.Itoa(row*columns + column + 1))
+			b.WriteString(", ")
+		}
+		b.WriteString(rest)
+		b.WriteByte(')')
+	}
+	return b.String()
+}
 
-// loadGrant reads one grant by the condition; nil if there is none.
-func loadGrant(ctx context.Context, tx db.ReadTx, condition string, value any) (*grant, error) {
-	var g grant
-	var scopes, amr, approved string
-	var authTime, created, used, rotated, idle, live, ended, disabled, since int64
-	err := tx.QueryRow(ctx, selectGrant+` WHERE `+condition, value).Scan(&g.id, &g.client, &g.user, &g.realm, &g.session, &scopes, &g.redirect, &g.challenge,
-		&g.nonce, &authTime, &amr, &created, &used, &g.generation, &g.tokenMAC, &g.successor, &rotated, &g.retries, &idle, &live, &ended, &disabled, &since, &approved)
-	if errors.Is(err, db.ErrNoRows) {
+const selectGrants = `SELECT g.id, g.client_id, g.user_id, g.realm, g.session_id, g.scopes, g.redirect_uri, g.challenge, g.nonce, g.auth_time, g.amr, g.created,
+	g.code_mac, g.code_used, g.generation, g.token_mac, g.successor_box, g.rotated, g.retries, g.idle_until, g.live_until, g.ended,
+	u.disabled, u.enabled_since, coalesce(a.scopes, ''), coalesce(s.expires, 0)
+	FROM grants g JOIN users u ON u.id = g.user_id LEFT JOIN approvals a ON a.user_id = g.user_id AND a.client_id = g.client_id
+	LEFT JOIN sessions s ON s.id = g.session_id`
+
+// loadGrants reads the grants whose column has one of the values, all in one query.
+func loadGrants(ctx context.Context, tx db.ReadTx, column string, values []any) ([]*grant, error) {
+	if len(values) == 0 {
 		return nil, nil
 	}
+	// Lists come in few lengths, so that the database knows the query already: the last value is repeated.
+	for len(values)&(len(values)-1) != 0 {
+		values = append(values, values[len(values)-1])
+	}
+	var list strings.Builder
+	for i := range values {
+		if i > 0 {
+			list.WriteString(", ")
+		}
+		list.WriteString("$" + strconv.Itoa(i+1))
+	}
+	rows, err := tx.Query(ctx, selectGrants+` WHERE `+column+` IN (`+list.String()+`)`, values...)
 	if err != nil {
+		return nil, fmt.Errorf("read grants: %w", err)
+	}
+	defer rows.Close()
+	var grants []*grant
+	for rows.Next() {
+		g, err := scanGrant(rows)
+		if err != nil {
+			return nil, err
+		}
+		grants = append(grants, g)
+	}
+	return grants, rows.Err()
+}
+
+func scanGrant(row db.Row) (*grant, error) {
+	var g grant
+	var scopes, amr, approved string
+	var authTime, created, used, rotated, idle, live, ended, disabled, since, session int64
+	if err := row.Scan(&g.id, &g.client, &g.user, &g.realm, &g.session, &scopes, &g.redirect, &g.challenge, &g.nonce, &authTime, &amr, &created,
+		&g.codeMAC, &used, &g.generation, &g.tokenMAC, &g.successor, &rotated, &g.retries, &idle, &live, &ended,
+		&disabled, &since, &approved, &session); err != nil {
 		return nil, fmt.Errorf("read a grant: %w", err)
 	}
 	g.scopes, g.amr, g.approved = strings.Fields(scopes), strings.Fields(amr), strings.Fields(approved)
-	g.authTime, g.created, g.rotated = db.Time(authTime), db.Time(created), db.Time(rotated)
-	g.idleUntil, g.liveUntil = db.Time(idle), db.Time(live)
-	g.codeUsed, g.ended, g.userEnabled, g.userSince = used != 0, ended != 0, disabled == 0, db.Time(since)
+	g.authTime, g.created, g.codeUsed, g.rotated = db.Time(authTime), db.Time(created), db.Time(used), db.Time(rotated)
+	g.idleUntil, g.liveUntil, g.sessionUntil, g.ended = db.Time(idle), db.Time(live), db.Time(session), ended != 0
+	g.userEnabled, g.userSince = disabled == 0, db.Time(since)
 	return &g, nil
+}
+
+// storeGrants stores what changed in grants that were read in this transaction, in one statement for all: it costs a
+// round trip and not one for each. There is no UPDATE with a list of rows that both engines know; but there is an INSERT
+// of rows that are all there already. What it would insert is never stored.
+func storeGrants(ctx context.Context, tx db.WriteTx, grants []*grant) error {
+	const columns = 9
+	var args []any
+	for _, g := range grants {
+		if g.changed && !g.ended { // one that has ended as well is stored as such, and needs no more
+			args = append(args, g.id, db.Micros(g.codeUsed), g.generation, orNone(g.tokenMAC), orNone(g.successor), db.Micros(g.rotated), g.retries,
+				db.Micros(g.idleUntil), db.Micros(g.liveUntil))
+		}
+	}
+	if len(args) == 0 {
+		return nil
+	}
+	rows := len(args) / columns
+	n, err := tx.Exec(ctx, `INSERT INTO grants (id, code_used, generation, token_mac, successor_box, rotated, retries, idle_until, live_until,
+		client_id, user_id, realm, session_id, scopes, redirect_uri, challenge, nonce, auth_time, amr, created, code_mac, ended, ended_by) VALUES `+
+		tuples(rows, columns, `'', '', '', '', '', '', '', '', 0, '', 0, $4, 0, ''`)+`
+		ON CONFLICT (id) DO UPDATE SET code_used = excluded.code_used, generation = excluded.generation, token_mac = excluded.token_mac,
+			successor_box = excluded.successor_box, rotated = excluded.rotated, retries = excluded.retries, idle_until = excluded.idle_until, live_until = excluded.live_until
+		WHERE grants.ended = 0 AND grants.generation <= excluded.generation`, args...)
+	if err == nil && n != int64(rows) {
+		err = fmt.Errorf("%d rows affected, not %d", n, rows)
+	}
+	if err != nil {
+		return fmt.Errorf("store grants: %w", err)
+	}
+	return nil
+}
+
+// orNone is b, but never nil, which a database takes for null.
+func orNone(b []byte) []byte {
+	if b == nil {
+		return []byte{}
+	}
+	return b
 }
 
 // owner is what the gate must know of the grant.
@@ -119,7 +258,12 @@ func (g *grant) owner() *owner {
 }
 
 // end ends the grant: no token of it is good from the commit on, here at once and on every node within a second.
-func (p *people) end(ctx context.Context, tx db.WriteTx, grantID, clientID, why string) error {
+func (p *people) end(ctx context.Context, tx db.WriteTx, g *grant, why string) error {
+	g.ended = true
+	return p.endOne(ctx, tx, g.id, g.client, why)
+}
+
+func (p *people) endOne(ctx context.Context, tx db.WriteTx, grantID, clientID, why string) error {
 	now := tx.Now()
 	keep := now.Add(p.longestLife() + time.Minute)
 	n, err := tx.Exec(ctx, `UPDATE grants SET ended = $2, ended_by = $3, code_used = CASE WHEN code_used = 0 THEN $2 ELSE code_used END,
@@ -163,7 +307,7 @@ func (p *people) endAll(ctx context.Context, tx db.WriteTx, why, condition strin
 		return 0, fmt.Errorf("list grants: %w", err)
 	}
 	for _, k := range list {
-		if err := p.end(ctx, tx, k.id, k.client, why); err != nil {
+		if err := p.endOne(ctx, tx, k.id, k.client, why); err != nil {
 			return 0, err
 		}
 	}

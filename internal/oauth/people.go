@@ -97,9 +97,7 @@ type people struct {
 	secure bool // the public address is https
 	cookie string
 
-	begins    *db.Batch[*beginning]
-	exchanges *db.Batch[*exchange]
-	refreshes *db.Batch[*refresh]
+	changes *db.Batch[change]
 }
 
 func (s *Server) servePeople(o PeopleOptions) error {
@@ -110,9 +108,7 @@ func (s *Server) servePeople(o PeopleOptions) error {
 	if p.secure {
 		p.cookie = "__Host-" + p.cookie
 	}
-	p.begins = db.NewBatch(s.db, batchSize, p.writeBeginnings)
-	p.exchanges = db.NewBatch(s.db, batchSize, p.writeExchanges)
-	p.refreshes = db.NewBatch(s.db, batchSize, p.writeRefreshes)
+	p.changes = db.NewBatch(s.db, batchSize, p.writeChanges)
 	s.people = p
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -17,7 +18,6 @@ import (
 	"github.com/mintmark/mintmark/internal/access"
 	"github.com/mintmark/mintmark/internal/audit"
 	"github.com/mintmark/mintmark/internal/db"
-	"github.com/mintmark/mintmark/internal/failpoint"
 	"github.com/mintmark/mintmark/internal/id"
 	"github.com/mintmark/mintmark/internal/redact"
 	"github.com/mintmark/mintmark/internal/seal"
@@ -93,7 +93,7 @@ func (p *people) refreshToken(r *http.Request, client Client, q parameters, aske
 	if x.grantID, x.generation, ok = p.parseToken(x.token); !ok {
 		return nil, badCredentials()
 	}
-	if err := p.refreshes.Do(r.Context(), x); err != nil {
+	if err := p.changes.Do(r.Context(), change{refresh: x}); err != nil {
 		return nil, notStored(err)
 	}
 	if x.other {
@@ -106,27 +106,34 @@ func (p *people) refreshToken(r *http.Request, client Client, q parameters, aske
 }
 
 func (p *people) writeRefreshes(ctx context.Context, tx db.WriteTx, items []*refresh) error {
+	ids := make([]any, 0, len(items))
 	for _, x := range items {
-		x.grant, x.scopes, x.next, x.err, x.other = nil, nil, redact.Secret{}, nil, false
-		if err := p.turn(ctx, tx, x); err != nil {
-			return err
+		if !slices.Contains(ids, any(x.grantID)) {
+			ids = append(ids, x.grantID)
 		}
 	}
-	return failpoint.Hit("oauth.tokensTurned")
+	grants, err := loadGrants(ctx, tx, "g.id", ids)
+	if err != nil {
+		return err
+	}
+	for _, x := range items {
+		x.grant, x.scopes, x.next, x.err, x.other = nil, nil, redact.Secret{}, badCredentials(), false
+		for _, g := range grants {
+			if g.id == x.grantID {
+				if err := p.turn(ctx, tx, x, g); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return storeGrants(ctx, tx, grants)
 }
 
 // turn decides about one token. There is one live token of a family at any time; who brings the one before within ten
 // seconds did not get the answer, and gets the same one again; who brings any other has one that somebody else used, and
 // nobody can say which of the two is the thief, so the family ends.
-func (p *people) turn(ctx context.Context, tx db.WriteTx, x *refresh) error {
-	g, err := loadGrant(ctx, tx, `g.id = $1`, x.grantID)
-	if err != nil {
-		return err
-	}
-	x.err = badCredentials()
+func (p *people) turn(ctx context.Context, tx db.WriteTx, x *refresh, g *grant) error {
 	switch now := tx.Now(); {
-	case g == nil:
-		return nil
 	case g.client != x.client.ID:
 		// Only the client itself can end its family.
 		x.other = true
@@ -137,7 +144,7 @@ func (p *people) turn(ctx context.Context, tx db.WriteTx, x *refresh) error {
 		if !p.Keyring.VerifyMAC(macToken, x.token, g.tokenMAC) {
 			return nil // made by a database that is not this one's past
 		}
-		return p.rotate(ctx, tx, x, g)
+		return p.rotate(x, g, now)
 	case x.generation == g.generation-1 && now.Sub(g.rotated) <= retryWindow:
 		if next, ok := openSuccessor(x.token, g.id, g.generation, g.successor); ok {
 			return p.again(ctx, tx, x, g, next)
@@ -147,16 +154,17 @@ func (p *people) turn(ctx context.Context, tx db.WriteTx, x *refresh) error {
 }
 
 // rotate makes the next token of the family.
-func (p *people) rotate(ctx context.Context, tx db.WriteTx, x *refresh, g *grant) error {
+func (p *people) rotate(x *refresh, g *grant, now time.Time) error {
 	if x.scopes, x.err = p.s.admit(admission{grant: grantRefreshToken, client: x.client, owner: g.owner(), asked: x.asked}); x.err != nil {
 		return nil
 	}
-	now := tx.Now()
-	x.next = p.newToken(g.id, g.generation+1)
-	box, err := sealSuccessor(x.token, g.id, g.generation+1, x.next)
+	next := p.newToken(g.id, g.generation+1)
+	box, err := sealSuccessor(x.token, g.id, g.generation+1, next)
 	if err != nil {
 		return err
 	}
+	g.generation++
+	g.tokenMAC, g.successor, g.rotated, g.retries, g.changed = p.Keyring.MAC(macToken, next), box, now, 0, true
 	// An hour's precision is enough for thirty days, and a column that stays as it is costs no index.
 	if idle := now.Add(idleLife); idle.Sub(g.idleUntil) > time.Hour {
 		g.idleUntil = idle
@@ -164,11 +172,7 @@ func (p *people) rotate(ctx context.Context, tx db.WriteTx, x *refresh, g *grant
 	if g.idleUntil.After(g.liveUntil) {
 		g.idleUntil = g.liveUntil
 	}
-	if err := db.One(tx.Exec(ctx, `UPDATE grants SET generation = $3, token_mac = $4, successor_box = $5, rotated = $6, retries = 0, idle_until = $7
-		WHERE id = $1 AND generation = $2 AND ended = 0`, g.id, g.generation, g.generation+1, p.Keyring.MAC(macToken, x.next), box, db.Micros(now), db.Micros(g.idleUntil))); err != nil {
-		return fmt.Errorf("rotate a refresh token: %w", err)
-	}
-	x.grant = g
+	x.grant, x.next = g, next
 	return nil
 }
 
@@ -180,13 +184,12 @@ func (p *people) again(ctx context.Context, tx db.WriteTx, x *refresh, g *grant,
 	if x.scopes, x.err = p.s.admit(admission{grant: grantRefreshToken, client: x.client, owner: g.owner(), asked: x.asked}); x.err != nil {
 		return nil
 	}
-	if err := db.One(tx.Exec(ctx, `UPDATE grants SET retries = retries + 1 WHERE id = $1 AND generation = $2 AND ended = 0`, g.id, g.generation)); err != nil {
-		return fmt.Errorf("count a retry: %w", err)
-	}
+	g.retries++
+	g.changed = true
 	x.grant, x.next = g, next
 	return audit.Record(ctx, tx, audit.Event{
 		Action: "grant.retry", Outcome: audit.Success, Caller: x.caller, TargetType: "grant", TargetID: g.id,
-		Details: map[string]any{"generation": g.generation, "retry": g.retries + 1},
+		Details: map[string]any{"generation": g.generation, "retry": g.retries},
 	})
 }
 
@@ -235,14 +238,16 @@ func (p *people) endByToken(ctx context.Context, client Client, token redact.Sec
 		return true, nil
 	}
 	err = p.s.db.Write(ctx, func(tx db.WriteTx) error {
-		g, err := loadGrant(ctx, tx, `g.id = $1`, grantID)
-		if err != nil {
+		grants, err := loadGrants(ctx, tx, "g.id", []any{grantID})
+		if err != nil || len(grants) == 0 {
+			ok = true // there is nothing that could be good
 			return err
 		}
-		if ok = g == nil || g.client == client.ID; !ok || g == nil || g.ended {
+		g := grants[0]
+		if ok = g.client == client.ID; !ok || g.ended {
 			return nil
 		}
-		if err := p.end(ctx, tx, g.id, g.client, "revoked"); err != nil {
+		if err := p.end(ctx, tx, g, "revoked"); err != nil {
 			return err
 		}
 		return audit.Done(ctx, tx, c, "grant.revoke", "grant", g.id, map[string]any{"user": g.user})
