@@ -97,7 +97,7 @@ func askLine(ctx context.Context, s *Session, in *bufio.Reader, question string)
 		}
 		return "", errors.New("the password is empty")
 	case <-ctx.Done():
-		return "", ctx.Err()
+		return "", errors.New("interrupted; nothing was changed")
 	}
 }
 
