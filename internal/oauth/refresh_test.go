@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -420,6 +421,33 @@ func TestSweepOfGrants(t *testing.T) {
 		}
 		if r := w.refresh(w.shop, kept); r.status != 200 {
 			t.Errorf("%d %s", r.status, r.body)
+		}
+	})
+}
+
+// Two nodes that are both busy get in each other's way, and yet nobody is turned away.
+func TestTwoBusyNodes(t *testing.T) {
+	folks(t, func(t *testing.T, w *folk) {
+		nodes := []*folk{w, w.node(t)}
+		const clients, rounds = 8, 10
+		failed := make(chan string, clients*rounds)
+		var wg sync.WaitGroup
+		for i := range clients {
+			token := w.signIn(w.shop).text("refresh_token")
+			wg.Go(func() {
+				for range rounds {
+					r := nodes[i%2].refresh(w.shop, token)
+					if token = r.text("refresh_token"); r.status != 200 {
+						failed <- r.body
+						return
+					}
+				}
+			})
+		}
+		wg.Wait()
+		close(failed)
+		for body := range failed {
+			t.Error(body)
 		}
 	})
 }
