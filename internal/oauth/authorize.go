@@ -21,18 +21,10 @@ func (p *people) authorize(w http.ResponseWriter, r *http.Request) {
 		notThisMethod(w, r, "GET, POST")
 		return
 	}
-	raw := r.URL.RawQuery
-	if r.Method == http.MethodPost {
-		if !isForm(r) {
-			p.refusePage(w, r, page(http.StatusUnsupportedMediaType, invalidRequest, "The application that sent you here did not send a form."))
-			return
-		}
-		body, err := readBody(r)
-		if err != nil {
-			p.refusePage(w, r, err)
-			return
-		}
-		raw = strings.Trim(raw+"&"+body, "&")
+	raw, err := sent(r)
+	if err != nil {
+		p.refusePage(w, r, err)
+		return
 	}
 	q, f, err := p.read(r, raw)
 	if err != nil {
@@ -40,6 +32,18 @@ func (p *people) authorize(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	p.proceed(w, r, q, f)
+}
+
+// sent is the query, and with POST the form as well.
+func sent(r *http.Request) (string, error) {
+	if r.Method != http.MethodPost {
+		return r.URL.RawQuery, nil
+	}
+	if !isForm(r) {
+		return "", page(http.StatusUnsupportedMediaType, invalidRequest, "The application that sent you here did not send a form.")
+	}
+	body, err := readBody(r)
+	return strings.Trim(r.URL.RawQuery+"&"+body, "&"), err
 }
 
 // read takes the request apart, a new one or, by its flow, one that waits. If the error comes with a request, the client
@@ -223,18 +227,26 @@ func (p *people) deny(w http.ResponseWriter, r *http.Request, q *authRequest, f 
 	p.refuseBack(w, r, q, refuse(accessDenied, "The person did not allow it."))
 }
 
-// hinted is the subject of the id_token_hint, or "" if that is no ID token that we made for this client. It may have
-// expired: it proves nothing, it only names.
+// hinted is the subject of the id_token_hint, or "" if that is no ID token that we made for this client.
 func (p *people) hinted(q *authRequest) string {
-	t, err := parseJWS(q.idToken)
+	if subject, client := p.readHint(q.idToken); client == q.client.ID {
+		return subject
+	}
+	return ""
+}
+
+// readHint tells whom an ID token of ours names, and for which client it was made; "" and "" if it is none. It may have
+// expired: it proves nothing, it only names.
+func (p *people) readHint(token string) (subject, client string) {
+	t, err := parseJWS(token)
 	if err != nil || t.typ != idTokenType {
-		return ""
+		return "", ""
 	}
 	key, known := p.s.keys.Key(t.kid)
 	if !known || string(key.Alg) != t.alg || !key.Verify(t.input, t.signature) {
-		return ""
+		return "", ""
 	}
-	var issuer, subject, audience string
+	var issuer string
 	r := &jsonReader{b: t.payload}
 	err = r.object(maxParameters, func(name string) (err error) {
 		switch name {
@@ -243,16 +255,16 @@ func (p *people) hinted(q *authRequest) string {
 		case "sub":
 			subject, err = r.text()
 		case "aud":
-			audience, err = r.text()
+			client, err = r.text()
 		default:
 			err = r.skip(0)
 		}
 		return err
 	})
-	if err != nil || r.end() != nil || issuer != p.s.issuer || audience != q.client.ID {
-		return ""
+	if err != nil || r.end() != nil || issuer != p.s.issuer || subject == "" {
+		return "", ""
 	}
-	return subject
+	return subject, client
 }
 
 // Destination tells, for an address of the authorization endpoint that waits for a login, which client that is for, and

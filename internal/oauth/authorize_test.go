@@ -359,7 +359,7 @@ func TestResponseModes(t *testing.T) {
 func TestDiscoveryTellsTheTruth(t *testing.T) {
 	w := aWorldOfPeople(t)
 	r := w.send("GET", "/.well-known/openid-configuration", "", host("evil.test"), header("X-Forwarded-Host", "evil.test"))
-	for _, member := range []string{"authorization_endpoint", "userinfo_endpoint", "token_endpoint", "jwks_uri", "introspection_endpoint", "revocation_endpoint"} {
+	for _, member := range []string{"authorization_endpoint", "userinfo_endpoint", "token_endpoint", "jwks_uri", "introspection_endpoint", "revocation_endpoint", "end_session_endpoint"} {
 		address := strings.TrimPrefix(r.text(member), issuer)
 		if got := w.send("GET", address, ""); address == r.text(member) || got.status == 404 {
 			t.Errorf("%s is %q: %d", member, r.text(member), got.status)
@@ -369,7 +369,7 @@ func TestDiscoveryTellsTheTruth(t *testing.T) {
 	if len(algs) != 1 || algs[0] != "ES256" || r.json["request_uri_parameter_supported"] != false || r.json["authorization_response_iss_parameter_supported"] != true || strings.Contains(r.body, "evil") {
 		t.Errorf("%s", r.body)
 	}
-	if _, there := r.json["end_session_endpoint"]; there {
+	if _, there := r.json["check_session_iframe"]; there {
 		t.Error("an endpoint that does not exist")
 	}
 	services := one(t)

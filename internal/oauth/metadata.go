@@ -18,6 +18,7 @@ type document struct {
 	AuthorizationEndpoint string   `json:"authorization_endpoint,omitempty"`
 	TokenEndpoint         string   `json:"token_endpoint"`
 	UserinfoEndpoint      string   `json:"userinfo_endpoint,omitempty"`
+	EndSessionEndpoint    string   `json:"end_session_endpoint,omitempty"`
 	JWKSURI               string   `json:"jwks_uri"`
 	IntrospectionEndpoint string   `json:"introspection_endpoint"`
 	RevocationEndpoint    string   `json:"revocation_endpoint"`
@@ -67,6 +68,7 @@ func (s *Server) document(alg string) document {
 	}
 	no := false
 	d.AuthorizationEndpoint, d.UserinfoEndpoint = s.issuer+"/oauth2/authorize", s.issuer+"/oauth2/userinfo"
+	d.EndSessionEndpoint = s.issuer + "/oauth2/logout"
 	d.Scopes = commonScopes
 	d.GrantTypes = append(d.GrantTypes, grantAuthorizationCode, grantRefreshToken)
 	d.ResponseTypes, d.ResponseModes = []string{"code"}, []string{modeQuery, modeFragment, modeFormPost}

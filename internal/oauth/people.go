@@ -49,6 +49,8 @@ type Sessions interface {
 	Current(ctx context.Context, r *http.Request) (session.Session, bool, error)
 	// CheckToken tells whether a form comes from a page of ours in this browser. It reads the form.
 	CheckToken(r *http.Request) error
+	// End signs out the browser that sent r.
+	End(ctx context.Context, w http.ResponseWriter, r *http.Request) error
 }
 
 // People tells from memory who a person is; a fault of kind NotFound if there is none.
@@ -118,6 +120,7 @@ func (p *people) register(m *route.Mux) {
 	m.Handle("GET /consent", p.consent)
 	m.Handle("POST /consent", p.consent)
 	m.Handle("/oauth2/userinfo", p.userinfo)
+	m.Handle("/oauth2/logout", p.logout)
 }
 
 // caller is the person behind a session, for the audit log.

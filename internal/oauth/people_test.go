@@ -144,7 +144,7 @@ func anyRevision(int64) error { return nil }
 func (w *folk) settings(app string, refresh registry.RefreshTokens, more ...string) {
 	w.t.Helper()
 	w.write(func(ctx context.Context, tx db.WriteTx) error {
-		s := registry.Settings{RedirectURIs: append([]string{shopBack}, more...), GrantTypes: []string{"authorization_code"}, RefreshTokens: refresh}
+		s := registry.Settings{PostLogoutRedirectURIs: []string{"https://shop.example.org/bye"}, RedirectURIs: append([]string{shopBack}, more...), GrantTypes: []string{"authorization_code"}, RefreshTokens: refresh}
 		_, _, err := w.registry.PutSettings(ctx, tx, system, app, s, anyRevision)
 		return err
 	})
