@@ -151,14 +151,6 @@ func (c *Cache[V]) join(ctx context.Context, key string, fresh bool) *flight[V] 
 
 func newFlight[V any]() *flight[V] { return &flight[V]{done: make(chan struct{})} }
 
-// grounded is a flight that never begins.
-func grounded[V any]() *flight[V] {
-	f := newFlight[V]()
-	f.err = busy(errors.New("too many loads of a cache wait for the database"))
-	close(f.done)
-	return f
-}
-
 func (c *Cache[V]) wait(ctx context.Context, f *flight[V]) (value V, err error) {
 	select {
 	case <-f.done:
