@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/mintmark/mintmark/internal/access"
-	"github.com/mintmark/mintmark/internal/audit"
 	"github.com/mintmark/mintmark/internal/db"
 	"github.com/mintmark/mintmark/internal/failpoint"
 	"github.com/mintmark/mintmark/internal/id"
@@ -335,14 +334,6 @@ func (s *Server) ApplicationChanged(ctx context.Context, tx db.WriteTx, a regist
 		return nil
 	}
 	return s.forget(ctx, tx, "application_inactive", `client_id = $1`, a.ClientID)
-}
-
-// Withdraw takes back all that the person let the client do. What it has from then on it must ask for again.
-func (s *Server) Withdraw(ctx context.Context, tx db.WriteTx, c access.Caller, userID, clientID string) error {
-	if err := s.forget(ctx, tx, "withdrawn", `user_id = $1 AND client_id = $2`, userID, clientID); err != nil {
-		return err
-	}
-	return audit.Done(ctx, tx, c, "approval.withdraw", "client", clientID, map[string]any{"user": userID})
 }
 
 func (s *Server) forget(ctx context.Context, tx db.WriteTx, why, condition string, args ...any) error {

@@ -121,6 +121,7 @@ func (p *people) register(m *route.Mux) {
 	m.Handle("POST /consent", p.consent)
 	m.Handle("/oauth2/userinfo", p.userinfo)
 	m.Handle("/oauth2/logout", p.logout)
+	p.s.approvalRoutes(m)
 }
 
 // caller is the person behind a session, for the audit log.

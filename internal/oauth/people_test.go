@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -39,19 +40,25 @@ type folk struct {
 
 type fakePages struct {
 	sessions *session.Manager
-	status   int // of the last error
-	code     string
-	consent  *oauth.ConsentView
-	csrf     string
+
+	mu      sync.Mutex // the fields below are read when nothing is asked any more
+	status  int        // of the last error
+	code    string
+	consent *oauth.ConsentView
+	csrf    string
 }
 
 func (p *fakePages) Error(w http.ResponseWriter, _ *http.Request, status int, code, _ string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.status, p.code = status, code
 	w.Header().Set("Content-Type", "text/html")
 	w.WriteHeader(status)
 }
 
 func (p *fakePages) Consent(w http.ResponseWriter, r *http.Request, v oauth.ConsentView) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.consent, p.csrf = &v, p.sessions.Token(w, r)
 	w.Header().Set("Content-Type", "text/html")
 }
