@@ -1,5 +1,5 @@
-// Package oauth is the authorization server: it makes access tokens for services, tells whether a token is valid, and
-// takes tokens back.
+// Package oauth is the authorization server: it makes access tokens for services and for clients that people let act for
+// them, tells whether a token is valid, and takes tokens back. It is an OpenID Connect provider for those clients.
 //
 // What it guards:
 //   - Every token passed one gate (gate.go), whichever grant asked for it.
@@ -7,14 +7,19 @@
 //     issuer, and it has not expired or been revoked (verify.go). A revocation counts at once on this node and within a
 //     second on every other.
 //   - An answer never tells an unknown user from a wrong password, nor why a token is not valid.
-//   - Issuing and checking a token reads no database and writes none: clients, keys and revocations are in memory, and
-//     what happened is counted and journalled in batches.
+//   - Issuing a service's token and checking any reads no database and writes none: clients, keys and revocations are in
+//     memory, and what happened is counted and journalled in batches.
+//   - Nobody is redirected before client and redirect URI are known to be good (authrequest.go). A request that waits for
+//     a person belongs to one browser (flow.go), and a decision counts once, for what was shown (consent.go).
+//   - A code and a refresh token are used once, over all nodes (code.go, refresh.go). What is used twice ends the grant
+//     that it came from, and all that the grant gave (grant.go).
 //   - The issuer comes from the configuration, never from a request.
 //
 // There are two token endpoints. /oauth2/token keeps to RFC 6749. /oauth2/access_token accepts besides what clients of
 // this family have always sent: JSON under any content type, parameters in the query.
 //
-// Tokens are stored nowhere. Of a revoked token its jti is stored until the token would have expired.
+// Tokens are stored nowhere. Of a revoked token its jti is stored until the token would have expired, of a grant that
+// ended its id; of codes and refresh tokens there are MACs.
 package oauth
 
 import (
