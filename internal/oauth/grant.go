@@ -330,10 +330,20 @@ func (s *Server) PasswordChanged(ctx context.Context, tx db.WriteTx, userID stri
 // ApplicationChanged ends all that people let the client of an inactive application do, in the transaction that sets it
 // inactive.
 func (s *Server) ApplicationChanged(ctx context.Context, tx db.WriteTx, a registry.Application) error {
-	if a.Active {
+	if a.Active || s.people == nil {
 		return nil
 	}
-	return s.forget(ctx, tx, "application_inactive", `client_id = $1`, a.ClientID)
+	// In one statement, because there may be very many, and nothing may keep an application from being deactivated. No
+	// access token needs to be named: all of the client's are invalid by themselves, also when it is active again.
+	now := tx.Now()
+	if _, err := tx.Exec(ctx, `UPDATE grants SET ended = $2, ended_by = 'application_inactive', successor_box = $3, idle_until = $4 WHERE client_id = $1 AND ended = 0`,
+		a.ClientID, db.Micros(now), []byte{}, db.Micros(now.Add(s.people.longestLife()+time.Minute))); err != nil {
+		return fmt.Errorf("end the grants of an application: %w", err)
+	}
+	if _, err := tx.Exec(ctx, `DELETE FROM approvals WHERE client_id = $1`, a.ClientID); err != nil {
+		return fmt.Errorf("delete the approvals of an application: %w", err)
+	}
+	return nil
 }
 
 func (s *Server) forget(ctx context.Context, tx db.WriteTx, why, condition string, args ...any) error {

@@ -175,6 +175,7 @@ func TestFamilyEnds(t *testing.T) {
 		}
 		t.Run("inactive", func(t *testing.T) {
 			w.ends(t, func(string) {
+				w.clock.Advance(1500 * time.Millisecond)
 				w.write(func(ctx context.Context, tx db.WriteTx) error {
 					for _, a := range []*bool{&inactive, &active} {
 						if _, err := w.registry.PutApplication(ctx, tx, system, "shop", registry.Change{Active: a}, anyRevision); err != nil {
