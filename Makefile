@@ -12,7 +12,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: build ## build, then tell the whole story and leave it running (Ctrl-C ends it)
-	@./bin/mintmark demo
+	@./scripts/run.sh $(DEMOFLAGS)
 
 build: ## make bin/mintmark, a static binary
 	@mkdir -p bin && $(BUILD) -o bin/mintmark ./cmd/mintmark
