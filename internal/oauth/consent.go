@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -56,7 +57,8 @@ type question struct {
 // question finds what is to be asked. ok is false if the answer was given already: the person must sign in first, or the
 // request cannot go on.
 func (p *people) question(w http.ResponseWriter, r *http.Request, handle string) (question, bool) {
-	q, f, err := p.read(r, "flow="+handle)
+	// Escaped, so that what stands in place of the handle cannot bring a request of its own, which would have no flow.
+	q, f, err := p.read(r, "flow="+url.QueryEscape(handle))
 	if err != nil {
 		p.answerTo(w, r, q, err)
 		return question{}, false
