@@ -112,6 +112,8 @@ type User struct {
 	Created      time.Time
 	EnabledSince time.Time // a token made before is not valid
 	Disabled     time.Time // zero: enabled
+	// Proof says which password was shown, in a User that VerifyPersonPassword answers; else 0. See StillProved.
+	Proof int64
 }
 
 // ServiceUser is an application's own identity.

@@ -133,7 +133,7 @@ func (dir *Directory) CreatePersonHashed(ctx context.Context, tx db.WriteTx, c a
 		return User{}, fmt.Errorf("store person: %w", err)
 	}
 	if !h.form.Empty() {
-		if err := dir.storePassword(ctx, tx, u.ID, h); err != nil {
+		if err := dir.storePassword(ctx, tx, u.ID, h, false); err != nil {
 			return User{}, err
 		}
 	}
@@ -186,12 +186,16 @@ func passwordAD(userID string, version int64) seal.AD {
 	return seal.AD{Table: "person_passwords", Column: "box", Row: userID, Version: version}
 }
 
-// storePassword puts a stored form into the person's row, as its next version.
-func (dir *Directory) storePassword(ctx context.Context, tx db.WriteTx, userID string, h Hashed) error {
-	var version int64
-	err := tx.QueryRow(ctx, `SELECT version FROM person_passwords WHERE user_id = $1`, userID).Scan(&version)
+// storePassword puts a stored form into the person's row, as its next version. With same it is another form of the same
+// password, which has not changed by that.
+func (dir *Directory) storePassword(ctx context.Context, tx db.WriteTx, userID string, h Hashed, same bool) error {
+	var version, changed int64
+	err := tx.QueryRow(ctx, `SELECT version, changed FROM person_passwords WHERE user_id = $1`, userID).Scan(&version, &changed)
 	if err != nil && !errors.Is(err, db.ErrNoRows) {
 		return fmt.Errorf("read the password's version: %w", err)
+	}
+	if !same {
+		changed = max(db.Micros(tx.Now()), changed+1) // never the same for two passwords: it names them, see StillProved
 	}
 	box, err := dir.keyring.Seal(seal.Pepper, passwordAD(userID, version+1), h.form.Bytes())
 	if err != nil {
@@ -199,7 +203,7 @@ func (dir *Directory) storePassword(ctx context.Context, tx db.WriteTx, userID s
 	}
 	if err := db.One(tx.Exec(ctx, `INSERT INTO person_passwords (user_id, version, box, changed) VALUES ($1, $2, $3, $4)
 		ON CONFLICT (user_id) DO UPDATE SET version = excluded.version, box = excluded.box, changed = excluded.changed`,
-		userID, version+1, box, db.Micros(tx.Now()))); err != nil {
+		userID, version+1, box, changed)); err != nil {
 		return fmt.Errorf("store a password: %w", err)
 	}
 	return nil
@@ -244,7 +248,7 @@ func (dir *Directory) SetPasswordHashed(ctx context.Context, tx db.WriteTx, c ac
 	if h.form.Empty() {
 		return fault.New(fault.Invalid, "password_form", "The password must not be empty.").At("password", "empty")
 	}
-	if err := dir.storePassword(ctx, tx, userID, h); err != nil {
+	if err := dir.storePassword(ctx, tx, userID, h, false); err != nil {
 		return err
 	}
 	if _, err := tx.Exec(ctx, `DELETE FROM login_attempts WHERE account = $1`, dir.people.account(userID)); err != nil {

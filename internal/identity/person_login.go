@@ -50,7 +50,7 @@ type attempt struct {
 
 	account string // key of the count
 	user    User   // zero: nobody has this name
-	version int64  // of the password; 0: there is none
+	version int64  // of the password's form; 0: there is none
 	box     []byte
 	wait    time.Duration // > 0: the try is not looked at
 	next    int64         // not_before as this try has set it
@@ -82,11 +82,11 @@ func (p *people) find(ctx context.Context, tx db.ReadTx, a *attempt) error {
 	a.user, a.version, a.box = User{}, 0, nil // the function may run again
 	var created, enabled, disabled int64
 	u := &a.user
-	err := tx.QueryRow(ctx, `SELECT u.id, u.realm, u.username, u.display_name, u.admin, u.created, u.enabled_since, u.disabled, coalesce(w.version, 0), w.box
+	err := tx.QueryRow(ctx, `SELECT u.id, u.realm, u.username, u.display_name, u.admin, u.created, u.enabled_since, u.disabled, coalesce(w.version, 0), coalesce(w.changed, 0), w.box
 		FROM (SELECT id FROM users WHERE realm = $1 AND username = $2 AND application IS NULL
 			UNION SELECT user_id FROM people WHERE realm = $1 AND email_key = $3) AS found
 		JOIN users u ON u.id = found.id LEFT JOIN person_passwords w ON w.user_id = u.id LIMIT 1`, a.realm, a.username, a.email).
-		Scan(&u.ID, &u.Realm, &u.Username, &u.DisplayName, &u.Admin, &created, &enabled, &disabled, &a.version, &a.box)
+		Scan(&u.ID, &u.Realm, &u.Username, &u.DisplayName, &u.Admin, &created, &enabled, &disabled, &a.version, &u.Proof, &a.box)
 	u.Created, u.EnabledSince, u.Disabled = db.Time(created), db.Time(enabled), db.Time(disabled)
 	switch {
 	case errors.Is(err, db.ErrNoRows):
@@ -231,12 +231,28 @@ func (p *people) succeeded(ctx context.Context, a *attempt, secret redact.Secret
 		if version != a.version {
 			return nil
 		}
-		return p.dir.storePassword(ctx, tx, a.user.ID, fresh)
+		return p.dir.storePassword(ctx, tx, a.user.ID, fresh, true)
 	})
 	if err != nil {
 		return unavailable(err)
 	}
 	return nil
+}
+
+// StillProved tells whether what VerifyPersonPassword found is true still: the person is enabled and was all the time, and
+// has no other password since. Whatever begins with a login asks in its own transaction. Else a login that was under way
+// when the password was changed would outlive the end of all sessions.
+func StillProved(ctx context.Context, tx db.ReadTx, u User) (bool, error) {
+	now, err := LoadUser(ctx, tx, u.ID)
+	if err != nil || !now.Disabled.IsZero() || !now.EnabledSince.Equal(u.EnabledSince) {
+		return false, err
+	}
+	var changed int64
+	err = tx.QueryRow(ctx, `SELECT changed FROM person_passwords WHERE user_id = $1`, u.ID).Scan(&changed)
+	if err != nil && !errors.Is(err, db.ErrNoRows) {
+		return false, fmt.Errorf("read when the password was changed: %w", err)
+	}
+	return changed == u.Proof, nil
 }
 
 // refused tells of a refusal without making anybody wait for it: how long that takes depends on the account.

@@ -113,6 +113,10 @@ func TestPersonSignsIn(t *testing.T) {
 		}
 		for _, name := range []string{"jane", "JANE", " jane ", "jane@example.org", "JANE@example.ORG"} {
 			u, err := h.signIn(name, janes)
+			if u.Proof == 0 {
+				t.Errorf("%s: nothing says which password it was", name)
+			}
+			u.Proof = 0
 			if err != nil || u != jane {
 				t.Errorf("%q: %+v, %v", name, u, err)
 			}

@@ -182,6 +182,15 @@ func (m *Manager) Begin(ctx context.Context, w http.ResponseWriter, r *http.Requ
 
 func (m *Manager) insert(ctx context.Context, tx db.WriteTx, r *http.Request, u identity.User, amr []string) (Session, redact.Secret, error) {
 	now := tx.Now()
+	if u.Proof != 0 {
+		ok, err := identity.StillProved(ctx, tx, u)
+		if err != nil {
+			return Session{}, redact.Secret{}, err
+		}
+		if !ok {
+			return Session{}, redact.Secret{}, identity.ErrCredentials
+		}
+	}
 	u, err := identity.LoadUser(ctx, tx, u.ID)
 	if err != nil {
 		return Session{}, redact.Secret{}, err

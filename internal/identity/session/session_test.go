@@ -379,6 +379,66 @@ func TestDisabledPersonGetsNoSession(t *testing.T) {
 	})
 }
 
+// A login that is under way when the password is changed, or the person is disabled and enabled, began before the end of
+// all sessions and must not outlive it.
+func TestLoginUnderWayEndsWithThePassword(t *testing.T) {
+	onBoth(t, func(t *testing.T, n *node) {
+		const secret, next = "a walk in the rain at night", "seven small boats on a lake"
+		jane := n.person("jane")
+		setPassword := func(secret string) func(tx db.WriteTx) error {
+			return func(tx db.WriteTx) error { return n.dir.SetPassword(ctx, tx, admin, jane.ID, redact.New(secret)) }
+		}
+		for name, change := range map[string][]func(tx db.WriteTx) error{
+			"another password": {setPassword(next)},
+			// Even the same one: who set it meant to end what it had begun.
+			"the same password again": {setPassword(secret)},
+			"disabled and enabled": {
+				func(tx db.WriteTx) error { return n.dir.DisablePerson(ctx, tx, admin, jane.ID) },
+				func(tx db.WriteTx) error { return n.dir.EnablePerson(ctx, tx, admin, jane.ID) },
+			},
+		} {
+			n.write(setPassword(secret))
+			n.clock.Advance(time.Second)
+			u, err := n.dir.VerifyPersonPassword(ctx, "employees", "jane", redact.New(secret), identity.Origin{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, f := range change {
+				n.write(f)
+			}
+			w := httptest.NewRecorder()
+			if _, err := n.m.Begin(ctx, w, newBrowser().request("POST", "/login", nil), u, []string{"pwd"}); !errors.Is(err, identity.ErrCredentials) || len(w.Result().Cookies()) != 0 {
+				t.Errorf("%s: %v, cookies %v", name, err, w.Result().Cookies())
+			}
+		}
+	})
+}
+
+// A form that is out of date is replaced at the login: that is no other password, for this login or for one beside it.
+func TestLoginGoesOnWhenTheFormIsReplaced(t *testing.T) {
+	onBoth(t, func(t *testing.T, n *node) {
+		jane := n.person("jane")
+		// bcrypt of "old enough to vote in May"; replaced by the first login.
+		form, err := identity.ImportedHash(redact.New("$2a$04$sNVA1VjBlkhyEBDIrUcOxewrwX/K/TYu6aOCClb8PapUT5P8FCQUC"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		n.write(func(tx db.WriteTx) error { return n.dir.SetPasswordHashed(ctx, tx, admin, jane.ID, form) })
+		var users []identity.User
+		for range 2 {
+			n.clock.Advance(time.Second)
+			u, err := n.dir.VerifyPersonPassword(ctx, "employees", "jane", redact.New("old enough to vote in May"), identity.Origin{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			users = append(users, u)
+		}
+		for _, u := range users {
+			newBrowser().begin(n, u)
+		}
+	})
+}
+
 // Whatever stands in the cookie, it is a session of ours or none.
 func TestMalformedCookiesAreNone(t *testing.T) {
 	onBoth(t, func(t *testing.T, n *node) {
