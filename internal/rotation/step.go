@@ -35,6 +35,7 @@ func (s *Service) Rotate(ctx context.Context, j jobs.Job) (jobs.Result, error) {
 	}
 	var last time.Time
 	var made *credential // the credential as a step has just left it: it need not be read again
+	collided := false
 	for range maxSteps {
 		c, now, p, err := made, last, plan{}, error(nil)
 		if made != nil {
@@ -60,6 +61,10 @@ func (s *Service) Rotate(ctx context.Context, j jobs.Job) (jobs.Result, error) {
 		switch {
 		case errors.Is(err, errStale):
 			made = nil
+		case errors.Is(err, db.ErrConflict) && !collided:
+			// Another node took this step first: PostgreSQL may say so by a unique key that is taken instead of by a
+			// serialization failure. It did not if it happens again.
+			made, collided = nil, true
 		case err != nil:
 			return s.failed(ctx, j, k, p, err)
 		case busy:
