@@ -44,8 +44,11 @@ const (
 	hashSize = 32
 	// MaxBytes is the longest password that is looked at, in bytes.
 	MaxBytes = 1024
-	// queuePerSlot bounds who waits: more could not be served in time anyway.
+	// queuePerSlot bounds who waits: more could not be served in time anyway. maxQueue does it on machines with many
+	// cores: each who waits holds one of the 256 places that all requests share, and a flood of logins must not take them
+	// from those who come for tokens.
 	queuePerSlot = 64
+	maxQueue     = 96
 )
 
 // Options configure a Pool. Every field may be left at its zero value.
@@ -78,7 +81,7 @@ func NewPool(o Options) *Pool {
 	if o.Wait <= 0 {
 		o.Wait = 2 * time.Second
 	}
-	p := &Pool{params: o.Params, wait: o.Wait, places: make(chan struct{}, o.AtOnce), queue: int64(queuePerSlot * o.AtOnce)}
+	p := &Pool{params: o.Params, wait: o.Wait, places: make(chan struct{}, o.AtOnce), queue: int64(min(queuePerSlot*o.AtOnce, maxQueue))}
 	// Nobody knows a password to this one: its hash is random, not computed.
 	p.dummy = hash{kind: argon2id, argon: o.Params, salt: random(saltSize), sum: random(hashSize)}
 	return p

@@ -211,6 +211,16 @@ func TestWhoFindsNoPlaceGivesUp(t *testing.T) {
 	}
 }
 
+// Each who waits holds one of the 256 requests that the server works on at once. A flood of logins must leave most of them
+// to others, however many cores there are.
+func TestQueueLeavesRoomForOthers(t *testing.T) {
+	for _, cores := range []int{1, 2, 8, 64} {
+		if n := password.NewPool(password.Options{AtOnce: cores}).Queue() + int64(cores); n < 32 || n > 192 {
+			t.Errorf("%d cores: %d logins wait or are looked at", cores, n)
+		}
+	}
+}
+
 func TestRule(t *testing.T) {
 	words := []string{"jane", "jane.doe@example.org", "employees", "example.org"}
 	for _, good := range []string{"a walk in the rain at night", "sieben kleine Zwerge", "xK9#mQ2$vL7!pR4", "四つの言葉を並べた長い合言葉です"} {
