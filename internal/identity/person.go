@@ -43,13 +43,14 @@ type people struct {
 	dir        *Directory
 	pool       *password.Pool
 	attempts   *db.Batch[*attempt]
+	addresses  *addresses
 	onDisabled []PersonHook
 	onPassword []PersonHook
 	onRefused  func(access.Caller, error)
 }
 
 func newPeople(dir *Directory) *people {
-	p := &people{dir: dir, pool: dir.o.Passwords, onRefused: func(access.Caller, error) {}}
+	p := &people{dir: dir, pool: dir.o.Passwords, addresses: newAddresses(dir.o.Clock), onRefused: func(access.Caller, error) {}}
 	p.attempts = db.NewBatch(dir.d, maxAttemptBatch, p.count)
 	return p
 }

@@ -140,8 +140,8 @@ func (dir *Directory) OnLoginRefused(f func(access.Caller, error)) { dir.people.
 // in any spelling.
 //
 // Unknown, wrong, disabled and without a password are one answer, ErrCredentials, after the same work. After FreeTries
-// failures in a row the next try must wait, whether somebody has the name or not: fault.Limited with the time. When too
-// many sign in at once it is fault.Unavailable. Any other error says that it could not be found out.
+// failures in a row the next try must wait, whether somebody has the name or not: fault.Limited with the time; and so it
+// is after TriesPerAddress from one address. When too many sign in at once it is fault.Unavailable. Any other error says that it could not be found out.
 func (dir *Directory) VerifyPersonPassword(ctx context.Context, realmName, username string, secret redact.Secret, origin Origin) (User, error) {
 	p := dir.people
 	r, err := dir.o.Realms.Lookup(realmName)
@@ -152,10 +152,17 @@ func (dir *Directory) VerifyPersonPassword(ctx context.Context, realmName, usern
 	if a.username, a.email = loginNames(username); a.username == "" && a.email == "" {
 		a.username = " " // no name at all: the same work under a name that nobody can have
 	}
+	back, err := p.addresses.take(origin.IP)
+	if err != nil {
+		p.refused(a, origin, err)
+		return User{}, err
+	}
 	if err := p.attempts.Do(ctx, a); err != nil {
+		back()
 		return User{}, unavailable(err)
 	}
 	if a.wait > 0 {
+		back()
 		err := fault.New(fault.Limited, "too_many_attempts", "Too many wrong passwords for this name. Please wait a moment before you try again.").Retry(a.wait)
 		p.refused(a, origin, err)
 		return User{}, err
@@ -163,12 +170,14 @@ func (dir *Directory) VerifyPersonPassword(ctx context.Context, realmName, usern
 	ok, err := p.check(ctx, a, secret)
 	if err != nil {
 		p.giveBack(ctx, a)
+		back()
 		return User{}, err
 	}
 	if !ok {
 		p.refused(a, origin, ErrCredentials)
 		return User{}, ErrCredentials
 	}
+	back()
 	if err := p.succeeded(ctx, a, secret); err != nil {
 		return User{}, err
 	}

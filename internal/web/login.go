@@ -141,7 +141,7 @@ func (p *Pages) refuseLogin(w http.ResponseWriter, r *http.Request, d loginData,
 		status, d.Problem = http.StatusUnauthorized, "The name or the password is not right. Check the realm, too."
 		w.Header().Set("WWW-Authenticate", `Form realm="mintmark"`)
 	case f.Kind == fault.Limited:
-		status, d.Problem = http.StatusTooManyRequests, "There were too many wrong passwords for this name. Wait "+wait(f.RetryAfter)+", then try again."
+		status, d.Problem = http.StatusTooManyRequests, "There were too many wrong passwords. Wait "+wait(f.RetryAfter)+", then try again."
 	case f.Kind == fault.Unavailable:
 		status, d.Problem = http.StatusServiceUnavailable, "Signing in does not work just now. Please try again in a moment."
 	case f.Kind == fault.TooLarge, f.Kind == fault.Invalid:
