@@ -53,6 +53,10 @@ func plainHost(u *url.URL) bool {
 	if name == "" || strings.HasSuffix(name, ".") || strings.ToLower(u.Host) != u.Host || strings.Contains(u.Host, "%") {
 		return false
 	}
+	// A URL may hold more, such as a semicolon; but a host goes into the policies of pages, where that ends a rule.
+	if !strings.HasPrefix(u.Host, "[") && strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-._") != "" {
+		return false
+	}
 	if port := u.Port(); port == "" {
 		return !strings.HasSuffix(u.Host, ":")
 	} else {
