@@ -13,7 +13,7 @@ source scripts/tools.sh
 tour_log=$(mktemp "${TMPDIR:-/tmp}/mintmark-tour-log.XXXXXX")
 finish() {
   stop_postgres
-  rm -f "$tour_log"
+  rm -f "$tour_log" "${results:-}"
 }
 trap finish EXIT
 trap 'exit 130' INT
@@ -32,17 +32,33 @@ echo "== every command against a real server"
 start_postgres
 
 # Two runs behind one summary: the second builds failpoints in, for the packages that test what a crash leaves.
+faulty() {
+  git grep --untracked -lE '^//go:build .*faultinject' -- '*_test.go' | xargs -r -n 1 dirname | sort -u | sed 's|^|./|'
+}
 both_runs() {
-  local code=0
-  go test -json -race -p 2 -timeout 15m ./... || code=$?
-  local faulty
-  mapfile -t faulty < <(git grep --untracked -lE '^//go:build .*faultinject' -- '*_test.go' | xargs -r -n 1 dirname | sort -u | sed 's|^|./|')
-  if [[ ${#faulty[@]} -gt 0 ]]; then
-    go test -json -tags faultinject -p 2 -timeout 15m "${faulty[@]}" || code=$?
+  local code=0 packages=() injected=()
+  mapfile -t packages < <(printf '%s\n' "${PACKAGES:-./...}")
+  go test -json -race -p "$PARALLEL" -timeout 15m "${packages[@]}" || code=$?
+  mapfile -t injected < <(faulty | if [[ -n ${PACKAGES:-} ]]; then grep -Fx "$PACKAGES" || true; else cat; fi)
+  if [[ ${#injected[@]} -gt 0 ]]; then
+    go test -json -tags faultinject -p "$PARALLEL" -timeout 15m "${injected[@]}" || code=$?
   fi
   return "$code"
 }
+export -f both_runs faulty
+tests() { "$gotestsum" --format pkgname-and-test-fails --hide-summary skipped --jsonfile "$results" --raw-command -- bash -c both_runs; }
 
 echo "== tests"
-export -f both_runs
-"$gotestsum" --format pkgname-and-test-fails --hide-summary skipped --raw-command -- bash -c both_runs
+results=$(mktemp "${TMPDIR:-/tmp}/mintmark-tests.XXXXXX")
+export PARALLEL=2 PACKAGES=
+tests && exit
+
+# Many of these tests race nodes, leases and time-outs on purpose. On a machine that is busy with something else one of
+# them can lose a race that the program does not; so packages that failed get one more chance, alone. It is said loudly:
+# a test that needs it wants mending.
+PACKAGES=$(sed -nE 's|.*"Action":"fail","Package":"github.com/mintmark/mintmark/?([^"]*)","Elapsed".*|./\1|p' "$results" | sort -u)
+[[ -n $PACKAGES && $(wc -l <<<"$PACKAGES") -le 3 ]] || exit 1
+echo "== AGAIN, ALONE: these packages failed beside others"
+echo "$PACKAGES"
+PARALLEL=1
+tests
