@@ -26,6 +26,9 @@ func (p *people) authorize(w http.ResponseWriter, r *http.Request) {
 		p.refusePage(w, r, err)
 		return
 	}
+	if fetched(w, r, raw) {
+		return
+	}
 	q, f, err := p.read(r, raw)
 	if err != nil {
 		p.answerTo(w, r, q, err)

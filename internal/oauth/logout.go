@@ -21,6 +21,9 @@ func (p *people) logout(w http.ResponseWriter, r *http.Request) {
 		p.refusePage(w, r, err)
 		return
 	}
+	if fetched(w, r, raw) {
+		return
+	}
 	a, ok := readAnswers(raw)
 	if !ok || len(a.twice) > 0 {
 		p.refusePage(w, r, page(http.StatusBadRequest, invalidRequest, "The application that sent you here made a mistake: its request cannot be read."))
