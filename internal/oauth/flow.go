@@ -10,6 +10,7 @@ import (
 
 	"github.com/mintmark/mintmark/internal/db"
 	"github.com/mintmark/mintmark/internal/redact"
+	"github.com/mintmark/mintmark/internal/route"
 	"github.com/mintmark/mintmark/internal/seal"
 )
 
@@ -46,6 +47,13 @@ func errNoFlow() error {
 // address to another browser has nothing there: an attacker cannot begin a request and have somebody else complete it,
 // nor complete one that somebody else allowed.
 func (p *people) startFlow(w http.ResponseWriter, r *http.Request, q *authRequest) (*flow, error) {
+	// The machine itself is not counted: that is a proxy which the configuration does not name, with everybody behind it.
+	if from := newLimiterKey(route.ClientIP(r.Context()), ""); from.network.IsValid() && !from.network.Addr().IsLoopback() {
+		if wait := p.begun.blocked(from); wait > 0 {
+			return nil, &refusal{status: http.StatusTooManyRequests, code: temporarily, retry: wait, description: "Too many people from this address want to sign in. Try again later."}
+		}
+		p.begun.failed(from)
+	}
 	browser, ok := p.browser(r)
 	if !ok {
 		browser = seal.NewSecret(browserPrefix)

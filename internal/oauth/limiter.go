@@ -13,6 +13,8 @@ const (
 	failureLimit  = 50
 	failureWindow = 10 * time.Minute
 	limiterKeys   = 16384
+	// flowLimit is how many requests one address may begin in failureWindow: enough for all people of an office.
+	flowLimit = 1000
 )
 
 // limiter stops one address that guesses one client's secret. It never stops the client: who knows the secret and comes
@@ -22,9 +24,17 @@ const (
 // node's own count is enough.
 type limiter struct {
 	clock clock.Clock
+	limit int
 
 	mu       sync.Mutex
 	failures map[limiterKey]failureCount // owned by mu
+}
+
+// newFlowLimiter makes one that counts requests which wait for a person: anybody may begin one, and each is a row.
+func newFlowLimiter(c clock.Clock) *limiter {
+	l := newLimiter(c)
+	l.limit = flowLimit
+	return l
 }
 
 type limiterKey struct {
@@ -38,7 +48,7 @@ type failureCount struct {
 }
 
 func newLimiter(c clock.Clock) *limiter {
-	return &limiter{clock: c, failures: map[limiterKey]failureCount{}}
+	return &limiter{clock: c, limit: failureLimit, failures: map[limiterKey]failureCount{}}
 }
 
 func newLimiterKey(ip, client string) limiterKey {
@@ -61,7 +71,7 @@ func (l *limiter) blocked(k limiterKey) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	f, ok := l.failures[k]
-	if !ok || f.n < failureLimit {
+	if !ok || f.n < l.limit {
 		return 0
 	}
 	left := f.since.Add(failureWindow).Sub(l.clock.Now())
@@ -72,7 +82,7 @@ func (l *limiter) blocked(k limiterKey) time.Duration {
 	return left
 }
 
-// failed notes a wrong secret.
+// failed notes a wrong secret, or whatever else is counted.
 func (l *limiter) failed(k limiterKey) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -100,6 +100,7 @@ type people struct {
 	cookie string
 
 	changes *db.Batch[change]
+	begun   *limiter // requests that wait for a person, by address
 }
 
 func (s *Server) servePeople(o PeopleOptions) error {
@@ -110,6 +111,7 @@ func (s *Server) servePeople(o PeopleOptions) error {
 	if p.secure {
 		p.cookie = "__Host-" + p.cookie
 	}
+	p.begun = newFlowLimiter(s.clock)
 	p.changes = db.NewBatch(s.db, batchSize, p.writeChanges)
 	s.people = p
 	return nil
