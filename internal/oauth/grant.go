@@ -2,7 +2,6 @@ package oauth
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -286,31 +285,62 @@ func (p *people) longestLife() time.Duration {
 	return longest
 }
 
-// endAll ends the grants that the condition selects, and answers how many.
-func (p *people) endAll(ctx context.Context, tx db.WriteTx, why, condition string, args ...any) (int, error) {
-	rows, err := tx.Query(ctx, `SELECT id, client_id FROM grants WHERE ended = 0 AND `+condition+` ORDER BY id`, args...)
+// endAll ends the grants that the condition selects. Very many are ended in two statements: a person can begin grants
+// without end, and must not be able to put off by it that all of them end.
+func (p *people) endAll(ctx context.Context, tx db.WriteTx, why, condition string, args ...any) error {
+	list, err := listUsed(ctx, tx, condition, args...)
 	if err != nil {
-		return 0, fmt.Errorf("list grants: %w", err)
+		return err
+	}
+	if len(list) <= fewGrants {
+		for _, g := range list {
+			if err := p.endOne(ctx, tx, g.id, g.client, why); err != nil {
+				return err
+			}
+		}
+	}
+	now := tx.Now()
+	keep := now.Add(p.longestLife() + time.Minute)
+	next := len(args) + 1
+	args = append(slices.Clone(args), db.Micros(now), why, db.Micros(keep), []byte{})
+	at, by, until, none := "$"+strconv.Itoa(next), "$"+strconv.Itoa(next+1), "$"+strconv.Itoa(next+2), "$"+strconv.Itoa(next+3)
+	if len(list) > fewGrants {
+		if _, err := tx.Exec(ctx, `INSERT INTO revoked_tokens (jti, client_id, revoked, revoked_by, expires)
+			SELECT id, client_id, CAST(`+at+` AS BIGINT), CAST(`+by+` AS TEXT), CAST(`+until+` AS BIGINT) FROM grants
+			WHERE ended = 0 AND code_used <> 0 AND `+condition+` ON CONFLICT (jti) DO NOTHING`, args[:next+2]...); err != nil {
+			return fmt.Errorf("revoke the tokens of grants: %w", err)
+		}
+		if err := p.s.revoked.announce(ctx, tx); err != nil {
+			return err
+		}
+	}
+	// What is left, which may be nothing. A code that nobody used gave no token that would have to be named.
+	if _, err := tx.Exec(ctx, `UPDATE grants SET ended = `+at+`, ended_by = `+by+`, code_used = CASE WHEN code_used = 0 THEN `+at+` ELSE code_used END,
+		idle_until = `+until+`, successor_box = `+none+` WHERE ended = 0 AND `+condition, args...); err != nil {
+		return fmt.Errorf("end grants: %w", err)
+	}
+	return nil
+}
+
+// fewGrants is how many grants are ended one by one: each node hears of each by name, and asks nobody.
+const fewGrants = 100
+
+// listUsed reads those grants of which there may be tokens, and stops when they are more than a few.
+func listUsed(ctx context.Context, tx db.ReadTx, condition string, args ...any) ([]grant, error) {
+	rows, err := tx.Query(ctx, `SELECT id, client_id FROM grants WHERE ended = 0 AND code_used <> 0 AND `+condition+` ORDER BY id LIMIT `+strconv.Itoa(fewGrants+1), args...)
+	if err != nil {
+		return nil, fmt.Errorf("list grants: %w", err)
 	}
 	defer rows.Close()
-	type key struct{ id, client string }
-	var list []key
+	var list []grant
 	for rows.Next() {
-		var k key
-		if err := rows.Scan(&k.id, &k.client); err != nil {
-			return 0, fmt.Errorf("list grants: %w", err)
+		var g grant
+		if err := rows.Scan(&g.id, &g.client); err != nil {
+			return nil, fmt.Errorf("list grants: %w", err)
 		}
-		list = append(list, k)
+		list = append(list, g)
 	}
-	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
-		return 0, fmt.Errorf("list grants: %w", err)
-	}
-	for _, k := range list {
-		if err := p.endOne(ctx, tx, k.id, k.client, why); err != nil {
-			return 0, err
-		}
-	}
-	return len(list), nil
+	return list, rows.Err()
 }
 
 // PersonDisabled ends all that the person let clients do, in the transaction that disables the person.
@@ -323,8 +353,7 @@ func (s *Server) PasswordChanged(ctx context.Context, tx db.WriteTx, userID stri
 	if s.people == nil {
 		return nil
 	}
-	_, err := s.people.endAll(ctx, tx, "password_changed", `user_id = $1`, userID)
-	return err
+	return s.people.endAll(ctx, tx, "password_changed", `user_id = $1`, userID)
 }
 
 // ApplicationChanged ends all that people let the client of an inactive application do, in the transaction that sets it
@@ -350,7 +379,7 @@ func (s *Server) forget(ctx context.Context, tx db.WriteTx, why, condition strin
 	if s.people == nil {
 		return nil
 	}
-	if _, err := s.people.endAll(ctx, tx, why, condition, args...); err != nil {
+	if err := s.people.endAll(ctx, tx, why, condition, args...); err != nil {
 		return err
 	}
 	// Any number is right: there may have been no approval.

@@ -48,6 +48,10 @@ func (v *revocations) hear(keys []string) {
 		return
 	}
 	for _, key := range keys {
+		if key == feedMany {
+			v.hear(nil)
+			continue
+		}
 		text, jti, ok := strings.Cut(key, " ")
 		seconds, err := strconv.ParseInt(text, 10, 64)
 		if ok && err == nil {
@@ -134,6 +138,18 @@ func (v *revocations) revoke(ctx context.Context, tx db.WriteTx, c *Claims, by s
 	}
 	tx.AfterCommit(func() { v.add(c.ID, c.Expires.Unix()) })
 	return rows == 1, nil
+}
+
+// feedMany says that many tokens were revoked at once, more than can be named.
+const feedMany = "many"
+
+// announce tells every node, this one included, to read what was revoked.
+func (v *revocations) announce(ctx context.Context, tx db.WriteTx) error {
+	if err := tx.Changed(ctx, topicRevocation, feedMany); err != nil {
+		return fmt.Errorf("tell of revoked tokens: %w", err)
+	}
+	tx.AfterCommit(func() { v.hear(nil) })
+	return nil
 }
 
 // sweep deletes the rows of tokens that have expired. keep is for clocks that differ between nodes.
