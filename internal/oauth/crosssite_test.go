@@ -1,6 +1,7 @@
 package oauth_test
 
 import (
+	"net/http"
 	"net/url"
 	"strings"
 	"testing"
@@ -38,5 +39,17 @@ func TestFormOfAnotherSite(t *testing.T) {
 				t.Errorf("%s: %d to %q", name, r.status, r.header.Get("Location"))
 			}
 		}
+	})
+}
+
+// Which of two tokens a proxy looked at is anybody's guess.
+func TestUserinfoRefusesTwoTokens(t *testing.T) {
+	folks(t, func(t *testing.T, w *folk) {
+		token := w.signIn(w.shop).text("access_token")
+		two := func(r *http.Request) { r.Header["Authorization"] = []string{"Bearer " + token, "Bearer x"} }
+		if r := w.send("GET", "/oauth2/userinfo", "", bearer(token)); r.status != 200 {
+			t.Fatalf("%d %s", r.status, r.body)
+		}
+		w.expect(w.send("GET", "/oauth2/userinfo", "", two), 400, "invalid_request")
 	})
 }

@@ -115,6 +115,10 @@ func (p *people) userinfo(w http.ResponseWriter, r *http.Request) {
 		notThisMethod(w, r, "GET, POST")
 		return
 	}
+	if len(r.Header["Authorization"]) > 1 {
+		p.s.refused(w, r, refuse(invalidRequest, "Send one Authorization header.")) // a proxy might have looked at the other one
+		return
+	}
 	token, ok := bearer(r)
 	if !ok && r.Method == http.MethodPost && isForm(r) {
 		form, err := readForm(r)
