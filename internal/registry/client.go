@@ -54,6 +54,13 @@ type Client struct {
 	RedirectURIs           []string
 	PostLogoutRedirectURIs []string
 	RefreshTokens          RefreshTokens
+	Metadata               Metadata
+
+	// Keys are the client's own public keys, as JWKs, to verify what it signs and to encrypt for it: those that have not
+	// expired.
+	Keys []ClientKey
+	// Type is the client type that bounds what people may let it do (package mithril's surface); "": none.
+	Type string
 
 	// The application's service user: the subject of its own tokens.
 	UserID   string
