@@ -47,6 +47,8 @@ type authRequest struct {
 	mode     string
 
 	scopes    []string
+	resources []string // whom the access token is for; nil: this installation
+	claims    []string // asked for by name: "id_token.email"
 	challenge string
 	nonce     string
 	prompt    []string

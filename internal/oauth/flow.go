@@ -35,6 +35,8 @@ type flow struct {
 	handle  redact.Secret
 	mac     []byte
 	request string
+	pushed  []byte // MAC of the pushed request that it came from; empty: none
+	chosen  string // the session that the person chose to go on with
 	created time.Time
 }
 
@@ -63,8 +65,8 @@ func (p *people) startFlow(w http.ResponseWriter, r *http.Request, q *authReques
 	f.mac = p.Keyring.MAC(macFlow, f.handle)
 	err := p.s.db.Write(r.Context(), func(tx db.WriteTx) error {
 		f.created = tx.Now()
-		return db.One(tx.Exec(r.Context(), `INSERT INTO authorization_flows (handle, browser, request, created, expires, used) VALUES ($1, $2, $3, $4, $5, 0)`,
-			f.mac, p.Keyring.MAC(macBrowser, browser), f.request, db.Micros(f.created), db.Micros(f.created.Add(flowLife))))
+		return db.One(tx.Exec(r.Context(), `INSERT INTO authorization_flows (handle, browser, request, pushed, chosen, created, expires, used) VALUES ($1, $2, $3, $4, '', $5, $6, 0)`,
+			f.mac, p.Keyring.MAC(macBrowser, browser), f.request, orNone(f.pushed), db.Micros(f.created), db.Micros(f.created.Add(flowLife))))
 	})
 	if err != nil {
 		return nil, fmt.Errorf("store a request for authorization: %w", err)
@@ -103,8 +105,8 @@ func (p *people) loadFlow(ctx context.Context, handle string) (f *flow, browser 
 	var created, expires, used int64
 	err = p.s.db.Read(ctx, func(tx db.ReadTx) error {
 		for _, mac := range p.Keyring.LookupMACs(macFlow, f.handle) {
-			err := tx.QueryRow(ctx, `SELECT handle, browser, request, created, expires, used FROM authorization_flows WHERE handle = $1`, mac).
-				Scan(&f.mac, &browser, &f.request, &created, &expires, &used)
+			err := tx.QueryRow(ctx, `SELECT handle, browser, request, pushed, chosen, created, expires, used FROM authorization_flows WHERE handle = $1`, mac).
+				Scan(&f.mac, &browser, &f.request, &f.pushed, &f.chosen, &created, &expires, &used)
 			if errors.Is(err, db.ErrNoRows) {
 				continue
 			}

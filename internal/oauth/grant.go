@@ -1,6 +1,7 @@
 package oauth
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -20,7 +21,12 @@ import (
 // grant is what a person let a client do: a row from the code to the last refresh token.
 type grant struct {
 	id, client, user, realm, session string
+	by                               string // the grant type by which it began
 	scopes                           []string
+	resources                        []string // whom its access tokens are for; nil: this installation
+	claims                           []string // asked for with the parameter claims: "id_token.email"
+	offline                          bool     // it goes on after the person has signed out
+	front                            bool     // tokens came with the answer itself
 	redirect, challenge, nonce       string
 	authTime, created                time.Time
 	amr                              []string
@@ -49,6 +55,8 @@ type beginning struct {
 	person   session.Session
 	approves bool
 	caller   access.Caller
+	by       string // the grant type; "": authorization_code
+	front    bool   // an access token goes with the answer itself
 
 	id      string
 	codeMAC []byte
@@ -98,7 +106,7 @@ func (p *people) writeChanges(ctx context.Context, tx db.WriteTx, items []change
 }
 
 func (p *people) writeBeginnings(ctx context.Context, tx db.WriteTx, items []*beginning) error {
-	const columns = 15
+	const columns = 20
 	now := tx.Now()
 	until := db.Micros(now.Add(codeLife))
 	args := make([]any, 0, columns*len(items))
@@ -119,16 +127,17 @@ func (p *people) writeBeginnings(ctx context.Context, tx db.WriteTx, items []*be
 				return err
 			}
 		}
-		args = append(args, b.id, q.client.ID, u.ID, u.Realm, b.person.ID, strings.Join(q.scopes, " "), q.redirect, q.challenge, q.nonce,
+		args = append(args, b.id, q.client.ID, u.ID, u.Realm, b.person.ID, cmp.Or(b.by, grantAuthorizationCode), strings.Join(q.scopes, " "),
+			strings.Join(q.resources, " "), strings.Join(q.claims, " "), slices.Contains(q.scopes, scopeOffline), b.front, q.redirect, q.challenge, q.nonce,
 			db.Micros(b.person.AuthTime), strings.Join(b.person.AMR, " "), db.Micros(now), b.codeMAC, []byte{}, until)
 	}
 	if len(args) == 0 {
 		return nil
 	}
 	rows := len(args) / columns
-	n, err := tx.Exec(ctx, `INSERT INTO grants (id, client_id, user_id, realm, session_id, scopes, redirect_uri, challenge, nonce, auth_time, amr,
+	n, err := tx.Exec(ctx, `INSERT INTO grants (id, client_id, user_id, realm, session_id, began_by, scopes, resources, claims, offline, front, redirect_uri, challenge, nonce, auth_time, amr,
 		created, code_mac, token_mac, idle_until, code_used, generation, successor_box, rotated, retries, live_until, ended, ended_by) VALUES `+
-		tuples(rows, columns, `0, 0, $14, 0, 0, $15, 0, ''`), args...)
+		tuples(rows, columns, `0, 0, $19, 0, 0, $20, 0, ''`), args...)
 	if err == nil && n != int64(rows) {
 		err = fmt.Errorf("%d rows affected, not %d", n, rows)
 	}
@@ -157,7 +166,8 @@ func tuples(rows, columns int, rest string) string {
 	return b.String()
 }
 
-const selectGrants = `SELECT g.id, g.client_id, g.user_id, g.realm, g.session_id, g.scopes, g.redirect_uri, g.challenge, g.nonce, g.auth_time, g.amr, g.created,
+const selectGrants = `SELECT g.id, g.client_id, g.user_id, g.realm, g.session_id, g.began_by, g.scopes, g.resources, g.claims, g.offline, g.front,
+	g.redirect_uri, g.challenge, g.nonce, g.auth_time, g.amr, g.created,
 	g.code_mac, g.code_used, g.generation, g.token_mac, g.successor_box, g.rotated, g.retries, g.idle_until, g.live_until, g.ended,
 	u.disabled, u.enabled_since, coalesce(a.scopes, ''), coalesce(s.expires, 0)
 	FROM grants g JOIN users u ON u.id = g.user_id LEFT JOIN approvals a ON a.user_id = g.user_id AND a.client_id = g.client_id
@@ -197,14 +207,15 @@ func loadGrants(ctx context.Context, tx db.ReadTx, column string, values []any) 
 
 func scanGrant(row db.Row) (*grant, error) {
 	var g grant
-	var scopes, amr, approved string
+	var scopes, resources, claims, amr, approved string
 	var authTime, created, used, rotated, idle, live, ended, disabled, since, session int64
-	if err := row.Scan(&g.id, &g.client, &g.user, &g.realm, &g.session, &scopes, &g.redirect, &g.challenge, &g.nonce, &authTime, &amr, &created,
+	if err := row.Scan(&g.id, &g.client, &g.user, &g.realm, &g.session, &g.by, &scopes, &resources, &claims, &g.offline, &g.front, &g.redirect, &g.challenge, &g.nonce, &authTime, &amr, &created,
 		&g.codeMAC, &used, &g.generation, &g.tokenMAC, &g.successor, &rotated, &g.retries, &idle, &live, &ended,
 		&disabled, &since, &approved, &session); err != nil {
 		return nil, fmt.Errorf("read a grant: %w", err)
 	}
 	g.scopes, g.amr, g.approved = strings.Fields(scopes), strings.Fields(amr), strings.Fields(approved)
+	g.resources, g.claims = strings.Fields(resources), strings.Fields(claims)
 	g.authTime, g.created, g.codeUsed, g.rotated = db.Time(authTime), db.Time(created), db.Time(used), db.Time(rotated)
 	g.idleUntil, g.liveUntil, g.sessionUntil, g.ended = db.Time(idle), db.Time(live), db.Time(session), ended != 0
 	g.userEnabled, g.userSince = disabled == 0, db.Time(since)
@@ -228,8 +239,8 @@ func storeGrants(ctx context.Context, tx db.WriteTx, grants []*grant) error {
 	}
 	rows := len(args) / columns
 	n, err := tx.Exec(ctx, `INSERT INTO grants (id, code_used, generation, token_mac, successor_box, rotated, retries, idle_until, live_until,
-		client_id, user_id, realm, session_id, scopes, redirect_uri, challenge, nonce, auth_time, amr, created, code_mac, ended, ended_by) VALUES `+
-		tuples(rows, columns, `'', '', '', '', '', '', '', '', 0, '', 0, $4, 0, ''`)+`
+		client_id, user_id, realm, session_id, began_by, scopes, resources, claims, offline, front, redirect_uri, challenge, nonce, auth_time, amr, created, code_mac, ended, ended_by) VALUES `+
+		tuples(rows, columns, `'', '', '', '', '', '', '', '', FALSE, FALSE, '', '', '', 0, '', 0, $4, 0, ''`)+`
 		ON CONFLICT (id) DO UPDATE SET code_used = excluded.code_used, generation = excluded.generation, token_mac = excluded.token_mac,
 			successor_box = excluded.successor_box, rotated = excluded.rotated, retries = excluded.retries, idle_until = excluded.idle_until, live_until = excluded.live_until
 		WHERE grants.ended = 0 AND grants.generation <= excluded.generation`, args...)
@@ -307,7 +318,7 @@ func (p *people) endAll(ctx context.Context, tx db.WriteTx, why, condition strin
 	if len(list) > fewGrants {
 		if _, err := tx.Exec(ctx, `INSERT INTO revoked_tokens (jti, client_id, revoked, revoked_by, expires)
 			SELECT id, client_id, CAST(`+at+` AS BIGINT), CAST(`+by+` AS TEXT), CAST(`+until+` AS BIGINT) FROM grants
-			WHERE ended = 0 AND code_used <> 0 AND `+condition+` ON CONFLICT (jti) DO NOTHING`, args[:next+2]...); err != nil {
+			WHERE ended = 0 AND (code_used <> 0 OR front) AND `+condition+` ON CONFLICT (jti) DO NOTHING`, args[:next+2]...); err != nil {
 			return fmt.Errorf("revoke the tokens of grants: %w", err)
 		}
 		if err := p.s.revoked.announce(ctx, tx); err != nil {
@@ -327,7 +338,7 @@ const fewGrants = 100
 
 // listUsed reads those grants of which there may be tokens, and stops when they are more than a few.
 func listUsed(ctx context.Context, tx db.ReadTx, condition string, args ...any) ([]grant, error) {
-	rows, err := tx.Query(ctx, `SELECT id, client_id FROM grants WHERE ended = 0 AND code_used <> 0 AND `+condition+` ORDER BY id LIMIT `+strconv.Itoa(fewGrants+1), args...)
+	rows, err := tx.Query(ctx, `SELECT id, client_id FROM grants WHERE ended = 0 AND (code_used <> 0 OR front) AND `+condition+` ORDER BY id LIMIT `+strconv.Itoa(fewGrants+1), args...)
 	if err != nil {
 		return nil, fmt.Errorf("list grants: %w", err)
 	}

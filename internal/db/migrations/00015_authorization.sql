@@ -2,10 +2,14 @@
 -- A request for authorization that waits for a person: to sign in, or to decide. The address holds a random handle and
 -- the browser a random cookie; here are their MACs, so that the row can be found by who has the one and is answered only
 -- to who has the other. It is used at most once, by setting used.
+--   pushed    handle of the pushed request that it came from (pushed_requests), which is used with it; empty: none
+--   chosen    the session that the person chose to go on with, when the client wanted an account to be chosen
 CREATE TABLE authorization_flows (
     handle BYTEA PRIMARY KEY,
     browser BYTEA NOT NULL,
     request TEXT NOT NULL,
+    pushed BYTEA NOT NULL,
+    chosen TEXT NOT NULL,
     created BIGINT NOT NULL,
     expires BIGINT NOT NULL,
     used BIGINT NOT NULL
@@ -25,6 +29,11 @@ CREATE INDEX approvals_client ON approvals (client_id);
 
 -- One grant: begun by a code, and lived on by a family of refresh tokens of which one is good at a time. All tokens made
 -- from it name it, so that it ends as a whole.
+--   began_by              the grant type by which it began: authorization_code, implicit and so on
+--   resources             whom its access tokens are for (RFC 8707), with spaces between; empty: this installation
+--   claims                what the client asked to be told with the parameter claims, such as "id_token.email"
+--   offline               it goes on after the person has signed out: offline_access was allowed
+--   front                 tokens came with the answer itself, before any code of it was used
 --   code_mac, token_mac   MACs of the code and of the newest refresh token; the tokens themselves are stored nowhere
 --   code_used             0 until the one use of the code, right or wrong
 --   generation            of the newest refresh token; 0 without one. Each refresh adds one, whatever clocks say
@@ -40,7 +49,12 @@ CREATE TABLE grants (
     user_id TEXT NOT NULL,
     realm TEXT NOT NULL,
     session_id TEXT NOT NULL,
+    began_by TEXT NOT NULL,
     scopes TEXT NOT NULL,
+    resources TEXT NOT NULL,
+    claims TEXT NOT NULL,
+    offline BOOLEAN NOT NULL,
+    front BOOLEAN NOT NULL,
     redirect_uri TEXT NOT NULL,
     challenge TEXT NOT NULL,
     nonce TEXT NOT NULL,
