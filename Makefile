@@ -29,7 +29,7 @@ bench: ## measure CPU, memory and rates on both engines, beside the floor of pla
 soak: build ## 10 minutes of rotation and kill -9 with probers that must never be refused
 	@./scripts/soak.sh
 
-interop: build ## drive a real server with other people's clients: curl, aws, boto3, berry, stups-tokens
+interop: build ## drive a real server with other people's clients: curl, aws, boto3, STUPS, openid-client, Authlib …
 	@./scripts/interop.sh
 
 fuzz: ## a few seconds of fuzzing for each parser (FUZZTIME=10s)

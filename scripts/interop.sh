@@ -1,20 +1,47 @@
 #!/usr/bin/env bash
-# Drives a real server with other people's clients, as they are published: curl, the AWS command line, boto3, and the
-# STUPS clients berry, tokens and zign. Their versions are fixed; they live in a Python environment below .cache.
-# Needs python3 with venv, and the package index once.
+# Drives a real server with other people's clients, as they are published: curl, the AWS command line, boto3, the STUPS
+# clients berry, tokens and zign, and the OpenID Connect clients openid-client, oauth4webapi and Authlib. Their versions
+# are fixed; they live below .cache. Needs Python with venv and Node with npm, which it installs on Debian when it may,
+# and the package indexes once.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/server.sh
+source scripts/postgres.sh # for need_debian
 
-venv=$PWD/.cache/interop/venv
-packages=(stups-tokens==1.1.19 stups-zign==1.2.2 stups-berry==1.0.28 'setuptools<81' awscli boto3)
-if [[ ! -x $venv/bin/aws ]]; then
-  python3 -m venv "$venv"
-  "$venv/bin/pip" install -q --disable-pip-version-check "${packages[@]}"
+# cannot WHAT: ends with 75, because nothing was tried.
+cannot() {
+  echo "interop: NOT TRIED: cannot get $1" >&2
+  exit 75
+}
+
+root=$PWD
+venv=$root/.cache/interop/venv
+packages=(stups-tokens==1.1.19 stups-zign==1.2.2 stups-berry==1.0.28 'setuptools<81' awscli boto3 authlib==1.9.9 requests)
+if [[ $(cat "$venv/.packages" 2>/dev/null) != "${packages[*]}" ]]; then
+  rm -rf "$venv"
+  {
+    { python3 -c 'import venv, ensurepip' 2>/dev/null || need_debian python3 python3-venv; } &&
+      python3 -m venv "$venv" &&
+      "$venv/bin/pip" install -q --disable-pip-version-check "${packages[@]}"
+  } || cannot "the Python packages ${packages[*]}"
+  echo "${packages[*]}" >"$venv/.packages"
 fi
+node=$root/.cache/interop/node
+modules=(openid-client@6.8.9 oauth4webapi@3.8.8)
+if [[ $(cat "$node/.modules" 2>/dev/null) != "${modules[*]}" ]]; then
+  rm -rf "$node"
+  mkdir -p "$node"
+  {
+    { command -v npm >/dev/null || need_debian nodejs npm; } &&
+      (cd "$node" && echo '{"private": true}' >package.json && npm install --silent --no-fund --no-audit --no-package-lock "${modules[@]}")
+  } || cannot "the npm packages ${modules[*]}"
+  echo "${modules[*]}" >"$node/.modules"
+fi
+cp interop/*.mjs "$node"
+go build -o .cache/interop/bin/person ./interop/person
 
 start_server interop
-export PATH="$venv/bin:$PATH"
+export PATH="$root/.cache/interop/bin:$venv/bin:$PATH"
 
 failed=0
 passed=0
@@ -125,6 +152,41 @@ try "its token is valid" sh -c 'mintmark token check - <zign.txt'
 try "python tokens on the agent's directory" sh -c '
 mintmark agent -a sales-orders -m shop-mint --endpoint "$AWS_ENDPOINT_URL_S3" --once agent &&
 CREDENTIALS_DIR=$PWD/agent python -c "import tokens; tokens.configure(); tokens.manage(\"a\", [\"uid\"]); assert tokens.get(\"a\")"'
+
+# Libraries for OpenID Connect, each with a client of its own that alice signs in to. They print a line for each trial.
+trials() {
+  "${@:2}" >trials.txt 2>trials.err || true
+  passed=$((passed + $(grep -c '^ok ' trials.txt || true)))
+  local lost
+  lost=$(grep -c '^FAIL' trials.txt || true)
+  cat trials.txt
+  if [[ $(grep -c . trials.txt) -lt $1 || $lost -gt 0 ]]; then
+    failed=$((failed + (lost > 0 ? lost : 1)))
+    sed 's/^/      /' trials.err
+  fi
+}
+export ISSUER=$MINTMARK_URL
+echo "correct horse battery staple" >alice.password
+mintmark user create customers/alice --display-name Alice --email alice@example.org --password-file alice.password >/dev/null
+for name in openid-client oauth4webapi authlib; do
+  {
+    mintmark app create "$name" --team shop
+    mintmark client set "$name" --redirect-uri http://127.0.0.1/cb --refresh-tokens offline_access
+    mintmark app bucket add "$name" shop-mint
+    mintmark rotate "$name" --wait
+    mintmark app storage-key create "$name" shop-mint --file "$name.key"
+    AWS_SHARED_CREDENTIALS_FILE=$name.key AWS_ACCESS_KEY_ID='' AWS_SECRET_ACCESS_KEY='' \
+      mintmark agent -a "$name" -m shop-mint --endpoint "$AWS_ENDPOINT_URL_S3" --once "credentials-$name"
+  } >setup.log 2>&1 || { cat setup.log server.log; exit 1; }
+done
+relying() {
+  CLIENT_ID=$(member "credentials-$2/client.json" client_id) CLIENT_SECRET=$(member "credentials-$2/client.json" client_secret)
+  export CLIENT_ID CLIENT_SECRET
+  trials "$1" "${@:3}"
+}
+relying 6 openid-client node "$node/openid_client.mjs"
+relying 5 oauth4webapi node "$node/oauth4webapi.mjs"
+relying 3 authlib python "$root/interop/authlib_client.py"
 
 echo "interop: $passed passed, $failed failed"
 [[ $failed -eq 0 ]]

@@ -42,6 +42,11 @@ func people() map[string]any {
 		"PUT /api/users/usr_1/password": nil,
 		"POST /api/users/usr_1/disable": jane,
 		"POST /api/users/usr_1/enable":  jane,
+		"GET /api/users/usr_1/approvals": api.Approvals{Items: []api.Approval{
+			{ClientID: "cli_1", Application: "my-shop", Scopes: []string{"openid", "sales_order.read"}, Granted: ago(time.Hour)},
+		}},
+		"GET /api/users/usr_2/approvals":          api.Approvals{Items: []api.Approval{}},
+		"DELETE /api/users/usr_1/approvals/cli_1": nil,
 	}
 }
 
@@ -69,6 +74,10 @@ func TestUserCommands(t *testing.T) {
 		"user-disable":           {"user", "disable", "employees/jane"},
 		"user-disable-unknown":   {"user", "disable", "employees/nobody"},
 		"user-enable":            {"user", "enable", "employees/Jane"},
+		"user-approvals":         {"user", "approvals", "employees/jane"},
+		"user-approvals-json":    {"user", "approvals", "employees/jane", "-o", "json"},
+		"user-approvals-none":    {"user", "approvals", "employees/zoe"},
+		"user-withdraw":          {"user", "withdraw", "employees/jane", "cli_1"},
 		"user-set-password":      {"user", "set-password", "employees/jane", "--password-file", password},
 		"user-set-password-json": {"user", "set-password", "employees/jane", "--password-file", password, "-o", "json"},
 	} {

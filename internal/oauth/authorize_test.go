@@ -81,7 +81,8 @@ func TestBadRequestsGoBack(t *testing.T) {
 		"long challenge":          {asks(w.shop, "code_challenge", strings.Repeat("a", 129)), "invalid_request"},
 		"challenge's alphabet":    {asks(w.shop, "code_challenge", challengeOf("x")[:42]+"="), "invalid_request"},
 		"unknown response mode":   {asks(w.shop, "response_mode", "web_message"), "invalid_request"},
-		"unknown prompt":          {asks(w.shop, "prompt", "create"), "invalid_request"},
+		"prompt create":           {asks(w.shop, "prompt", "create"), "invalid_request"},
+		"none with an unknown":    {asks(w.shop, "prompt", "none Welcome"), "invalid_request"},
 		"none with another":       {asks(w.shop, "prompt", "none login"), "invalid_request"},
 		"max_age":                 {asks(w.shop, "max_age", "-5"), "invalid_request"},
 		"long state":              {asks(w.shop, "state", strings.Repeat("s", 5000)), "invalid_request"},
@@ -109,6 +110,9 @@ func TestBadRequestsGoBack(t *testing.T) {
 		w.refusedBack(b.get(at(asks(w.shop))+"&"+twice), "invalid_request")
 	}
 	w.refusedBack(w.browser().get(at(asks(w.shop, "prompt", "none"))), "login_required")
+	if r := w.browser().get(at(asks(w.shop, "prompt", "Welcome back!"))); !strings.HasPrefix(r.header.Get("Location"), "/login") {
+		t.Errorf("a word that nobody knows: %d to %s", r.status, r.header.Get("Location"))
+	}
 	for _, kind := range []string{"token", "id_token token", "code token", "none"} {
 		r := b.get(at(asks(w.shop, "response_type", kind)))
 		_, answer, fragment := strings.Cut(r.header.Get("Location"), "#")

@@ -216,13 +216,13 @@ func (q *authRequest) checkPerson(a answers) error {
 		q.hint = ""
 	}
 	q.prompt = strings.Fields(a.get("prompt"))
-	for _, prompt := range q.prompt {
-		if !slices.Contains(prompts, prompt) {
-			return refuse(invalidRequest, "prompt is none, login, consent or select_account.")
-		}
-	}
 	if q.wants("none") && len(q.prompt) > 1 {
 		return refuse(invalidRequest, "prompt=none stands alone.")
+	}
+	// A word that we do not know is left aside, as OpenID Connect Core section 3.1.2.1 advises: there are clients that send
+	// texts of their own. This one asks for something that the person would miss.
+	if q.wants("create") {
+		return refuse(invalidRequest, "People cannot register here.")
 	}
 	if text, given := a.find("max_age"); given {
 		seconds, err := strconv.Atoi(text)
@@ -234,6 +234,7 @@ func (q *authRequest) checkPerson(a answers) error {
 	return nil
 }
 
+// prompts are the words that mean something here.
 var prompts = []string{"none", "login", "consent", "select_account"}
 
 // unreserved is the alphabet of RFC 7636 section 4.1.

@@ -45,6 +45,8 @@ _mintmark() {
       "user disable") path="user disable" ;;
       "user enable") path="user enable" ;;
       "user set-password") path="user set-password" ;;
+      "user approvals") path="user approvals" ;;
+      "user withdraw") path="user withdraw" ;;
       "bucket") path="bucket" ;;
       "bucket create") path="bucket create" ;;
       "bucket list") path="bucket list" ;;
@@ -104,12 +106,14 @@ _mintmark() {
     "team create") words="--help --member --name --output --server --timeout --token-file" ;;
     "team list") words="--help --output --server --timeout --token-file" ;;
     "team show") words="--help --output --server --timeout --token-file" ;;
-    "user") words="create disable enable list set-password --help --output --server --timeout --token-file" ;;
+    "user") words="approvals create disable enable list set-password withdraw --help --output --server --timeout --token-file" ;;
     "user create") words="--admin --display-name --email --help --output --password-file --server --timeout --token-file --without-password" ;;
     "user list") words="--help --output --realm --server --timeout --token-file" ;;
     "user disable") words="--help --output --server --timeout --token-file" ;;
     "user enable") words="--help --output --server --timeout --token-file" ;;
     "user set-password") words="--help --output --password-file --server --timeout --token-file" ;;
+    "user approvals") words="--help --output --server --timeout --token-file" ;;
+    "user withdraw") words="--help --output --server --timeout --token-file" ;;
     "bucket") words="create list show --help --output --server --timeout --token-file" ;;
     "bucket create") words="--help --output --server --team --timeout --token-file" ;;
     "bucket list") words="--help --output --server --timeout --token-file" ;;
