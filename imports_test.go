@@ -26,7 +26,7 @@ const module = "github.com/mintmark/mintmark"
 var ladder = [][]string{
 	{"internal/clock", "internal/id", "internal/redact", "internal/fault", "internal/lifecycle", "internal/failpoint", "internal/realm"},
 	{"internal/access", "internal/jose"}, // still the ground, but they answer with faults and hold secrets
-	{"internal/db", "internal/objstore", "internal/password"},
+	{"internal/db", "internal/objstore", "internal/outbound", "internal/password"},
 	{"internal/seal"}, // keeps its keyring in the database
 	{"internal/route"},
 	{"internal/audit", "internal/jobs"},

@@ -45,6 +45,7 @@ type Config struct {
 	Rotation Rotation `yaml:"rotation"`
 	Stores   []Store  `yaml:"stores"` // besides `local`, the embedded endpoint, which is always there
 	Log      Log      `yaml:"log"`
+	Outbound Outbound `yaml:"outbound"`
 
 	// TrustedProxies are the networks of the reverse proxies whose X-Forwarded-For is believed. Default: none.
 	TrustedProxies []string `yaml:"trusted_proxies"`
@@ -125,6 +126,14 @@ type Store struct {
 
 	// For kind directory.
 	Path string `yaml:"path"` // each bucket is a directory below it
+}
+
+// Outbound bounds the calls to addresses that clients gave us, such as those where they hear of a logout.
+type Outbound struct {
+	// Allow are networks that may be called although they are not public, such as 10.0.0.0/8. Default: none.
+	Allow []string `yaml:"allow"`
+	// HTTP allows calls without TLS. Default: https alone.
+	HTTP bool `yaml:"http"`
 }
 
 // Log says what is logged, to standard error.

@@ -56,6 +56,11 @@ func (c *Config) check() error {
 			return fmt.Errorf("trusted_proxies: %q is not a network such as 10.0.0.0/8", p)
 		}
 	}
+	for _, p := range c.Outbound.Allow {
+		if _, err := netip.ParsePrefix(p); err != nil {
+			return fmt.Errorf("outbound.allow: %q is not a network such as 10.0.0.0/8", p)
+		}
+	}
 	if err := c.checkTimes(); err != nil {
 		return err
 	}

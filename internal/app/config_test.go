@@ -2,6 +2,7 @@ package app
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -32,14 +33,14 @@ func TestFileThenEnvironmentThenFlags(t *testing.T) {
 	file := write(t, "issuer: https://file.example\nlisten:\n  public: 127.0.0.1:1\n  s3: 127.0.0.1:2\n  operations: 127.0.0.1:3\nrotation:\n  secret_period: 7d12h\n")
 	c, err := Load(Source{
 		File:   file,
-		Env:    []string{"MINTMARK_LISTEN_S3=127.0.0.1:20", "MINTMARK_LISTEN_OPERATIONS=127.0.0.1:30", "MINTMARK_TRUSTED_PROXIES=10.0.0.0/8, ::1/128", "PATH=/bin", "MINTMARK_URL=x"},
+		Env:    []string{"MINTMARK_LISTEN_S3=127.0.0.1:20", "MINTMARK_LISTEN_OPERATIONS=127.0.0.1:30", "MINTMARK_TRUSTED_PROXIES=10.0.0.0/8, ::1/128", "MINTMARK_OUTBOUND_ALLOW=10.0.0.0/8, fd00::/8", "MINTMARK_OUTBOUND_HTTP=true", "PATH=/bin", "MINTMARK_URL=x"},
 		Values: map[string]string{"listen.operations": "127.0.0.1:300"},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := strings.Join([]string{c.Issuer, c.Listen.Public, c.Listen.S3, c.Listen.Operations, time.Duration(c.Rotation.SecretPeriod).String(), strings.Join(c.TrustedProxies, "+")}, " ")
-	if want := "https://file.example 127.0.0.1:1 127.0.0.1:20 127.0.0.1:300 180h0m0s 10.0.0.0/8+::1/128"; got != want {
+	got := strings.Join([]string{c.Issuer, c.Listen.Public, c.Listen.S3, c.Listen.Operations, time.Duration(c.Rotation.SecretPeriod).String(), strings.Join(c.TrustedProxies, "+"), strings.Join(c.Outbound.Allow, "+"), fmt.Sprint(c.Outbound.HTTP)}, " ")
+	if want := "https://file.example 127.0.0.1:1 127.0.0.1:20 127.0.0.1:300 180h0m0s 10.0.0.0/8+::1/128 10.0.0.0/8+fd00::/8 true"; got != want {
 		t.Fatalf("got  %s\nwant %s", got, want)
 	}
 }
@@ -69,6 +70,8 @@ func TestRefusesWithTheNameOfTheSetting(t *testing.T) {
 		{"relative directory", "stores:\n- {name: a, kind: directory, path: x}\n", "", "stores[0]"},
 		{"store of another kind", "stores:\n- {name: a, kind: ftp}\n", "", "stores[0]"},
 		{"proxy that is no network", "trusted_proxies: [10.0.0.1]\n", "", "trusted_proxies"},
+		{"allowed address that is no network", "outbound:\n  allow: [10.0.0.1]\n", "", "outbound.allow"},
+		{"http neither on nor off", "", "MINTMARK_OUTBOUND_HTTP=maybe", "MINTMARK_OUTBOUND_HTTP"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			src := Source{File: write(t, c.file)}

@@ -24,6 +24,7 @@ import (
 	"github.com/mintmark/mintmark/internal/lifecycle"
 	"github.com/mintmark/mintmark/internal/oauth"
 	"github.com/mintmark/mintmark/internal/objstore"
+	"github.com/mintmark/mintmark/internal/outbound"
 	"github.com/mintmark/mintmark/internal/redact"
 	"github.com/mintmark/mintmark/internal/registry"
 	"github.com/mintmark/mintmark/internal/rotation"
@@ -43,6 +44,7 @@ type core struct {
 // parts is what a serving node has besides, from the lower rows of the ladder to the upper.
 type parts struct {
 	mux       *route.Mux
+	outbound  *outbound.Client // for addresses that clients gave
 	sessions  *session.Manager
 	catalog   *catalog.Catalog
 	registry  *registry.Registry
@@ -80,6 +82,9 @@ func (a *App) makeCore() (err error) {
 // makeParts makes what a serving node has besides. It must run before the change feed starts, because the parts subscribe
 // to it.
 func (a *App) makeParts(ctx context.Context) (err error) {
+	a.outbound = outbound.New(outbound.Options{
+		Allow: networks(a.config.Outbound.Allow), HTTP: a.config.Outbound.HTTP, Agent: "mintmark/" + a.build.Version, Metrics: a.metrics,
+	})
 	if a.sessions, err = session.New(a.db, a.keyring, a.identity, session.Options{
 		Secure: strings.HasPrefix(a.config.Issuer, "https://"), Origin: a.config.Issuer, Clock: a.clock, Logger: a.log,
 	}); err != nil {
@@ -166,10 +171,13 @@ func (a *App) makeRotation(stores stores) (err error) {
 // maxLive is how many versions of one credential are accepted at once, when an application keeps using an old one.
 const maxLive = 4
 
-func (a *App) proxies() []netip.Prefix {
+func (a *App) proxies() []netip.Prefix { return networks(a.config.TrustedProxies) }
+
+// networks reads what Load has checked.
+func networks(texts []string) []netip.Prefix {
 	var out []netip.Prefix
-	for _, p := range a.config.TrustedProxies {
-		out = append(out, netip.MustParsePrefix(p)) // checked by Load
+	for _, text := range texts {
+		out = append(out, netip.MustParsePrefix(text))
 	}
 	return out
 }
