@@ -64,6 +64,17 @@ func (j oauthPages) Consent(w http.ResponseWriter, r *http.Request, v oauth.Cons
 	j.a.pages.Consent(w, r, view)
 }
 
+func (j oauthPages) Device(w http.ResponseWriter, r *http.Request, v oauth.DeviceView) {
+	view := web.DeviceView{
+		Step: string(v.Step), User: v.User, UserCode: v.UserCode, Wrong: v.Wrong, Wait: v.Wait, ClientName: v.ClientName, Team: v.Team,
+		IP: v.IP, Agent: v.Agent, Asked: v.Asked, Ago: v.Ago, Shown: v.Shown,
+	}
+	for _, s := range v.Scopes {
+		view.Scopes = append(view.Scopes, web.ConsentScope{Name: s.Name, Text: s.Text})
+	}
+	j.a.pages.Device(w, r, view)
+}
+
 // destination tells the page to sign in at which client a login is for.
 func (a *App) destination(ctx context.Context, address string) (web.Destination, bool) {
 	client, redirectURI, ok := a.oauth.Destination(ctx, address)

@@ -116,18 +116,24 @@ func (p *people) use(ctx context.Context, tx db.WriteTx, x *exchange, g *grant) 
 	if x.err != nil {
 		return p.end(ctx, tx, g, "code_refused")
 	}
-	// The code is used, and the family of refresh tokens begins, if there is to be one.
+	x.token = p.redeem(g, x.client, x.scopes, now)
+	x.grant = g
+	return nil
+}
+
+// redeem marks the code of a grant as used, and begins the family of refresh tokens if there is to be one: it answers
+// the first of them.
+func (p *people) redeem(g *grant, client Client, scopes []string, now time.Time) (token redact.Secret) {
 	g.codeUsed, g.rotated, g.changed = now, now, true
 	g.idleUntil = now.Add(p.lifetimeOf(g.realm) + time.Minute)
 	g.liveUntil = g.idleUntil
-	if refreshable(x.client, x.scopes) {
+	if refreshable(client, scopes) {
 		g.idleUntil, g.liveUntil = now.Add(idleLife), now.Add(absoluteLife)
 		g.generation = 1
-		x.token = p.newToken(g.id, g.generation)
-		g.tokenMAC = p.Keyring.MAC(macToken, x.token)
+		token = p.newToken(g.id, g.generation)
+		g.tokenMAC = p.Keyring.MAC(macToken, token)
 	}
-	x.grant = g
-	return nil
+	return token
 }
 
 // refreshable tells whether the client gets a refresh token for these scopes.

@@ -21,7 +21,7 @@ const serviceRealm = realm.Robots
 func (s *Server) Routes(m *route.Mux) {
 	grants := []string{grantPassword, grantClientCredentials}
 	if s.people != nil {
-		grants = append(grants, grantAuthorizationCode, grantRefreshToken)
+		grants = append(grants, grantAuthorizationCode, grantRefreshToken, grantDeviceCode)
 		s.people.register(m)
 	}
 	m.Handle("/oauth2/token", only(http.MethodPost, s.tokenEndpoint(strictly, grants...)))
@@ -118,7 +118,7 @@ func (s *Server) grantToken(r *http.Request, d dialect, grants []string, t *toke
 		return nil, refuse(unsupportedGrantType, "This endpoint knows the grants "+strings.Join(grants, ", ")+".")
 	}
 	t.grant = grant
-	if grant == grantAuthorizationCode || grant == grantRefreshToken {
+	if grant == grantAuthorizationCode || grant == grantRefreshToken || grant == grantDeviceCode {
 		return s.grantOwned(r, p, d, t)
 	}
 	if t.realm, err = s.realmOf(r, p, grant); err != nil {
@@ -165,8 +165,11 @@ func (s *Server) grantOwned(r *http.Request, p parameters, d dialect, t *tokenRe
 		return nil, err
 	}
 	t.client = client.ID
-	if t.grant == grantRefreshToken {
+	switch t.grant {
+	case grantRefreshToken:
 		return s.people.refreshToken(r, client, p, asked, t)
+	case grantDeviceCode:
+		return s.people.pollDevice(r, client, p, t)
 	}
 	return s.people.exchangeCode(r, client, p, t)
 }

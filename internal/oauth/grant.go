@@ -50,7 +50,8 @@ type grant struct {
 
 // beginning is a grant that begins, with the flow that it answers and the approval that it brings.
 type beginning struct {
-	flow     *flow // nil: nobody had to be asked
+	flow     *flow   // nil: nobody had to be asked
+	device   *device // that the person decided about in place of a flow, or nil
 	request  *authRequest
 	person   session.Session
 	approves bool
@@ -70,11 +71,12 @@ func (p *people) newBeginning(b *beginning) (code string) {
 	return secret.Reveal()
 }
 
-// change is one of the three things that happen to grants all the time.
+// change is one of the things that happen to grants all the time.
 type change struct {
 	begin    *beginning
 	exchange *exchange
 	refresh  *refresh
+	poll     *poll
 }
 
 // writeChanges does all that waits in one transaction. There is one at a time on each node: side by side they would be in
@@ -83,6 +85,7 @@ func (p *people) writeChanges(ctx context.Context, tx db.WriteTx, items []change
 	var begins []*beginning
 	var exchanges []*exchange
 	var refreshes []*refresh
+	var polls []*poll
 	for _, c := range items {
 		switch {
 		case c.begin != nil:
@@ -91,6 +94,8 @@ func (p *people) writeChanges(ctx context.Context, tx db.WriteTx, items []change
 			exchanges = append(exchanges, c.exchange)
 		case c.refresh != nil:
 			refreshes = append(refreshes, c.refresh)
+		case c.poll != nil:
+			polls = append(polls, c.poll)
 		}
 	}
 	if err := p.writeBeginnings(ctx, tx, begins); err != nil {
@@ -100,6 +105,9 @@ func (p *people) writeChanges(ctx context.Context, tx db.WriteTx, items []change
 		return err
 	}
 	if err := p.writeRefreshes(ctx, tx, refreshes); err != nil {
+		return err
+	}
+	if err := p.writePolls(ctx, tx, polls); err != nil {
 		return err
 	}
 	return failpoint.Hit("oauth.grantsChanged")
@@ -121,6 +129,18 @@ func (p *people) writeBeginnings(ctx context.Context, tx db.WriteTx, items []*be
 				continue
 			}
 		}
+		codeUntil, offline := until, slices.Contains(b.request.scopes, scopeOffline)
+		if b.device != nil {
+			ok, err := decideDevice(ctx, tx, b.device.mac, deviceAllowed, b.id)
+			if err != nil {
+				return err
+			}
+			if b.lost = !ok; b.lost {
+				continue
+			}
+			codeUntil = db.Micros(b.device.expires)
+			offline = true // the browser that allowed it is not the device's, and may be somebody else's
+		}
 		q, u := b.request, b.person.User
 		if b.approves {
 			if err := approve(ctx, tx, b.caller, u.ID, q.client.ID, q.scopes); err != nil {
@@ -128,8 +148,8 @@ func (p *people) writeBeginnings(ctx context.Context, tx db.WriteTx, items []*be
 			}
 		}
 		args = append(args, b.id, q.client.ID, u.ID, u.Realm, b.person.ID, cmp.Or(b.by, grantAuthorizationCode), strings.Join(q.scopes, " "),
-			strings.Join(q.resources, " "), strings.Join(q.claims, " "), slices.Contains(q.scopes, scopeOffline), b.front, q.redirect, q.challenge, q.nonce,
-			db.Micros(b.person.AuthTime), strings.Join(b.person.AMR, " "), db.Micros(now), b.codeMAC, []byte{}, until)
+			strings.Join(q.resources, " "), strings.Join(q.claims, " "), offline, b.front, q.redirect, q.challenge, q.nonce,
+			db.Micros(b.person.AuthTime), strings.Join(b.person.AMR, " "), db.Micros(now), b.codeMAC, []byte{}, codeUntil)
 	}
 	if len(args) == 0 {
 		return nil
@@ -407,6 +427,8 @@ func (p *people) sweep(ctx context.Context, keep time.Duration) error {
 	for _, query := range []string{
 		`DELETE FROM authorization_flows WHERE handle IN (SELECT handle FROM authorization_flows WHERE expires < $1 ORDER BY expires LIMIT $2)`,
 		`DELETE FROM grants WHERE id IN (SELECT id FROM grants WHERE idle_until < $1 ORDER BY idle_until LIMIT $2)`,
+		`DELETE FROM device_authorizations WHERE device_mac IN (SELECT device_mac FROM device_authorizations WHERE expires < $1 ORDER BY expires LIMIT $2)`,
+		`DELETE FROM device_guesses WHERE who IN (SELECT who FROM device_guesses WHERE since < $1 ORDER BY since LIMIT $2)`,
 	} {
 		for range batches {
 			var n int64

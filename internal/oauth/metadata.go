@@ -22,6 +22,7 @@ type document struct {
 	JWKSURI               string   `json:"jwks_uri"`
 	IntrospectionEndpoint string   `json:"introspection_endpoint"`
 	RevocationEndpoint    string   `json:"revocation_endpoint"`
+	DeviceEndpoint        string   `json:"device_authorization_endpoint,omitempty"`
 	TokeninfoEndpoint     string   `json:"tokeninfo_endpoint"`
 	Scopes                []string `json:"scopes_supported,omitempty"`
 	GrantTypes            []string `json:"grant_types_supported"`
@@ -69,8 +70,9 @@ func (s *Server) document(alg string) document {
 	no := false
 	d.AuthorizationEndpoint, d.UserinfoEndpoint = s.issuer+"/oauth2/authorize", s.issuer+"/oauth2/userinfo"
 	d.EndSessionEndpoint = s.issuer + "/oauth2/logout"
+	d.DeviceEndpoint = s.issuer + "/oauth2/device_authorization"
 	d.Scopes = commonScopes
-	d.GrantTypes = append(d.GrantTypes, grantAuthorizationCode, grantRefreshToken)
+	d.GrantTypes = append(d.GrantTypes, grantAuthorizationCode, grantRefreshToken, grantDeviceCode)
 	d.ResponseTypes, d.ResponseModes = []string{"code"}, []string{modeQuery, modeFragment, modeFormPost}
 	if alg != "" {
 		d.IDTokenAlgs = []string{alg}

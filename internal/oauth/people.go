@@ -68,6 +68,7 @@ type Pages interface {
 	// Error shows a page of our own origin: for whatever must not be told to an address that is not proven good.
 	Error(w http.ResponseWriter, r *http.Request, status int, code, text string)
 	Consent(w http.ResponseWriter, r *http.Request, v ConsentView)
+	Device(w http.ResponseWriter, r *http.Request, v DeviceView)
 }
 
 // PeopleOptions are what the server needs to serve people as well as services. All must be set.
@@ -101,6 +102,9 @@ type people struct {
 
 	changes *db.Batch[change]
 	begun   *limiter // requests that wait for a person, by address
+
+	devices   *limiter // devices that wait for a person, by address
+	devicesOf *limiter // and by client
 }
 
 func (s *Server) servePeople(o PeopleOptions) error {
@@ -112,6 +116,8 @@ func (s *Server) servePeople(o PeopleOptions) error {
 		p.cookie = "__Host-" + p.cookie
 	}
 	p.begun = newFlowLimiter(s.clock)
+	p.devices, p.devicesOf = newLimiter(s.clock), newLimiter(s.clock)
+	p.devices.limit, p.devicesOf.limit = deviceLimit, deviceClientLimit
 	p.changes = db.NewBatch(s.db, batchSize, p.writeChanges)
 	s.people = p
 	return nil
@@ -121,6 +127,9 @@ func (p *people) register(m *route.Mux) {
 	m.Handle("/oauth2/authorize", p.authorize)
 	m.Handle("GET /consent", p.consent)
 	m.Handle("POST /consent", p.consent)
+	m.Handle("/oauth2/device_authorization", only(http.MethodPost, p.deviceAuthorization))
+	m.Handle("GET /device", p.devicePage)
+	m.Handle("POST /device", p.devicePage)
 	m.Handle("/oauth2/userinfo", p.userinfo)
 	m.Handle("/oauth2/logout", p.logout)
 	p.s.approvalRoutes(m)

@@ -46,6 +46,19 @@ type fakePages struct {
 	code    string
 	consent *oauth.ConsentView
 	csrf    string
+	device  *oauth.DeviceView
+}
+
+func (p *fakePages) Device(w http.ResponseWriter, r *http.Request, v oauth.DeviceView) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.device, p.csrf = &v, p.sessions.Token(w, r)
+	w.Header().Set("Content-Type", "text/html")
+	if v.Wait > 0 {
+		w.WriteHeader(http.StatusTooManyRequests)
+	} else if v.Wrong {
+		w.WriteHeader(http.StatusBadRequest)
+	}
 }
 
 func (p *fakePages) Error(w http.ResponseWriter, _ *http.Request, status int, code, _ string) {

@@ -73,7 +73,7 @@ func (s Settings) grantTypes(confidential bool) []string {
 			allowed = append(allowed, g)
 		}
 	}
-	if slices.Contains(allowed, GrantAuthorizationCode) && s.RefreshTokens != RefreshNever {
+	if (slices.Contains(allowed, GrantAuthorizationCode) || slices.Contains(allowed, GrantDeviceCode)) && s.RefreshTokens != RefreshNever {
 		allowed = append(allowed, GrantRefreshToken)
 	}
 	return allowed
@@ -152,13 +152,13 @@ func checkSettings(s Settings, confidential bool) error {
 	for i, g := range s.GrantTypes {
 		at := fmt.Sprintf("body.grant_types[%d]", i)
 		switch g {
-		case GrantAuthorizationCode, GrantPassword:
+		case GrantAuthorizationCode, GrantPassword, GrantDeviceCode:
 		case GrantClientCredentials:
 			if !confidential {
 				return fault.InvalidAt(at, "invalid_client_metadata", "A client without a secret cannot act on its own account.")
 			}
 		default:
-			return fault.InvalidAt(at, "invalid_client_metadata", "There is no such grant: use authorization_code, client_credentials and password.")
+			return fault.InvalidAt(at, "invalid_client_metadata", "There is no such grant: use authorization_code, client_credentials, password and %s.", GrantDeviceCode)
 		}
 		if slices.Contains(s.GrantTypes[:i], g) {
 			return fault.InvalidAt(at, "invalid_client_metadata", "This one is listed already.")

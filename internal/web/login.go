@@ -177,7 +177,7 @@ func returnTo(address string) string {
 	if err != nil || u.Scheme != "" || u.Host != "" || u.User != nil || u.Opaque != "" || u.Fragment != "" || u.RawPath != "" || path.Clean(u.Path) != u.Path {
 		return afterLogin
 	}
-	for _, ours := range []string{"/oauth2/authorize", "/account"} {
+	for _, ours := range []string{"/oauth2/authorize", "/account", "/device"} {
 		if u.Path == ours || strings.HasPrefix(u.Path, ours+"/") {
 			return address
 		}

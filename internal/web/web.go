@@ -76,7 +76,7 @@ type Pages struct {
 func New(info Info) (*Pages, error) {
 	p := &Pages{info: info, stylePath: "/static/style-" + digest(stylesheet) + ".css", iconPath: "/static/icon-" + digest(icon) + ".svg"}
 	p.templates = map[string]*template.Template{}
-	for _, name := range []string{"home", "not_found", "login", "logout", "account", "consent", "error"} {
+	for _, name := range []string{"home", "not_found", "login", "logout", "account", "consent", "device", "error"} {
 		t, err := template.ParseFS(pageFiles, "pages/layout.html", "pages/"+name+".html")
 		if err != nil {
 			return nil, fmt.Errorf("parse the page %s: %w", name, err)
@@ -136,6 +136,7 @@ var directory = []group{
 	}},
 	{"People", []endpoint{
 		{"Your account", "GET", "/account", "sign in, sign out"},
+		{"Connect a device", "GET", "/device", "type the code that it shows"},
 	}},
 	{"Management", []endpoint{
 		{"The API, to read", "GET", "/api/docs", "every operation with its rights"},

@@ -1,0 +1,35 @@
+-- +goose Up
+-- A device that waits until a person has let its client act (RFC 8628). The device holds the device code and shows the
+-- user code; here are their MACs alone.
+--   scopes        what it asks for, with spaces between
+--   ip, agent     where the device asked from and what it calls itself, for the person to compare
+--   state         'pending' until a person decides, then 'allowed' or 'denied'; 'used' once the tokens were fetched. Each
+--                 move is an update that names the state before, so that only one of two counts
+--   grant_id      the grant that the decision began; '' before
+--   pause         how many seconds the device must wait between two polls: five more whenever it does not
+--   polled        when it polled last; 0 before
+CREATE TABLE device_authorizations (
+    device_mac BYTEA PRIMARY KEY,
+    user_mac BYTEA NOT NULL,
+    client_id TEXT NOT NULL,
+    scopes TEXT NOT NULL,
+    ip TEXT NOT NULL,
+    agent TEXT NOT NULL,
+    created BIGINT NOT NULL,
+    expires BIGINT NOT NULL,
+    state TEXT NOT NULL,
+    grant_id TEXT NOT NULL,
+    pause BIGINT NOT NULL,
+    polled BIGINT NOT NULL
+);
+CREATE UNIQUE INDEX device_authorizations_user ON device_authorizations (user_mac);
+CREATE INDEX device_authorizations_expires ON device_authorizations (expires);
+
+-- Wrong user codes, counted by where they came from: who is the MAC of a network or of a session. All nodes share the
+-- count, because a user code is short enough to be guessed by somebody who has enough tries.
+CREATE TABLE device_guesses (
+    who BYTEA PRIMARY KEY,
+    wrong BIGINT NOT NULL,
+    since BIGINT NOT NULL
+);
+CREATE INDEX device_guesses_since ON device_guesses (since);
