@@ -32,7 +32,7 @@ var ladder = [][]string{
 	{"internal/audit", "internal/jobs"},
 	{"internal/catalog", "internal/keys"},
 	{"internal/identity"},
-	{"internal/identity/session"},
+	{"internal/identity/session", "internal/identity/mfa"},
 	{"internal/registry"},
 	{"internal/oauth", "internal/rotation"},
 	{"internal/authn"},

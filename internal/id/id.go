@@ -27,6 +27,8 @@ const (
 	Session     = "ses" // somebody signed in with one browser
 	Grant       = "grt" // what a person let a client do, from the code to the last refresh token
 	Delivery    = "dlv" // destination of an application's credentials
+	Device      = "dev" // a browser that a person has signed in with
+	Factor      = "fac" // a passkey or an authenticator app
 )
 
 const alphabet = "0123456789abcdefghjkmnpqrstvwxyz"

@@ -46,6 +46,7 @@ type people struct {
 	addresses  *addresses
 	onDisabled []PersonHook
 	onPassword []PersonHook
+	onDevice   []DeviceHook
 	onRefused  func(access.Caller, error)
 }
 
@@ -252,8 +253,8 @@ func (dir *Directory) SetPasswordHashed(ctx context.Context, tx db.WriteTx, c ac
 	if err := dir.storePassword(ctx, tx, userID, h, false); err != nil {
 		return err
 	}
-	if _, err := tx.Exec(ctx, `DELETE FROM login_attempts WHERE account = $1`, dir.people.account(userID)); err != nil {
-		return fmt.Errorf("forget the attempts: %w", err)
+	if err := dir.ForgetAttempts(ctx, tx, userID); err != nil {
+		return err
 	}
 	for _, hook := range dir.people.onPassword {
 		if err := hook(ctx, tx, u); err != nil {

@@ -20,10 +20,11 @@ import (
 type Origin struct {
 	IP        string
 	RequestID string
+	Device    redact.Secret // what the browser keeps to be known again (RememberDevice); empty: nothing
 }
 
-// How guessing is slowed down. An account is never locked for good: whoever knows the password gets in after a minute
-// at most, whatever strangers do.
+// How guessing is slowed down. It is counted apart for each browser that the person has signed in with before: whatever
+// strangers do, they make nobody wait in front of a device of his own.
 const (
 	// FreeTries is how many passwords may be wrong in a row without a delay, and triesWindow after which rest they are
 	// forgotten.
@@ -31,6 +32,10 @@ const (
 	triesWindow  = 15 * time.Minute
 	firstDelay   = time.Second
 	longestDelay = time.Minute
+	// TriesInARow is how many passwords may be wrong one after another, however long that takes, until none is looked at
+	// any more that comes from there (NIST SP 800-63B-4, section 3.2.2): for strangers until the person gets another
+	// password or signs in with a passkey.
+	TriesInARow = 100
 
 	maxAttemptBatch = 64
 )
@@ -47,8 +52,10 @@ func delayAfter(failures int64) time.Duration {
 // counts it writes to it, before it answers.
 type attempt struct {
 	realm, username, email string
+	device                 redact.Secret
 
 	account string // key of the count
+	off     bool   // there were TriesInARow: the try is not looked at, and nobody is told
 	user    User   // zero: nobody has this name
 	version int64  // of the password's form; 0: there is none
 	box     []byte
@@ -78,11 +85,17 @@ func (p *people) count(ctx context.Context, tx db.WriteTx, attempts []*attempt) 
 }
 
 // find looks the account up by name or address in one query, which costs the same whether it finds something.
-func (p *people) find(ctx context.Context, tx db.ReadTx, a *attempt) error {
+func (p *people) find(ctx context.Context, tx db.ReadTx, a *attempt) (err error) {
 	a.user, a.version, a.box = User{}, 0, nil // the function may run again
+	defer func() {
+		// Also for a name that nobody has: the work must not tell.
+		if err == nil && !a.device.Empty() {
+			err = p.findDevice(ctx, tx, a)
+		}
+	}()
 	var created, enabled, disabled int64
 	u := &a.user
-	err := tx.QueryRow(ctx, `SELECT u.id, u.realm, u.username, u.display_name, u.admin, u.created, u.enabled_since, u.disabled, coalesce(w.version, 0), coalesce(w.changed, 0), w.box
+	err = tx.QueryRow(ctx, `SELECT u.id, u.realm, u.username, u.display_name, u.admin, u.created, u.enabled_since, u.disabled, coalesce(w.version, 0), coalesce(w.changed, 0), w.box
 		FROM (SELECT id FROM users WHERE realm = $1 AND username = $2 AND application IS NULL
 			UNION SELECT user_id FROM people WHERE realm = $1 AND email_key = $3) AS found
 		JOIN users u ON u.id = found.id LEFT JOIN person_passwords w ON w.user_id = u.id LIMIT 1`, a.realm, a.username, a.email).
@@ -103,12 +116,21 @@ func (p *people) find(ctx context.Context, tx db.ReadTx, a *attempt) error {
 	return nil
 }
 
+// findDevice gives the try a count of its own if it comes from a browser that the person is known with.
+func (p *people) findDevice(ctx context.Context, tx db.ReadTx, a *attempt) error {
+	deviceID, known, err := p.dir.KnownDevice(ctx, tx, a.user.ID, a.device)
+	if known {
+		a.account = p.key("device", deviceID)
+	}
+	return err
+}
+
 // reserve counts the try as failed before it is looked at, or refuses to look at it.
 func (a *attempt) reserve(ctx context.Context, tx db.WriteTx) error {
-	a.wait = 0
+	a.wait, a.off, a.next = 0, false, 0
 	now := tx.Now()
-	var failures, last, notBefore int64
-	err := tx.QueryRow(ctx, `SELECT failures, last, not_before FROM login_attempts WHERE account = $1`, a.account).Scan(&failures, &last, &notBefore)
+	var failures, total, last, notBefore int64
+	err := tx.QueryRow(ctx, `SELECT failures, total, last, not_before FROM login_attempts WHERE account = $1`, a.account).Scan(&failures, &total, &last, &notBefore)
 	if err != nil && !errors.Is(err, db.ErrNoRows) {
 		return fmt.Errorf("read attempts: %w", err)
 	}
@@ -119,14 +141,14 @@ func (a *attempt) reserve(ctx context.Context, tx db.WriteTx) error {
 		a.wait = db.Time(notBefore).Sub(now)
 		return nil // not counted: who waits for his turn must not be pushed back by those who do not
 	}
+	a.off = total >= TriesInARow && a.user.ID != ""
 	failures++
-	a.next = 0
 	if d := delayAfter(failures); d > 0 {
 		a.next = db.Micros(now.Add(d))
 	}
-	if err := db.One(tx.Exec(ctx, `INSERT INTO login_attempts (account, failures, last, not_before) VALUES ($1, $2, $3, $4)
-		ON CONFLICT (account) DO UPDATE SET failures = excluded.failures, last = excluded.last, not_before = excluded.not_before`,
-		a.account, failures, db.Micros(now), a.next)); err != nil {
+	if err := db.One(tx.Exec(ctx, `INSERT INTO login_attempts (account, user_id, failures, total, last, not_before) VALUES ($1, $2, $3, $4, $5, $6)
+		ON CONFLICT (account) DO UPDATE SET failures = excluded.failures, total = excluded.total, last = excluded.last, not_before = excluded.not_before`,
+		a.account, a.user.ID, failures, total+1, db.Micros(now), a.next)); err != nil {
 		return fmt.Errorf("count an attempt: %w", err)
 	}
 	return nil
@@ -135,6 +157,18 @@ func (a *attempt) reserve(ctx context.Context, tx db.WriteTx) error {
 // OnLoginRefused registers who is told of refused logins: the caller holds what is known of the account and the origin.
 // f runs by itself, so that no answer waits for it.
 func (dir *Directory) OnLoginRefused(f func(access.Caller, error)) { dir.people.onRefused = f }
+
+// errPasswordOff is for the audit log alone. Whoever tries is told ErrCredentials, so that nobody learns whether somebody
+// has the name.
+var errPasswordOff error = fault.New(fault.Unauthenticated, "password_off", "There were too many wrong passwords in a row.")
+
+// ForgetAttempts forgets all wrong passwords of the person: something stronger has shown who it is.
+func (dir *Directory) ForgetAttempts(ctx context.Context, tx db.WriteTx, userID string) error {
+	if _, err := tx.Exec(ctx, `DELETE FROM login_attempts WHERE user_id = $1`, userID); err != nil {
+		return fmt.Errorf("forget the attempts: %w", err)
+	}
+	return nil
+}
 
 // VerifyPersonPassword tells who it is that signs in with this name (or e-mail address) and password. The realm may come
 // in any spelling.
@@ -148,7 +182,7 @@ func (dir *Directory) VerifyPersonPassword(ctx context.Context, realmName, usern
 	if err != nil || r.Kind != realm.People {
 		return User{}, ErrCredentials // which realms there are is no secret
 	}
-	a := &attempt{realm: r.Name}
+	a := &attempt{realm: r.Name, device: origin.Device}
 	if a.username, a.email = loginNames(username); a.username == "" && a.email == "" {
 		a.username = " " // no name at all: the same work under a name that nobody can have
 	}
@@ -173,6 +207,10 @@ func (dir *Directory) VerifyPersonPassword(ctx context.Context, realmName, usern
 		back()
 		return User{}, err
 	}
+	if a.off {
+		p.refused(a, origin, errPasswordOff)
+		return User{}, ErrCredentials
+	}
 	if !ok {
 		p.refused(a, origin, ErrCredentials)
 		return User{}, ErrCredentials
@@ -188,7 +226,7 @@ func (dir *Directory) VerifyPersonPassword(ctx context.Context, realmName, usern
 // try. If that fails, the next success forgets it.
 func (p *people) giveBack(ctx context.Context, a *attempt) {
 	err := p.dir.d.Write(context.WithoutCancel(ctx), func(tx db.WriteTx) error {
-		_, err := tx.Exec(ctx, `UPDATE login_attempts SET failures = failures - 1, not_before = CASE WHEN not_before = $2 THEN 0 ELSE not_before END
+		_, err := tx.Exec(ctx, `UPDATE login_attempts SET failures = failures - 1, total = total - 1, not_before = CASE WHEN not_before = $2 THEN 0 ELSE not_before END
 			WHERE account = $1 AND failures > 0`, a.account, a.next)
 		return err
 	})
@@ -276,13 +314,14 @@ func (p *people) refused(a *attempt, origin Origin, err error) {
 // sweepAtOnce is how many counts one transaction removes.
 const sweepAtOnce = 1000
 
-// SweepAttempts removes the counts that are over, in transactions of a bounded size, and tells how many they were.
+// SweepAttempts removes the counts of names that nobody has and that are over, in transactions of a bounded size, and
+// tells how many they were. Those of a person stay until a password is right: they are few, and must not be outwaited.
 func (dir *Directory) SweepAttempts(ctx context.Context) (removed int64, err error) {
 	for {
 		var n int64
 		err := dir.d.Write(ctx, func(tx db.WriteTx) (err error) {
 			n, err = tx.Exec(ctx, `DELETE FROM login_attempts WHERE account IN
-				(SELECT account FROM login_attempts WHERE last < $1 ORDER BY last LIMIT $2)`, db.Micros(tx.Now().Add(-triesWindow)), sweepAtOnce)
+				(SELECT account FROM login_attempts WHERE last < $1 AND user_id = '' ORDER BY last LIMIT $2)`, db.Micros(tx.Now().Add(-triesWindow)), sweepAtOnce)
 			return err
 		})
 		if err != nil {

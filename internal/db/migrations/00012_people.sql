@@ -19,13 +19,21 @@ CREATE TABLE person_passwords (
     changed BIGINT NOT NULL
 );
 
--- How often somebody has tried a password for an account in vain. A try is counted before the password is looked at and
--- the row goes when one was right. The key is a MAC of the account, or of the name if nobody has it: what people type
--- into the field for the name by mistake is not kept. not_before is when the next try is looked at.
+-- How often somebody has tried a password for an account in vain, by where from: each browser that its person has signed
+-- in with before (known_devices) has a row of its own, and all strangers together have one, so that guesses of strangers
+-- do not make the person wait. A try is counted before the password is looked at. The key is a MAC of the account or
+-- device, or of the name if nobody has it: what people type into the field for the name by mistake is not kept.
 CREATE TABLE login_attempts (
     account TEXT PRIMARY KEY,
+    -- Whose it is, so that a new password or a passkey forgets all rows of the person; empty if nobody has the name.
+    user_id TEXT NOT NULL,
+    -- In a row; forgotten after a quarter of an hour of rest.
     failures BIGINT NOT NULL,
+    -- In a row, however long it took: when there are too many, passwords are no longer looked at from there.
+    total BIGINT NOT NULL,
     last BIGINT NOT NULL,
+    -- When the next try is looked at.
     not_before BIGINT NOT NULL
 );
 CREATE INDEX login_attempts_last ON login_attempts (last);
+CREATE INDEX login_attempts_user ON login_attempts (user_id) WHERE user_id <> '';

@@ -52,6 +52,13 @@ func (m *Manager) binding(ctx context.Context, r *http.Request) (string, bool) {
 	return "visitor " + found[0].Value, true
 }
 
+// Browser names the browser that sent r, by its session or, when nobody is signed in, by the cookie that Token gave it:
+// for what must be finished where it was begun. It is a secret then.
+func (m *Manager) Browser(r *http.Request) (redact.Secret, bool) {
+	to, ok := m.binding(r.Context(), r)
+	return redact.New(to), ok
+}
+
 // CheckToken tells whether a form comes from a page that Token was called for, in the same browser and with the same
 // session, and is sent by a page of ours. The answer to anything else is ErrForm. It reads the form.
 func (m *Manager) CheckToken(r *http.Request) error {

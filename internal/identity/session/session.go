@@ -1,8 +1,11 @@
 // Package session knows who is signed in with which browser.
 //
 // What it guards:
-//   - Each login makes a session with a new id and a new secret of 256 bits; nothing that a browser had before becomes
-//     the session, so that nobody can be given one to sign in to.
+//   - Each login makes a new secret of 256 bits; nothing that a browser had before becomes it, so that nobody can be given
+//     a session to sign in to. Who signs in again in the same browser, to prove more or anew, keeps the session's id,
+//     which is public and under which clients know it; the secret from before is worth nothing from then on.
+//   - No session begins before Options.Admit has seen how the person has proved to be it: the one place that a login
+//     with too little cannot get around.
 //   - The database holds a MAC of the secret. A copy of it signs nobody in.
 //   - A session ends after an hour without use and a day in any case, when its person signs out, is disabled or gets
 //     another password: refused on every node within a second. One that looks idle in memory is read anew before it is
@@ -19,6 +22,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -43,6 +47,18 @@ type Session struct {
 	AuthTime time.Time // when the person last proved to be it
 	AMR      []string  // how (RFC 8176), such as "pwd"
 	Expires  time.Time // at the latest
+	Device   string    // the browser (identity.Device)
+}
+
+// MFA is the method among Session.AMR that says that there was more than one (RFC 8176).
+const MFA = "mfa"
+
+// ACR is the class of the login: "2" with more than one factor, else "1".
+func (s Session) ACR() string {
+	if slices.Contains(s.AMR, MFA) {
+		return "2"
+	}
+	return "1"
 }
 
 // Options configure a Manager. Every field may be left at its zero value.
@@ -58,16 +74,20 @@ type Options struct {
 	Idle     time.Duration // without use; 0: an hour
 	Absolute time.Duration // in any case; 0: 24 hours
 	Capacity int           // sessions kept in memory; 0: 10000
+	// Admit refuses a login by too few methods, in the transaction that begins the session. nil: all will do.
+	Admit func(ctx context.Context, tx db.ReadTx, u identity.User, amr []string) error
 }
 
 // Manager begins, finds and ends sessions.
 type Manager struct {
 	d       *db.DB
 	keyring *seal.Keyring
+	dir     *identity.Directory
 	o       Options
 	cache   *db.Cache[known]
 	cookie  string // name of the session's cookie
 	visitor string // name of the cookie of a browser that is not signed in
+	device  string // name of the cookie that a browser is known again by
 
 	mu   sync.Mutex
 	seen map[string]time.Time // to be written; owned by mu
@@ -85,6 +105,7 @@ const (
 	flushEvery = 5 * time.Second
 	sweepEvery = time.Minute
 	sweepRows  = 1000
+	deviceLife = 400 * 24 * time.Hour // longer browsers keep no cookie
 	maxSeen    = 100_000
 )
 
@@ -114,9 +135,12 @@ func New(d *db.DB, keyring *seal.Keyring, dir *identity.Directory, o Options) (*
 	} else if o.Origin != "" {
 		o.Origin = u.Scheme + "://" + u.Host // without the path, as browsers say it
 	}
-	m := &Manager{d: d, keyring: keyring, o: o, cookie: "mintmark-session", visitor: "mintmark-visitor", seen: map[string]time.Time{}}
+	if o.Admit == nil {
+		o.Admit = func(context.Context, db.ReadTx, identity.User, []string) error { return nil }
+	}
+	m := &Manager{d: d, keyring: keyring, dir: dir, o: o, cookie: "mintmark-session", visitor: "mintmark-visitor", device: "mintmark-device", seen: map[string]time.Time{}}
 	if o.Secure {
-		m.cookie, m.visitor = "__Host-"+m.cookie, "__Host-"+m.visitor
+		m.cookie, m.visitor, m.device = "__Host-"+m.cookie, "__Host-"+m.visitor, "__Host-"+m.device
 	}
 	m.cache = db.NewCache(d, topic, o.Capacity, m.load)
 	endAll := func(ctx context.Context, tx db.WriteTx, u identity.User) error { return m.EndAllOf(ctx, tx, u.ID) }
@@ -136,8 +160,8 @@ func (m *Manager) load(ctx context.Context, tx db.ReadTx, sessionID string) (kno
 	var k known
 	var userID, amr string
 	var auth, seen, expires int64
-	err := tx.QueryRow(ctx, `SELECT user_id, verifier, amr, auth_time, last_seen, expires FROM sessions WHERE id = $1`, sessionID).
-		Scan(&userID, &k.verifier, &amr, &auth, &seen, &expires)
+	err := tx.QueryRow(ctx, `SELECT user_id, verifier, amr, auth_time, last_seen, expires, device_id FROM sessions WHERE id = $1`, sessionID).
+		Scan(&userID, &k.verifier, &amr, &auth, &seen, &expires, &k.session.Device)
 	if errors.Is(err, db.ErrNoRows) {
 		return known{}, nil
 	}
@@ -148,28 +172,39 @@ func (m *Manager) load(ctx context.Context, tx db.ReadTx, sessionID string) (kno
 	if err != nil {
 		return known{}, err
 	}
-	k.session = Session{ID: sessionID, User: u, AuthTime: db.Time(auth), AMR: strings.Fields(amr), Expires: db.Time(expires)}
+	k.session = Session{ID: sessionID, User: u, AuthTime: db.Time(auth), AMR: strings.Fields(amr), Expires: db.Time(expires), Device: k.session.Device}
 	k.seen = new(atomic.Int64)
 	k.seen.Store(seen)
 	return k, nil
 }
 
 // Begin signs a person in with the browser that sent r: the one place that makes a session. One that the browser had
-// before ends. The user must have proved to be it just now; amr says how.
+// before ends, unless it is the same person's: that one goes on under a new secret. The user must have proved to be it
+// just now; amr says how.
 func (m *Manager) Begin(ctx context.Context, w http.ResponseWriter, r *http.Request, u identity.User, amr []string) (Session, error) {
 	before, had, err := m.Current(ctx, r)
 	if err != nil {
 		return Session{}, err
 	}
 	var s Session
-	var cookie redact.Secret
+	var cookie, device redact.Secret
 	err = m.d.Write(ctx, func(tx db.WriteTx) error {
-		if had {
+		again := had && before.User.ID == u.ID
+		if again {
+			if again, err = Alive(ctx, tx, before.ID); err != nil {
+				return err
+			}
+		}
+		if had && !again {
 			if err := m.end(ctx, tx, before, "replaced"); err != nil {
 				return err
 			}
 		}
-		s, cookie, err = m.insert(ctx, tx, r, u, amr)
+		s = Session{User: u, AMR: amr}
+		if again {
+			s.ID = before.ID
+		}
+		cookie, device, err = m.store(ctx, tx, r, &s)
 		return err
 	})
 	if err != nil {
@@ -177,43 +212,78 @@ func (m *Manager) Begin(ctx context.Context, w http.ResponseWriter, r *http.Requ
 	}
 	m.setCookie(w, m.cookie, cookie.Reveal(), 0)
 	m.setCookie(w, m.visitor, "", -1) // forms from before the login are over
+	m.setCookie(w, m.device, device.Reveal(), int(deviceLife.Seconds()))
 	return s, nil
 }
 
-func (m *Manager) insert(ctx context.Context, tx db.WriteTx, r *http.Request, u identity.User, amr []string) (Session, redact.Secret, error) {
+// store writes the session as a new row, or, if it has an id already, with another secret.
+func (m *Manager) store(ctx context.Context, tx db.WriteTx, r *http.Request, s *Session) (cookie, device redact.Secret, err error) {
 	now := tx.Now()
+	if s.User, err = m.admitted(ctx, tx, s.User, s.AMR); err != nil {
+		return cookie, device, err
+	}
+	ip, agent := route.ClientIP(r.Context()), printable(r.UserAgent())
+	had, _ := m.Device(r)
+	d, device, err := m.dir.RememberDevice(ctx, tx, s.User, had, ip, agent)
+	if err != nil {
+		return cookie, device, err
+	}
+	again := s.ID != ""
+	if !again {
+		s.ID = id.New(id.Session, now)
+	}
+	s.AuthTime, s.Expires, s.Device = now, now.Add(m.o.Absolute), d.ID
+	cookie = seal.NewSecret(prefix + strings.TrimPrefix(s.ID, id.Session+"_") + "_")
+	if err := db.One(tx.Exec(ctx, `INSERT INTO sessions (id, user_id, verifier, amr, auth_time, last_seen, expires, ip, user_agent, device_id)
+		VALUES ($1, $2, $3, $4, $5, $5, $6, $7, $8, $9) ON CONFLICT (id) DO UPDATE SET verifier = excluded.verifier, amr = excluded.amr,
+		auth_time = excluded.auth_time, last_seen = excluded.last_seen, expires = excluded.expires, ip = excluded.ip,
+		user_agent = excluded.user_agent, device_id = excluded.device_id`,
+		s.ID, s.User.ID, m.keyring.MAC(macKind, cookie), strings.Join(s.AMR, " "), db.Micros(now), db.Micros(s.Expires), ip, agent, d.ID)); err != nil {
+		return cookie, device, fmt.Errorf("store session: %w", err)
+	}
+	if again {
+		if err := tx.Changed(ctx, topic, s.ID); err != nil {
+			return cookie, device, err
+		}
+	}
+	return cookie, device, audit.Record(ctx, tx, audit.Event{
+		Action: "session.begin", Outcome: audit.Success, Caller: m.caller(ctx, s.User), TargetType: "session", TargetID: s.ID,
+		Details: map[string]any{"amr": s.AMR, "user": s.User.ID, "again": again, "device": d.ID},
+	})
+}
+
+// admitted reads the person anew and refuses one whose login is over, or proves too little.
+func (m *Manager) admitted(ctx context.Context, tx db.ReadTx, u identity.User, amr []string) (identity.User, error) {
 	if u.Proof != 0 {
 		ok, err := identity.StillProved(ctx, tx, u)
 		if err != nil {
-			return Session{}, redact.Secret{}, err
+			return identity.User{}, err
 		}
 		if !ok {
-			return Session{}, redact.Secret{}, identity.ErrCredentials
+			return identity.User{}, identity.ErrCredentials
 		}
 	}
 	u, err := identity.LoadUser(ctx, tx, u.ID)
 	if err != nil {
-		return Session{}, redact.Secret{}, err
+		return identity.User{}, err
 	}
 	if !u.Disabled.IsZero() || u.Application != "" {
-		return Session{}, redact.Secret{}, identity.ErrCredentials
+		return identity.User{}, identity.ErrCredentials
 	}
-	s := Session{ID: id.New(id.Session, now), User: u, AuthTime: now, AMR: amr, Expires: now.Add(m.o.Absolute)}
-	cookie := seal.NewSecret(prefix + strings.TrimPrefix(s.ID, id.Session+"_") + "_")
-	ip := route.ClientIP(r.Context())
-	n, err := tx.Exec(ctx, `INSERT INTO sessions (id, user_id, verifier, amr, auth_time, last_seen, expires, ip, user_agent)
-		VALUES ($1, $2, $3, $4, $5, $5, $6, $7, $8)`,
-		s.ID, u.ID, m.keyring.MAC(macKind, cookie), strings.Join(amr, " "), db.Micros(now), db.Micros(s.Expires), ip, printable(r.UserAgent()))
-	if err == nil && n != 1 {
-		err = fmt.Errorf("%d rows were written where one was meant", n)
+	return u, m.o.Admit(ctx, tx, u, amr)
+}
+
+// Device is what the browser that sent r is known again by, if it keeps such a thing.
+func (m *Manager) Device(r *http.Request) (redact.Secret, bool) {
+	found := r.CookiesNamed(m.device)
+	if len(found) != 1 {
+		return redact.Secret{}, false
 	}
-	if err != nil {
-		return Session{}, redact.Secret{}, fmt.Errorf("store session: %w", err)
+	value, ok := identity.DeviceValue(found[0].Value)
+	if !ok {
+		return redact.Secret{}, false
 	}
-	return s, cookie, audit.Record(ctx, tx, audit.Event{
-		Action: "session.begin", Outcome: audit.Success, Caller: m.caller(ctx, u), TargetType: "session", TargetID: s.ID,
-		Details: map[string]any{"amr": amr, "user": u.ID},
-	})
+	return value, true
 }
 
 func (m *Manager) caller(ctx context.Context, u identity.User) access.Caller {
@@ -326,6 +396,64 @@ func (m *Manager) end(ctx context.Context, tx db.WriteTx, s Session, why string)
 		return err
 	}
 	return tx.Changed(ctx, topic, s.ID)
+}
+
+// Listed is a session as its person sees it among all.
+type Listed struct {
+	Session
+	LastSeen  time.Time // at most a minute or two late
+	IP        string    // of the login
+	UserAgent string
+}
+
+// List lists the sessions of a person, the last used first.
+func (m *Manager) List(ctx context.Context, tx db.ReadTx, userID string) ([]Listed, error) {
+	rows, err := tx.Query(ctx, `SELECT id, amr, auth_time, last_seen, expires, device_id, ip, user_agent FROM sessions
+		WHERE user_id = $1 AND expires > $2 AND last_seen > $3 ORDER BY last_seen DESC, id LIMIT 200`,
+		userID, db.Micros(tx.Now()), db.Micros(tx.Now().Add(-m.o.Idle)))
+	if err != nil {
+		return nil, fmt.Errorf("list sessions: %w", err)
+	}
+	defer rows.Close()
+	var list []Listed
+	for rows.Next() {
+		var l Listed
+		var amr string
+		var auth, seen, expires int64
+		if err := rows.Scan(&l.ID, &amr, &auth, &seen, &expires, &l.Device, &l.IP, &l.UserAgent); err != nil {
+			return nil, fmt.Errorf("read a session: %w", err)
+		}
+		l.AMR, l.AuthTime, l.LastSeen, l.Expires = strings.Fields(amr), db.Time(auth), db.Time(seen), db.Time(expires)
+		list = append(list, l)
+	}
+	return list, rows.Err()
+}
+
+// EndOne signs the caller out of one of his own sessions. Another person's is not found.
+func (m *Manager) EndOne(ctx context.Context, tx db.WriteTx, u identity.User, sessionID string) error {
+	var owner string
+	err := tx.QueryRow(ctx, `SELECT user_id FROM sessions WHERE id = $1 AND user_id = $2`, sessionID, u.ID).Scan(&owner)
+	if errors.Is(err, db.ErrNoRows) {
+		return fault.New(fault.NotFound, "session_not_found", "You have no such session.")
+	}
+	if err != nil {
+		return fmt.Errorf("read session: %w", err)
+	}
+	return m.end(ctx, tx, Session{ID: sessionID, User: u}, "ended")
+}
+
+// EndOthers signs the person out everywhere but in one session.
+func (m *Manager) EndOthers(ctx context.Context, tx db.WriteTx, u identity.User, keep string) error {
+	ids, err := list(ctx, tx, `SELECT id FROM sessions WHERE user_id = $1 AND id <> $2`, u.ID, keep)
+	if err != nil {
+		return fmt.Errorf("list sessions: %w", err)
+	}
+	for _, sessionID := range ids {
+		if err := m.end(ctx, tx, Session{ID: sessionID, User: u}, "ended"); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // EndAllOf signs the person out everywhere, in the caller's transaction, which also records why.

@@ -186,7 +186,7 @@ func TestSessionLives(t *testing.T) {
 		}
 		stale := *b.cookies[cookieName]
 		b.keep(w)
-		if len(b.cookies) != 0 {
+		if len(b.cookies) != 1 || b.cookies["__Host-mintmark-device"] == nil {
 			t.Errorf("cookies left: %v", b.cookies)
 		}
 		b.cookies[cookieName] = &stale
@@ -225,7 +225,7 @@ func TestPlainHTTPHasItsOwnCookie(t *testing.T) {
 	b := newBrowser()
 	b.token(n)
 	b.begin(n, n.person("jane"))
-	if c := b.cookies["mintmark-session"]; c == nil || c.Secure || !c.HttpOnly || len(b.cookies) != 1 {
+	if c := b.cookies["mintmark-session"]; c == nil || c.Secure || !c.HttpOnly || len(b.cookies) != 2 || b.cookies["mintmark-device"] == nil {
 		t.Errorf("cookies %v", b.cookies)
 	}
 	if _, ok := b.current(n); !ok {
@@ -603,5 +603,112 @@ func TestOptionsThatCannotBe(t *testing.T) {
 		if _, err := session.New(d, k, dir, o); err == nil {
 			t.Errorf("%+v was taken", o)
 		}
+	}
+}
+
+// Who signs in again in the same browser keeps the session under a new secret; the one from before is worth nothing.
+func TestSigningInAgainChangesTheSecret(t *testing.T) {
+	onBoth(t, func(t *testing.T, n *node) {
+		jane, b := n.person("jane"), newBrowser()
+		first := b.begin(n, jane)
+		device := b.cookies["__Host-mintmark-device"].Value
+		old := *b.cookies[cookieName]
+		n.clock.Advance(10 * time.Minute)
+		again := b.begin(n, jane)
+		if again.ID != first.ID || b.cookies[cookieName].Value == old.Value || !again.AuthTime.After(first.AuthTime) || again.Device != first.Device {
+			t.Errorf("%+v after %+v", again, first)
+		}
+		if s, ok := b.current(n); !ok || !s.AuthTime.Equal(again.AuthTime) {
+			t.Errorf("current %+v, %v", s, ok)
+		}
+		stolen := newBrowser()
+		stolen.cookies[cookieName] = &old
+		if _, ok := stolen.current(n); ok {
+			t.Error("the secret from before the second login works")
+		}
+		// A browser stays known to each of its people, and forgets nobody's session for it.
+		bob := b.begin(n, n.person("bob"))
+		if b.cookies["__Host-mintmark-device"].Value != device || bob.Device == first.Device {
+			t.Errorf("device of the second person: %+v", bob)
+		}
+	})
+}
+
+// What a browser claims to be known by counts only if we gave it.
+func TestForeignDeviceIsReplaced(t *testing.T) {
+	onBoth(t, func(t *testing.T, n *node) {
+		b := newBrowser()
+		chosen := "mmd_" + strings.Repeat("A", 43)
+		b.cookies["__Host-mintmark-device"] = &http.Cookie{Name: "__Host-mintmark-device", Value: chosen}
+		b.begin(n, n.person("jane"))
+		if c := b.cookies["__Host-mintmark-device"]; c.Value == chosen || c.MaxAge < 86400 || !c.HttpOnly || !c.Secure {
+			t.Errorf("device %+v", c)
+		}
+	})
+}
+
+// Nobody sees or ends the sessions of another person; one's own end one by one, or all others at once.
+func TestB8_167_SessionsOfOthers(t *testing.T) {
+	onBoth(t, func(t *testing.T, n *node) {
+		jane, bob := n.person("jane"), n.person("bob")
+		here, there, third, his := newBrowser(), newBrowser(), newBrowser(), newBrowser()
+		mine, other := here.begin(n, jane), there.begin(n, jane)
+		third.begin(n, jane)
+		foreign := his.begin(n, bob)
+		var listed []session.Listed
+		if err := n.d.Read(ctx, func(tx db.ReadTx) (err error) { listed, err = n.m.List(ctx, tx, jane.ID); return err }); err != nil || len(listed) != 3 {
+			t.Fatalf("listed %+v, %v", listed, err)
+		}
+		for _, l := range listed {
+			if l.ID == foreign.ID {
+				t.Error("another person's session is listed")
+			}
+		}
+		for _, sessionID := range []string{foreign.ID, "ses_01m81j18g0z3btg8awwrp5dkvk", "", "' OR 1=1"} {
+			if err := n.d.Write(ctx, func(tx db.WriteTx) error { return n.m.EndOne(ctx, tx, jane, sessionID) }); !fault.Is(err, fault.NotFound) {
+				t.Errorf("end %q: %v", sessionID, err)
+			}
+		}
+		n.write(func(tx db.WriteTx) error { return n.m.EndOne(ctx, tx, jane, other.ID) })
+		if _, ok := there.current(n); ok {
+			t.Error("the ended one is alive")
+		}
+		n.write(func(tx db.WriteTx) error { return n.m.EndOthers(ctx, tx, jane, mine.ID) })
+		if _, ok := third.current(n); ok {
+			t.Error("another one is alive")
+		}
+		for name, b := range map[string]*browser{"the one that stays": here, "another person's": his} {
+			if _, ok := b.current(n); !ok {
+				t.Errorf("%s ended", name)
+			}
+		}
+	})
+}
+
+// The gate sees every login before a session begins.
+func TestAdmitIsAsked(t *testing.T) {
+	for _, engine := range dbtest.Engines(t) {
+		t.Run(string(engine), func(t *testing.T) {
+			c := clock.NewFake(start)
+			d := dbtest.Open(t, engine, c)
+			var asked []string
+			refused := errors.New("too little")
+			n := newNode(t, d, sealtest.New(t, d), c, session.Options{Secure: true, Admit: func(_ context.Context, _ db.ReadTx, u identity.User, amr []string) error {
+				asked = amr
+				if len(amr) < 2 {
+					return refused
+				}
+				return nil
+			}})
+			jane := n.person("jane")
+			w := httptest.NewRecorder()
+			if _, err := n.m.Begin(ctx, w, newBrowser().request("POST", "/login", nil), jane, []string{"pwd"}); !errors.Is(err, refused) || len(w.Result().Cookies()) != 0 {
+				t.Errorf("%v, cookies %v", err, w.Result().Cookies())
+			}
+			s, err := n.m.Begin(ctx, w, newBrowser().request("POST", "/login", nil), jane, []string{"pwd", "mfa"})
+			if err != nil || len(asked) != 2 || s.ACR() != "2" {
+				t.Errorf("%+v, %v, asked %v", s, err, asked)
+			}
+		})
 	}
 }
