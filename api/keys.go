@@ -16,6 +16,12 @@ type SigningKey struct {
 	Revoked    bool       `json:"revoked" doc:"It was withdrawn before its time: tokens that it signed are not valid"`
 }
 
+// RotateSigningKey says which key to replace. Empty: the one that signs access tokens, in due course.
+type RotateSigningKey struct {
+	Algorithm string `json:"algorithm,omitempty" maxLength:"16" example:"RS256" doc:"Of the key to replace. Default: the algorithm that signs access tokens."`
+	Emergency bool   `json:"emergency,omitempty" doc:"The private half may be known to others: withdraw all keys of the algorithm at once, with every token that they signed, and sign with a new one."`
+}
+
 // SigningKeys are the keys, newest first.
 type SigningKeys struct {
 	Items []SigningKey `json:"items"`

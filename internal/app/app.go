@@ -24,7 +24,6 @@ import (
 	"github.com/mintmark/mintmark/internal/db"
 	"github.com/mintmark/mintmark/internal/id"
 	"github.com/mintmark/mintmark/internal/identity"
-	"github.com/mintmark/mintmark/internal/jobs"
 	"github.com/mintmark/mintmark/internal/realm"
 	"github.com/mintmark/mintmark/internal/seal"
 )
@@ -134,12 +133,6 @@ type First struct {
 func (a *App) FirstStart(ctx context.Context) (First, error) {
 	if err := a.keys.Ensure(ctx); err != nil {
 		return First{}, fmt.Errorf("make the first signing key: %w", err)
-	}
-	err := a.db.Write(ctx, func(tx db.WriteTx) error {
-		return jobs.Schedule(ctx, tx, signingKeyJob, a.config.Keys.Algorithm, tx.Now())
-	})
-	if err != nil {
-		return First{}, fmt.Errorf("schedule the rotation of signing keys: %w", err)
 	}
 	path, err := a.ensureAdministrator(ctx)
 	return First{AdminKeyFile: path}, err

@@ -94,7 +94,8 @@ type Tokens struct {
 
 // Keys says how signing keys live.
 type Keys struct {
-	Algorithm string   `yaml:"algorithm"` // ES256 (default) or EdDSA
+	Algorithm string   `yaml:"algorithm"` // of access tokens: ES256 (default), EdDSA or RS256
+	Also      []string `yaml:"also"`      // what else clients may want ID tokens and answers signed with. Default: all others; []: none
 	Period    Duration `yaml:"period"`    // how long a key signs. Default: 30d
 	Lead      Duration `yaml:"lead"`      // how long a key is published before it signs. Default: 1h
 }
@@ -326,6 +327,9 @@ func (c *Config) complete() error {
 	c.Tokens.ServiceLifetime = cmp.Or(c.Tokens.ServiceLifetime, Duration(8*time.Hour))
 	c.Tokens.RealmForm = cmp.Or(c.Tokens.RealmForm, "plain")
 	c.Keys.Algorithm = cmp.Or(c.Keys.Algorithm, "ES256")
+	if c.Keys.Also == nil { // OpenID Connect Core section 15.1 wants RS256 of every provider
+		c.Keys.Also = slices.DeleteFunc([]string{"ES256", "EdDSA", "RS256"}, func(alg string) bool { return alg == c.Keys.Algorithm })
+	}
 	c.Keys.Period = cmp.Or(c.Keys.Period, Duration(30*24*time.Hour))
 	c.Keys.Lead = cmp.Or(c.Keys.Lead, Duration(time.Hour))
 	c.Rotation.PasswordPeriod = cmp.Or(c.Rotation.PasswordPeriod, Duration(2*time.Hour))

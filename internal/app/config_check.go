@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/mintmark/mintmark/internal/keys"
 )
 
 // check refuses a configuration that cannot work or is not safe, naming the setting.
@@ -42,8 +44,13 @@ func (c *Config) check() error {
 	if !slices.Contains([]string{"plain", "slash"}, c.Tokens.RealmForm) {
 		return fmt.Errorf("tokens.realm_form: %q is neither plain nor slash", c.Tokens.RealmForm)
 	}
-	if !slices.Contains([]string{"ES256", "EdDSA"}, c.Keys.Algorithm) {
-		return fmt.Errorf("signing_keys.algorithm: %q is neither ES256 nor EdDSA", c.Keys.Algorithm)
+	if !keys.Alg(c.Keys.Algorithm).Known() {
+		return fmt.Errorf("signing_keys.algorithm: %q is none of ES256, EdDSA, RS256", c.Keys.Algorithm)
+	}
+	for _, alg := range c.Keys.Also {
+		if !keys.Alg(alg).Known() {
+			return fmt.Errorf("signing_keys.also: %q is none of ES256, EdDSA, RS256", alg)
+		}
 	}
 	if !slices.Contains([]string{"debug", "info", "warn", "error"}, c.Log.Level) {
 		return fmt.Errorf("log.level: %q is none of debug, info, warn, error", c.Log.Level)

@@ -33,8 +33,6 @@ import (
 	"github.com/mintmark/mintmark/internal/web"
 )
 
-const signingKeyJob = "signing-key"
-
 // core is what every opened installation has.
 type core struct {
 	identity *identity.Directory
@@ -65,8 +63,13 @@ func (a *App) makeCore() (err error) {
 		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	lead := time.Duration(a.config.Keys.Lead)
+	var also []keys.Alg
+	for _, alg := range a.config.Keys.Also {
+		also = append(also, keys.Alg(alg))
+	}
 	a.keys, err = keys.NewRing(a.db, a.keyring, keys.Options{
 		Alg:    keys.Alg(a.config.Keys.Algorithm),
+		Also:   also,
 		Period: time.Duration(a.config.Keys.Period),
 		Lead:   lead,
 		MaxAge: min(lead/2, 5*time.Minute),
@@ -164,7 +167,7 @@ func (a *App) makeRotation(stores stores) (err error) {
 	a.jobs = jobs.NewRunner(a.db, jobs.Options{Node: a.node, Workers: 24, Lease: 6 * time.Second, Grace: time.Duration(a.config.ShutdownGrace), Clock: a.clock, Logger: a.log, Metrics: a.metrics})
 	// A rotation mostly waits for stores. What it leaves is for other work, which must not stand behind ten thousand of them.
 	a.jobs.Handle(rotation.JobKind, a.rotation.Rotate, jobs.Policy{Concurrency: 16})
-	a.jobs.Handle(signingKeyJob, a.keys.RotationJob)
+	a.jobs.Handle(keys.JobKind, a.keys.RotationJob)
 	return nil
 }
 

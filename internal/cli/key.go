@@ -2,8 +2,11 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+
+	"github.com/mintmark/mintmark/api"
 )
 
 type keyCommands struct {
@@ -49,26 +52,41 @@ func (keyList) Run(ctx context.Context, s *Session) error {
 	})
 }
 
-type keyRotate struct{}
+type keyRotate struct {
+	Alg       string `placeholder:"ALG" help:"Algorithm of the key to replace, such as RS256. Default: the one that signs access tokens."`
+	Emergency bool   `help:"The private half may be known to others: withdraw all keys of the algorithm at once."`
+	Yes       bool   `help:"Really, with --emergency: every token that they signed becomes invalid at once."`
+}
 
 func (keyRotate) Help() string {
 	return `The new key is published at once. It signs when every verifier can know it; the old one stays published until its last token has expired.
 
+Each algorithm has keys of its own; key list shows them. With --emergency nothing waits: every key of the algorithm is withdrawn, and a new one signs at once.
+
 Examples:
 
-    mintmark key rotate`
+    mintmark key rotate
+    mintmark key rotate --alg RS256
+    mintmark key rotate --emergency --yes`
 }
 
-func (keyRotate) Run(ctx context.Context, s *Session) error {
+func (cmd *keyRotate) Run(ctx context.Context, s *Session) error {
+	if cmd.Emergency && !cmd.Yes {
+		return usage(errors.New("an emergency rotation makes every token invalid that the keys signed: say --yes if that is meant"))
+	}
 	c, err := s.client()
 	if err != nil {
 		return err
 	}
-	k, err := c.RotateSigningKey(ctx)
+	k, err := c.RotateSigningKey(ctx, api.RotateSigningKey{Algorithm: cmd.Alg, Emergency: cmd.Emergency})
 	if err != nil {
 		return err
 	}
 	return s.print(k, func(w io.Writer) {
+		if k.State == "active" {
+			fmt.Fprintf(w, "key %s (%s) signs now; all earlier ones are withdrawn\n", plain(k.Kid), plain(k.Alg))
+			return
+		}
 		fmt.Fprintf(w, "key %s (%s) is %s and signs from %s\n", plain(k.Kid), plain(k.Alg), plain(k.State), s.at(k.ActivateAt))
 	})
 }

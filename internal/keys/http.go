@@ -15,6 +15,7 @@ type (
 	kidPath struct {
 		Kid string `path:"kid" maxLength:"64"`
 	}
+	rotateBody struct{ Body api.RotateSigningKey }
 	keyOutput  struct{ Body api.SigningKey }
 	keysOutput struct{ Body api.SigningKeys }
 )
@@ -34,21 +35,25 @@ func (r *Ring) Routes(m *route.Mux) {
 			}
 			return out, nil
 		})
-	route.Write(m, route.Op{
+	route.Do(m, route.Op{ // not Write: a key that takes long to make is made between two transactions
 		Method: http.MethodPost, Path: "/api/keys/rotations", ID: "key.rotate", Summary: "Ask for a new signing key", Action: access.RotateKeys, Status: http.StatusAccepted, Tags: tags,
-		Description: "The answer is the next key. It is published at once and signs from `activate_at` on, when every verifier can know it.",
-	}, func(ctx context.Context, tx db.WriteTx, caller access.Caller, _ *struct{}) (*keyOutput, error) {
-		k, err := r.Rotate(ctx, tx, caller)
+		Description: "The answer is the next key. It is published at once and signs from `activate_at` on, when every verifier can know it. With `emergency`, all keys of the algorithm are withdrawn instead, and the answer signs already.",
+	}, func(ctx context.Context, caller access.Caller, in *rotateBody) (*keyOutput, error) {
+		rotate := r.Rotate
+		if in.Body.Emergency {
+			rotate = r.Replace
+		}
+		k, err := rotate(ctx, caller, Alg(in.Body.Algorithm))
 		if err != nil {
 			return nil, err
 		}
 		return &keyOutput{wire(k)}, nil
 	})
-	route.Write(m, route.Op{
+	route.Do(m, route.Op{
 		Method: http.MethodDelete, Path: "/api/keys/{kid}", ID: "key.revoke", Summary: "Revoke a signing key", Action: access.RotateKeys, Tags: tags,
 		Description: "For a key that is no longer trusted: it is withdrawn at once, and every token that it signed becomes invalid. If it was active, another one is active at once.",
-	}, func(ctx context.Context, tx db.WriteTx, caller access.Caller, in *kidPath) (*struct{}, error) {
-		return nil, r.Revoke(ctx, tx, caller, in.Kid)
+	}, func(ctx context.Context, caller access.Caller, in *kidPath) (*struct{}, error) {
+		return nil, r.Revoke(ctx, caller, in.Kid)
 	})
 }
 

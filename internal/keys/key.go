@@ -6,6 +6,7 @@ import (
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
@@ -13,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"slices"
 )
 
 // Alg is a JWS algorithm (RFC 7518, RFC 8037). One key has one algorithm and one use.
@@ -22,6 +24,24 @@ type Alg string
 const (
 	ES256 Alg = "ES256"
 	EdDSA Alg = "EdDSA"
+	RS256 Alg = "RS256" // which OpenID Connect Core section 15.1 asks of every provider
+)
+
+// Algs are all of them.
+var Algs = []Alg{ES256, EdDSA, RS256}
+
+// Known tells whether keys can be made for the algorithm.
+func (a Alg) Known() bool { return slices.Contains(Algs, a) }
+
+// slow tells whether a key takes so long to make that no transaction may wait for it.
+func (a Alg) slow() bool { return a == RS256 }
+
+// rsaBits is the size of new RSA keys: 128 bits of strength, which is what the other algorithms have (NIST SP 800-57).
+// Keys of rsaLeast to rsaMost are read; 2048 is the least that RFC 7518 section 3.3 allows.
+const (
+	rsaBits  = 3072
+	rsaLeast = 2048
+	rsaMost  = 8192
 )
 
 var errAlg = errors.New("keys: unknown algorithm")
@@ -34,6 +54,8 @@ func generate(alg Alg) (crypto.Signer, error) {
 	case EdDSA:
 		_, private, err := ed25519.GenerateKey(rand.Reader)
 		return private, err
+	case RS256:
+		return rsa.GenerateKey(rand.Reader, rsaBits)
 	}
 	return nil, fmt.Errorf("%w: %q", errAlg, alg)
 }
@@ -42,10 +64,11 @@ func generate(alg Alg) (crypto.Signer, error) {
 type Public struct {
 	Kid string
 	Alg Alg
-	Key crypto.PublicKey // *ecdsa.PublicKey or ed25519.PublicKey
+	Key crypto.PublicKey // *ecdsa.PublicKey, ed25519.PublicKey or *rsa.PublicKey
 }
 
-// Verify tells whether sig is the key's signature of input, in the form of RFC 7518 section 3.4 or RFC 8037.
+// Verify tells whether sig is the key's signature of input, in the form of RFC 7518 sections 3.3
+// and 3.4 or RFC 8037.
 func (p Public) Verify(input, sig []byte) bool {
 	switch key := p.Key.(type) {
 	case *ecdsa.PublicKey:
@@ -57,6 +80,9 @@ func (p Public) Verify(input, sig []byte) bool {
 		return ecdsa.Verify(key, digest[:], r.SetBytes(sig[:32]), s.SetBytes(sig[32:]))
 	case ed25519.PublicKey:
 		return p.Alg == EdDSA && len(sig) == ed25519.SignatureSize && ed25519.Verify(key, input, sig)
+	case *rsa.PublicKey:
+		digest := sha256.Sum256(input)
+		return p.Alg == RS256 && rsa.VerifyPKCS1v15(key, crypto.SHA256, digest[:], sig) == nil
 	}
 	return false
 }
@@ -64,9 +90,11 @@ func (p Public) Verify(input, sig []byte) bool {
 // jwk is the public form of a key (RFC 7517). It has no field that could hold a private member.
 type jwk struct {
 	Kty string `json:"kty"`
-	Crv string `json:"crv"`
-	X   string `json:"x"`
+	Crv string `json:"crv,omitempty"`
+	X   string `json:"x,omitempty"`
 	Y   string `json:"y,omitempty"`
+	N   string `json:"n,omitempty"`
+	E   string `json:"e,omitempty"`
 	Kid string `json:"kid"`
 	Use string `json:"use"`
 	Alg Alg    `json:"alg"`
@@ -99,6 +127,16 @@ func public(alg Alg, key crypto.PublicKey) (Public, jwk, error) {
 			Kty string `json:"kty"`
 			X   string `json:"x"`
 		}{j.Crv, j.Kty, j.X}
+	case *rsa.PublicKey:
+		if size := key.N.BitLen(); alg != RS256 || size < rsaLeast || size > rsaMost {
+			return Public{}, jwk{}, fmt.Errorf("%w: %s does not fit the key", errAlg, alg)
+		}
+		j.Kty, j.N, j.E = "RSA", encode(key.N.Bytes()), encode(big.NewInt(int64(key.E)).Bytes())
+		canonical = struct {
+			E   string `json:"e"`
+			Kty string `json:"kty"`
+			N   string `json:"n"`
+		}{j.E, j.Kty, j.N}
 	default:
 		return Public{}, jwk{}, fmt.Errorf("%w: key of type %T", errAlg, key)
 	}
@@ -142,6 +180,14 @@ type Signer struct {
 	key crypto.Signer
 }
 
+// Size is how many bytes a signature has.
+func (s Signer) Size() int {
+	if key, ok := s.key.(*rsa.PrivateKey); ok {
+		return key.Size()
+	}
+	return 64
+}
+
 // Sign signs the input of a JWS and answers its signature: for ES256 64 bytes, r || s.
 func (s Signer) Sign(input []byte) ([]byte, error) { return s.AppendSignature(nil, input) }
 
@@ -157,6 +203,13 @@ func (s Signer) AppendSignature(dst, input []byte) ([]byte, error) {
 		return appendFixed(dst, der)
 	case ed25519.PrivateKey:
 		return append(dst, ed25519.Sign(key, input)...), nil
+	case *rsa.PrivateKey:
+		digest := sha256.Sum256(input)
+		signature, err := rsa.SignPKCS1v15(nil, key, crypto.SHA256, digest[:])
+		if err != nil {
+			return nil, fmt.Errorf("sign: %w", err)
+		}
+		return append(dst, signature...), nil
 	}
 	return nil, errAlg
 }

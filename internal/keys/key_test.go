@@ -24,7 +24,7 @@ import (
 )
 
 func TestSignaturesVerifyElsewhere(t *testing.T) {
-	for _, alg := range []keys.Alg{keys.ES256, keys.EdDSA} {
+	for _, alg := range keys.Algs {
 		t.Run(string(alg), func(t *testing.T) {
 			onBoth(t, func(t *testing.T, d *db.DB, k *seal.Keyring, c *clock.Fake) {
 				o := schedule
@@ -48,7 +48,7 @@ func TestSignaturesVerifyElsewhere(t *testing.T) {
 				}
 				for range 50 { // short integers come up once in some dozen signatures
 					sig := must[[]byte](t)(s.Sign([]byte(input)))
-					if len(sig) != 64 {
+					if len(sig) != s.Size() || alg != keys.RS256 && len(sig) != 64 {
 						t.Fatalf("signature of %d bytes", len(sig))
 					}
 					jws := must[*jose.JSONWebSignature](t)(jose.ParseSignedCompact(input+"."+base64.RawURLEncoding.EncodeToString(sig), []jose.SignatureAlgorithm{jose.SignatureAlgorithm(alg)}))
@@ -60,7 +60,7 @@ func TestSignaturesVerifyElsewhere(t *testing.T) {
 						t.Fatal("our own verification refuses it")
 					}
 					sig[5] ^= 1
-					if pub.Verify([]byte(input), sig) || pub.Verify([]byte(input), sig[:63]) || pub.Verify([]byte(input), nil) {
+					if pub.Verify([]byte(input), sig) || pub.Verify([]byte(input), sig[:len(sig)-1]) || pub.Verify([]byte(input), nil) {
 						t.Fatal("a wrong signature was accepted")
 					}
 				}
@@ -111,7 +111,7 @@ func TestPublicKeyFitsItsAlgorithm(t *testing.T) {
 }
 
 func BenchmarkSign(b *testing.B) {
-	for _, alg := range []keys.Alg{keys.ES256, keys.EdDSA} {
+	for _, alg := range keys.Algs {
 		b.Run(string(alg), func(b *testing.B) {
 			d := dbtest.Open(b, db.SQLite, clock.System)
 			r := newRing(b, d, sealtest.New(b, d), clock.System, keys.Options{Alg: alg})

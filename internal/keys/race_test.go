@@ -6,7 +6,6 @@ import (
 
 	"github.com/mintmark/mintmark/internal/access"
 	"github.com/mintmark/mintmark/internal/clock"
-	"github.com/mintmark/mintmark/internal/db"
 	"github.com/mintmark/mintmark/internal/db/dbtest"
 	"github.com/mintmark/mintmark/internal/keys"
 	"github.com/mintmark/mintmark/internal/seal/sealtest"
@@ -30,11 +29,7 @@ func TestTwoWhoAskForAKeyAtOnceGetTheSame(t *testing.T) {
 			kids := map[string]bool{}
 			for range 8 {
 				all.Go(func() {
-					var k keys.Info
-					err := d.Write(t.Context(), func(tx db.WriteTx) (err error) {
-						k, err = r.Rotate(t.Context(), tx, access.SystemCaller("test"))
-						return err
-					})
+					k, err := r.Rotate(t.Context(), access.SystemCaller("test"), "")
 					if err != nil {
 						t.Errorf("%v", err)
 						return

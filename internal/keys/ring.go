@@ -3,10 +3,13 @@
 // What it guards:
 //   - A key is published before it is used: it becomes active only when it has been in the key set for Options.Lead,
 //     longer than any verifier keeps a copy. A node whose own copy learnt of the key late goes on with the one before
-//     until it has shown the new one for as long.
+//     until it has shown the new one for as long. Two have nobody who could know them ahead: the very first key, and one
+//     that takes the place of a key which is no longer trusted.
 //   - A key stays published until the last token that it signed has expired.
 //   - There is one active and one prepared key per algorithm over all nodes: the database holds that, by two unique
-//     indexes, and every step is a compare-and-set on the state.
+//     indexes, and every step is a compare-and-set on the state. A key has one algorithm and one use.
+//   - Keys of several algorithms live side by side, each with a schedule of its own. One algorithm signs whatever asks for
+//     none (Signer); the others sign for clients that want them (SignerFor).
 //   - The private half is stored sealed under purpose "sign", bound to its row, and is erased when the key retires. It
 //     never leaves this package.
 //
@@ -43,7 +46,8 @@ const Topic = "signing_keys"
 
 // Options are the schedule. The zero value of each field is its default.
 type Options struct {
-	Alg    Alg           // of new keys; ES256
+	Alg    Alg           // of whatever asks for no other; ES256
+	Also   []Alg         // other algorithms to sign with; none
 	Period time.Duration // from one activation to the next; 30 days
 	// Lead is how long a key is published before it is used. It is raised to MaxAge plus the second by which a node's
 	// copy may be late. Default 15 minutes.
@@ -67,8 +71,13 @@ func (o Options) withDefaults() (Options, error) {
 	if o.Alg == "" {
 		o.Alg = ES256
 	}
-	if o.Alg != ES256 && o.Alg != EdDSA {
-		return o, fmt.Errorf("%w: %q", errAlg, o.Alg)
+	o.Also = slices.DeleteFunc(slices.Clone(o.Also), func(a Alg) bool { return a == o.Alg })
+	slices.Sort(o.Also)
+	o.Also = slices.Compact(o.Also)
+	for _, alg := range o.algs() {
+		if !alg.Known() {
+			return o, fmt.Errorf("%w: %q", errAlg, alg)
+		}
 	}
 	set(&o.Period, 30*24*time.Hour)
 	set(&o.Lead, 15*time.Minute)
@@ -87,6 +96,9 @@ func (o Options) withDefaults() (Options, error) {
 	return o, nil
 }
 
+// algs are the algorithms to have keys of, the one of whatever asks for none first.
+func (o Options) algs() []Alg { return append([]Alg{o.Alg}, o.Also...) }
+
 // Ring is this node's copy of the signing keys.
 type Ring struct {
 	d       *db.DB
@@ -103,7 +115,10 @@ type Ring struct {
 // snapshot is what was loaded at once. It never changes.
 type snapshot struct {
 	byKid    map[string]Public
-	signers  []held // keys that this node may sign with, the best first
+	signers  []held         // keys that this node may sign with, the best for whatever asks for no algorithm first
+	byAlg    map[Alg][]held // the same, by algorithm
+	algs     []Alg          // in use and with an active key, in the order of Options.algs
+	complete bool           // each algorithm in use has a key in the set
 	document []byte
 	etag     string
 }
@@ -111,8 +126,8 @@ type snapshot struct {
 // held is a key that is active, or was just before.
 type held struct {
 	signer    Signer
-	rank      int       // 0: active, of the ring's algorithm; 1: active, of another; 2: retiring
-	usableAt  time.Time // this node has published it for Lead
+	rank      int       // 0: active; 1: retiring; two more if it is of another than the ring's first algorithm
+	usableAt  time.Time // this node has published it for Lead, unless it had to be used at once
 	notUsedBy time.Time // zero, or from when on even a late node must not use it
 }
 
@@ -217,17 +232,22 @@ func (r *Ring) build(rows []row, dbNow time.Time) (*snapshot, error) {
 			return nil, err
 		}
 		h := held{signer: signer, usableAt: since.Add(r.o.Lead)}
-		switch {
-		case row.State == lifecycle.Retiring:
-			h.rank, h.notUsedBy = 2, here(row.Retiring.Add(r.o.Lead))
-		case row.Alg != r.o.Alg:
-			h.rank = 1
+		if row.Activated.Before(row.Created.Add(r.o.Lead)) {
+			h.usableAt = since // the first of all, or in place of one that is not trusted: no key before it will do
+		}
+		if row.State == lifecycle.Retiring {
+			h.rank, h.notUsedBy = 1, here(row.Retiring.Add(r.o.Lead))
+		}
+		if row.Alg != r.o.Alg {
+			h.rank += 2
 		}
 		s.signers = append(s.signers, h)
 	}
 	slices.SortFunc(s.signers, func(a, b held) int {
-		return cmp.Or(cmp.Compare(a.rank, b.rank), b.notUsedBy.Compare(a.notUsedBy)) // of those that retire, the latest
+		return cmp.Or(cmp.Compare(a.rank, b.rank), b.notUsedBy.Compare(a.notUsedBy), // of those that retire, the latest
+			cmp.Compare(slices.Index(Algs, a.signer.Alg), slices.Index(Algs, b.signer.Alg)))
 	})
+	s.index(r.o.algs())
 	document, err := json.Marshal(set)
 	if err != nil {
 		return nil, err
@@ -236,6 +256,25 @@ func (r *Ring) build(rows []row, dbNow time.Time) (*snapshot, error) {
 	s.document, s.etag = document, `"`+encode(sum[:16])+`"`
 	r.known = known
 	return s, nil
+}
+
+// index sorts out what the keys are good for. algs are those in use.
+func (s *snapshot) index(algs []Alg) {
+	s.byAlg = map[Alg][]held{}
+	for _, h := range s.signers {
+		s.byAlg[h.signer.Alg] = append(s.byAlg[h.signer.Alg], h)
+	}
+	s.complete = true
+	for _, alg := range algs {
+		found := false
+		for _, p := range s.byKid {
+			found = found || p.Alg == alg
+		}
+		s.complete = s.complete && found
+		if list := s.byAlg[alg]; len(list) > 0 && list[0].notUsedBy.IsZero() {
+			s.algs = append(s.algs, alg)
+		}
+	}
 }
 
 func (r *Ring) open(row row) (Signer, error) {
@@ -269,31 +308,56 @@ func (r *Ring) current(ctx context.Context) (*snapshot, error) {
 // ErrNoKey is in the chain when there is nothing to sign with: Ensure was not called, or the copy could not be loaded.
 var ErrNoKey = errors.New("keys: no signing key")
 
-// Signer is the key to sign with now.
+// Signer is the key to sign with now, for whatever asks for no algorithm.
 func (r *Ring) Signer(ctx context.Context) (Signer, error) {
 	s, err := r.current(ctx)
 	if err != nil {
-		return Signer{}, fault.Wrap(errors.Join(ErrNoKey, err), fault.Unavailable, "no_signing_key", "There is no signing key just now.").Retry(time.Second)
+		return Signer{}, noKey(err)
 	}
-	h, ok := s.pick(r.o.Clock.Now())
-	if !ok {
-		return Signer{}, fault.Wrap(ErrNoKey, fault.Unavailable, "no_signing_key", "There is no signing key just now.").Retry(time.Second)
+	if signer, ok := pick(s.signers, r.o.Clock.Now()); ok {
+		return signer, nil
 	}
-	return h, nil
+	return Signer{}, noKey(nil)
 }
 
-// pick takes the active key; or, while this node has not published it long enough, the one before, if that is still
-// accepted. A key that replaces a revoked one has none before it, and is used at once.
-func (s *snapshot) pick(now time.Time) (Signer, bool) {
-	if len(s.signers) == 0 {
+// SignerFor is the key of one algorithm to sign with now. There is none while its first key is published and not yet
+// used, and of an algorithm that is not in use: an error of kind Unavailable.
+func (r *Ring) SignerFor(ctx context.Context, alg Alg) (Signer, error) {
+	s, err := r.current(ctx)
+	if err != nil {
+		return Signer{}, noKey(err)
+	}
+	if signer, ok := pick(s.byAlg[alg], r.o.Clock.Now()); ok {
+		return signer, nil
+	}
+	return Signer{}, noKey(fmt.Errorf("of algorithm %q", alg))
+}
+
+func noKey(cause error) error {
+	return fault.Wrap(errors.Join(ErrNoKey, cause), fault.Unavailable, "no_signing_key", "There is no signing key just now.").Retry(time.Second)
+}
+
+// Algs are the algorithms that SignerFor has a key of, that of Signer first. They come from memory, and are not to be
+// changed.
+func (r *Ring) Algs() []Alg {
+	if s := r.state.Load(); s != nil {
+		return s.algs
+	}
+	return nil
+}
+
+// pick takes the active key; or, while this node has not published it long enough, one that is still accepted. A key that
+// replaces a revoked one has none before it, and is used at once.
+func pick(list []held, now time.Time) (Signer, bool) {
+	if len(list) == 0 {
 		return Signer{}, false
 	}
-	for _, h := range s.signers {
+	for _, h := range list {
 		if !now.Before(h.usableAt) && (h.notUsedBy.IsZero() || now.Before(h.notUsedBy)) {
 			return h.signer, true
 		}
 	}
-	return s.signers[0].signer, true
+	return list[0].signer, true
 }
 
 // Key finds a key that is accepted for verification. It reads memory only.
@@ -315,24 +379,26 @@ func (r *Ring) JWKS() (document []byte, etag string) {
 }
 
 // ServeJWKS answers GET and HEAD with the key set. Without a key there is none to show: 503, so that no cache keeps an
-// empty set.
+// empty set. Nor is one to be kept that the first key of an algorithm is still missing in: that key may be used soon.
 func (r *Ring) ServeJWKS(w http.ResponseWriter, req *http.Request) {
-	document, etag := r.JWKS()
-	h := w.Header()
-	if etag == "" {
+	h, s := w.Header(), r.state.Load()
+	if s == nil {
 		h.Set("Retry-After", "1")
 		http.Error(w, "no signing keys loaded", http.StatusServiceUnavailable)
 		return
 	}
 	h.Set("Content-Type", "application/json;charset=UTF-8")
-	h.Set("Cache-Control", "public, max-age="+strconv.Itoa(int(r.o.MaxAge/time.Second)))
-	h.Set("ETag", etag)
-	if match := req.Header.Get("If-None-Match"); match == "*" || strings.Contains(match, etag) {
+	h.Set("Cache-Control", "no-store")
+	if s.complete {
+		h.Set("Cache-Control", "public, max-age="+strconv.Itoa(int(r.o.MaxAge/time.Second)))
+	}
+	h.Set("ETag", s.etag)
+	if match := req.Header.Get("If-None-Match"); match == "*" || strings.Contains(match, s.etag) {
 		w.WriteHeader(http.StatusNotModified)
 		return
 	}
-	h.Set("Content-Length", strconv.Itoa(len(document)))
+	h.Set("Content-Length", strconv.Itoa(len(s.document)))
 	if req.Method != http.MethodHead {
-		_, _ = w.Write(document) // the client went away
+		_, _ = w.Write(s.document) // the client went away
 	}
 }

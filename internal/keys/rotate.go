@@ -20,12 +20,21 @@ const JobKind = "signing-key"
 // kept is how many retired keys are listed, newest first.
 const kept = 50
 
+// The first key of another algorithm than the ring's first is used freshLead after it was published, rather than Lead, if
+// the installation is younger than fresh: no verifier can have kept a key set that lacks it, since such a set is served as
+// not to be kept (ServeJWKS), and by then every node shows it.
+const (
+	fresh     = time.Minute
+	freshLead = 2 * feedDelay
+)
+
 // Ensure makes the first key, active at once because no verifier has a key set without it, and sees to it that the
-// rotation is scheduled. Where the keys so far are of another algorithm, the first of this one is only prepared, and
-// they sign until verifiers can know it. It changes nothing where there is nothing to do.
+// rotation of each algorithm is scheduled. Where the keys so far are of another algorithm, the first of this one is only
+// prepared, and they sign until verifiers can know it. It changes nothing where there is nothing to do. The keys of the
+// other algorithms are made by their jobs, so that the start waits for none of them.
 func (r *Ring) Ensure(ctx context.Context) error {
-	err := r.d.Write(ctx, func(tx db.WriteTx) error {
-		own, other, err := r.keys(ctx, tx)
+	err := r.write(ctx, func(tx db.WriteTx, pairs *forge) error {
+		own, other, err := keysOf(ctx, tx, r.o.Alg)
 		if err != nil {
 			return err
 		}
@@ -33,14 +42,19 @@ func (r *Ring) Ensure(ctx context.Context) error {
 		switch {
 		case find(own, lifecycle.Active) != nil:
 		case find(other, lifecycle.Active) == nil:
-			_, err = r.replace(ctx, tx, caller, own)
+			_, err = r.replace(ctx, tx, pairs, caller, r.o.Alg, own)
 		case find(own, lifecycle.Prepared) == nil:
-			_, err = r.prepare(ctx, tx, caller, tx.Now().Add(r.o.Lead))
+			_, err = r.prepare(ctx, tx, pairs, caller, r.o.Alg, tx.Now().Add(r.o.Lead))
 		}
 		if err != nil {
 			return err
 		}
-		return jobs.Schedule(ctx, tx, JobKind, string(r.o.Alg), tx.Now()) // the job finds out what is due
+		for _, alg := range r.o.algs() {
+			if err := jobs.Schedule(ctx, tx, JobKind, string(alg), tx.Now()); err != nil { // the job finds out what is due
+				return err
+			}
+		}
+		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("make the first signing key: %w", err)
@@ -50,29 +64,30 @@ func (r *Ring) Ensure(ctx context.Context) error {
 
 // RotationJob is the handler of JobKind: it takes each step that is due and tells when the next one is.
 func (r *Ring) RotationJob(ctx context.Context, j jobs.Job) (jobs.Result, error) {
-	if j.Key != string(r.o.Alg) {
+	alg := Alg(j.Key)
+	if !slices.Contains(r.o.algs(), alg) {
 		return jobs.Result{}, nil // of an algorithm that was in use before: its keys only run out
 	}
 	var next time.Time
-	err := r.d.Write(ctx, func(tx db.WriteTx) error {
+	err := r.write(ctx, func(tx db.WriteTx, pairs *forge) error {
 		if err := jobs.Held(ctx, tx, j); err != nil {
 			return err
 		}
 		var err error
-		next, err = r.step(ctx, tx, access.SystemCaller("keys"))
+		next, err = r.step(ctx, tx, pairs, access.SystemCaller("keys"), alg)
 		return err
 	})
 	return jobs.Result{Next: next}, err
 }
 
-// keys reads the published keys, oldest first: those of the ring's algorithm, and the others.
-func (r *Ring) keys(ctx context.Context, tx db.ReadTx) (own, other []*Info, err error) {
+// keysOf reads the published keys, oldest first: those of the algorithm, and the others.
+func keysOf(ctx context.Context, tx db.ReadTx, alg Alg) (own, other []*Info, err error) {
 	rows, err := published(ctx, tx)
 	if err != nil {
 		return nil, nil, err
 	}
 	for i := range rows {
-		if rows[i].Alg == r.o.Alg {
+		if rows[i].Alg == alg {
 			own = append(own, &rows[i].Info)
 		} else {
 			other = append(other, &rows[i].Info)
@@ -90,19 +105,21 @@ func find(list []*Info, state lifecycle.State) *Info {
 	return nil
 }
 
-// step does what the schedule asks for at tx.Now() and answers when to come again.
-func (r *Ring) step(ctx context.Context, tx db.WriteTx, caller access.Caller) (next time.Time, err error) {
+// step does what the schedule of an algorithm asks for at tx.Now() and answers when to come again.
+func (r *Ring) step(ctx context.Context, tx db.WriteTx, pairs *forge, caller access.Caller, alg Alg) (next time.Time, err error) {
 	now := tx.Now()
 	if err := r.retireDue(ctx, tx, caller); err != nil {
 		return next, err
 	}
-	own, _, err := r.keys(ctx, tx)
+	own, _, err := keysOf(ctx, tx, alg)
 	if err != nil {
 		return next, err
 	}
 	active, prepared := find(own, lifecycle.Active), find(own, lifecycle.Prepared)
 	if active == nil && prepared == nil {
-		return next, fault.Wrap(ErrNoKey, fault.Internal, "no_signing_key", "No signing key is active.")
+		if prepared, err = r.begin(ctx, tx, pairs, caller, alg); err != nil {
+			return next, err
+		}
 	}
 	if prepared != nil && !now.Before(prepared.ActivateAt) {
 		if err := r.swap(ctx, tx, caller, active, prepared); err != nil {
@@ -112,12 +129,14 @@ func (r *Ring) step(ctx context.Context, tx db.WriteTx, caller access.Caller) (n
 	}
 	if active != nil {
 		if prepared == nil && !now.Before(active.Activated.Add(r.o.Period/2)) {
-			if prepared, err = r.prepare(ctx, tx, caller, later(active.Activated.Add(r.o.Period), now.Add(r.o.Lead))); err != nil {
+			if prepared, err = r.prepare(ctx, tx, pairs, caller, alg, later(active.Activated.Add(r.o.Period), now.Add(r.o.Lead))); err != nil {
 				return next, err
 			}
 		}
-		if err := r.endOtherAlgorithms(ctx, tx, caller, active); err != nil {
-			return next, err
+		if alg == r.o.Alg {
+			if err := r.endOtherAlgorithms(ctx, tx, caller, active); err != nil {
+				return next, err
+			}
 		}
 	}
 	if prepared != nil {
@@ -125,7 +144,7 @@ func (r *Ring) step(ctx context.Context, tx db.WriteTx, caller access.Caller) (n
 	} else {
 		next = active.Activated.Add(r.o.Period / 2)
 	}
-	retiring, err := r.allRetiring(ctx, tx)
+	retiring, err := allRetiring(ctx, tx)
 	for _, k := range retiring {
 		if k.RetireAt.Before(next) {
 			next = k.RetireAt
@@ -134,19 +153,36 @@ func (r *Ring) step(ctx context.Context, tx db.WriteTx, caller access.Caller) (n
 	return next, err
 }
 
-// endOtherAlgorithms lets the keys run out that the configuration no longer asks for. It waits for half a period, so that
+// begin prepares the first key of an algorithm. That of the ring's first one is Ensure's to make: if it is gone, a person
+// must look.
+func (r *Ring) begin(ctx context.Context, tx db.WriteTx, pairs *forge, caller access.Caller, alg Alg) (*Info, error) {
+	if alg == r.o.Alg {
+		return nil, fault.Wrap(ErrNoKey, fault.Internal, "no_signing_key", "No signing key is active.")
+	}
+	young, err := virgin(ctx, tx, tx.Now().Add(-fresh))
+	if err != nil {
+		return nil, err
+	}
+	lead := r.o.Lead
+	if young {
+		lead = min(lead, freshLead)
+	}
+	return r.prepare(ctx, tx, pairs, caller, alg, tx.Now().Add(lead))
+}
+
+// endOtherAlgorithms lets the keys run out whose algorithm the configuration no longer asks for. It waits for half a period, so that
 // nodes which still have the older configuration while the new one is rolled out are not without a key.
 func (r *Ring) endOtherAlgorithms(ctx context.Context, tx db.WriteTx, caller access.Caller, active *Info) error {
 	if tx.Now().Before(active.Activated.Add(r.o.Period / 2)) {
 		return nil
 	}
-	_, other, err := r.keys(ctx, tx)
+	_, other, err := keysOf(ctx, tx, r.o.Alg)
 	if err != nil {
 		return err
 	}
 	for _, k := range other {
 		switch {
-		case k.State == lifecycle.Retiring:
+		case k.State == lifecycle.Retiring, slices.Contains(r.o.Also, k.Alg):
 			continue
 		case k.State == lifecycle.Prepared: // it has signed nothing
 			err = retire(ctx, tx, k, false)
@@ -171,16 +207,16 @@ func (r *Ring) letRetire(ctx context.Context, tx db.WriteTx, k *Info) error {
 }
 
 // allRetiring reads the retiring keys of every algorithm: those of one that is no longer in use have no other job.
-func (r *Ring) allRetiring(ctx context.Context, tx db.ReadTx) ([]*Info, error) {
-	own, other, err := r.keys(ctx, tx)
+func allRetiring(ctx context.Context, tx db.ReadTx) ([]*Info, error) {
+	_, all, err := keysOf(ctx, tx, "")
 	if err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(slices.Concat(own, other), func(k *Info) bool { return k.State != lifecycle.Retiring }), nil
+	return slices.DeleteFunc(all, func(k *Info) bool { return k.State != lifecycle.Retiring }), nil
 }
 
 func (r *Ring) retireDue(ctx context.Context, tx db.WriteTx, caller access.Caller) error {
-	list, err := r.allRetiring(ctx, tx)
+	list, err := allRetiring(ctx, tx)
 	if err != nil {
 		return err
 	}
@@ -205,8 +241,8 @@ func later(a, b time.Time) time.Time {
 	return a
 }
 
-func (r *Ring) prepare(ctx context.Context, tx db.WriteTx, caller access.Caller, activateAt time.Time) (*Info, error) {
-	k, err := r.insert(ctx, tx, activateAt)
+func (r *Ring) prepare(ctx context.Context, tx db.WriteTx, pairs *forge, caller access.Caller, alg Alg, activateAt time.Time) (*Info, error) {
+	k, err := r.insert(ctx, tx, pairs, alg, activateAt)
 	if err != nil {
 		return nil, err
 	}
@@ -228,71 +264,13 @@ func (r *Ring) swap(ctx context.Context, tx db.WriteTx, caller access.Caller, ac
 	return record(ctx, tx, caller, "key.activate", *prepared, note)
 }
 
-// Rotate asks for the next key as soon as verifiers can know it: one is prepared unless there is one, and becomes active
-// when it has been published for Options.Lead. To ask again meanwhile changes nothing.
-func (r *Ring) Rotate(ctx context.Context, tx db.WriteTx, caller access.Caller) (Info, error) {
-	if err := access.Allow(caller, access.RotateKeys, access.Target{Type: "signing_key"}); err != nil {
-		return Info{}, err
-	}
-	own, _, err := r.keys(ctx, tx)
-	if err != nil {
-		return Info{}, err
-	}
-	k := find(own, lifecycle.Prepared)
-	if k == nil {
-		if k, err = r.prepare(ctx, tx, caller, tx.Now().Add(r.o.Lead)); err != nil {
-			return Info{}, err
-		}
-	} else if soonest := k.Created.Add(r.o.Lead); soonest.Before(k.ActivateAt) {
-		k.ActivateAt = soonest
-		if err := db.One(tx.Exec(ctx, `UPDATE signing_keys SET activate_at = $2 WHERE kid = $1 AND state = $3`, k.Kid, db.Micros(soonest), lifecycle.Prepared)); err != nil {
-			return Info{}, fmt.Errorf("bring activation forward: %w", err)
-		}
-		if err := record(ctx, tx, caller, "key.rotate", *k, "activation brought forward"); err != nil {
-			return Info{}, err
-		}
-	}
-	return *k, jobs.Schedule(ctx, tx, JobKind, string(r.o.Alg), k.ActivateAt)
-}
-
-// Revoke withdraws a key that is no longer trusted: it is retired and out of the key set at once, on every node within a
-// second, and what it signed is not valid any more. If it was the active one, its replacement is active in the same
-// transaction, published or not: a token that nobody can verify yet is better than one that anybody could have made.
-func (r *Ring) Revoke(ctx context.Context, tx db.WriteTx, caller access.Caller, kid string) error {
-	if err := access.Allow(caller, access.RotateKeys, access.Target{Type: "signing_key", ID: kid}); err != nil {
-		return err
-	}
-	found, err := loadRow(ctx, tx, kid)
-	if err != nil {
-		return err
-	}
-	k := found.Info
-	if !k.State.Accepted() {
-		return fault.New(fault.Conflict, "key_retired", "The key is %s already.", k.State)
-	}
-	if err := retire(ctx, tx, &k, true); err != nil {
-		return err
-	}
-	if err := record(ctx, tx, caller, "key.revoke", k, ""); err != nil {
-		return err
-	}
-	own, _, err := r.keys(ctx, tx)
-	if err != nil || find(own, lifecycle.Active) != nil {
-		return err
-	}
-	replacement, err := r.replace(ctx, tx, caller, own)
-	if err != nil {
-		return err
-	}
-	return jobs.Schedule(ctx, tx, JobKind, string(r.o.Alg), replacement.Activated.Add(r.o.Period/2))
-}
-
-// replace puts a key in the empty place of the active one: the prepared one, which some verifiers know, or a new one.
-func (r *Ring) replace(ctx context.Context, tx db.WriteTx, caller access.Caller, list []*Info) (*Info, error) {
+// replace puts a key in the empty place of the active one of an algorithm: the prepared one of the list, which some
+// verifiers know, or a new one.
+func (r *Ring) replace(ctx context.Context, tx db.WriteTx, pairs *forge, caller access.Caller, alg Alg, list []*Info) (*Info, error) {
 	k := find(list, lifecycle.Prepared)
 	if k == nil {
 		var err error
-		if k, err = r.prepare(ctx, tx, caller, tx.Now()); err != nil {
+		if k, err = r.prepare(ctx, tx, pairs, caller, alg, tx.Now()); err != nil {
 			return nil, err
 		}
 	}

@@ -86,13 +86,13 @@ func privateAD(kid string) seal.AD {
 	return seal.AD{Table: "signing_keys", Column: "private_box", Row: kid, Version: 1}
 }
 
-// insert makes a key pair and stores it in state prepared.
-func (r *Ring) insert(ctx context.Context, tx db.WriteTx, activateAt time.Time) (Info, error) {
-	key, err := generate(r.o.Alg)
+// insert stores a key pair of the forge in state prepared.
+func (r *Ring) insert(ctx context.Context, tx db.WriteTx, f *forge, alg Alg, activateAt time.Time) (Info, error) {
+	key, err := f.take(alg)
 	if err != nil {
 		return Info{}, err
 	}
-	pub, _, err := public(r.o.Alg, key.Public())
+	pub, _, err := public(alg, key.Public())
 	if err != nil {
 		return Info{}, err
 	}
@@ -110,7 +110,7 @@ func (r *Ring) insert(ctx context.Context, tx db.WriteTx, activateAt time.Time) 
 	if err != nil {
 		return Info{}, fmt.Errorf("seal private key: %w", err)
 	}
-	info := Info{Kid: pub.Kid, Alg: r.o.Alg, State: lifecycle.Prepared, Created: tx.Now(), ActivateAt: activateAt}
+	info := Info{Kid: pub.Kid, Alg: alg, State: lifecycle.Prepared, Created: tx.Now(), ActivateAt: activateAt}
 	n, err := tx.Exec(ctx, `INSERT INTO signing_keys (kid, alg, state, public_key, private_box, created, activate_at, activated, retiring, retire_at, retired, revoked)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, 0, 0, 0, 0, $8)`,
 		info.Kid, info.Alg, info.State, der, box, db.Micros(info.Created), db.Micros(activateAt), false)
@@ -131,6 +131,15 @@ func move(ctx context.Context, tx db.WriteTx, k *Info, to lifecycle.State, set s
 	}
 	k.State = to
 	return tx.Changed(ctx, Topic, k.Kid)
+}
+
+// virgin tells whether no key was ever made before the instant: nobody can have kept a key set of then.
+func virgin(ctx context.Context, tx db.ReadTx, before time.Time) (bool, error) {
+	var older int
+	if err := tx.QueryRow(ctx, `SELECT count(*) FROM signing_keys WHERE created < $1`, db.Micros(before)).Scan(&older); err != nil {
+		return false, fmt.Errorf("look for older signing keys: %w", err)
+	}
+	return older == 0, nil
 }
 
 func activate(ctx context.Context, tx db.WriteTx, k *Info) error {

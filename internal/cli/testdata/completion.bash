@@ -121,7 +121,7 @@ _mintmark() {
     "rotate") words="--help --kind --output --server --timeout --token-file --wait --wait-for" ;;
     "key") words="list revoke rotate --help --output --server --timeout --token-file" ;;
     "key list") words="--help --output --server --timeout --token-file" ;;
-    "key rotate") words="--help --output --server --timeout --token-file" ;;
+    "key rotate") words="--alg --emergency --help --output --server --timeout --token-file --yes" ;;
     "key revoke") words="--help --output --server --timeout --token-file --yes" ;;
     "token") words="check get introspect revoke --help --output --server --timeout --token-file" ;;
     "token get") words="--client-id --client-secret-file --credentials --help --output --password-file --realm --server --timeout --token-file --username" ;;

@@ -121,7 +121,7 @@ _mintmark() {
     "rotate") words_here="--help --kind --output --server --timeout --token-file --wait --wait-for" ;;
     "key") words_here="list revoke rotate --help --output --server --timeout --token-file" ;;
     "key list") words_here="--help --output --server --timeout --token-file" ;;
-    "key rotate") words_here="--help --output --server --timeout --token-file" ;;
+    "key rotate") words_here="--alg --emergency --help --output --server --timeout --token-file --yes" ;;
     "key revoke") words_here="--help --output --server --timeout --token-file --yes" ;;
     "token") words_here="check get introspect revoke --help --output --server --timeout --token-file" ;;
     "token get") words_here="--client-id --client-secret-file --credentials --help --output --password-file --realm --server --timeout --token-file --username" ;;
