@@ -35,6 +35,7 @@ type Caller struct {
 	Admin       bool     // holds the administrator role
 	Teams       []string // teams that the caller belongs to
 	Scopes      []string // scopes of the token that was shown
+	Delegated   []Action // what the scopes of the token allow besides, on the surface that they belong to
 	RequestID   string
 	IP          string
 }
@@ -77,6 +78,7 @@ const (
 	IssueStorageKey   Action = "storage.issue_key" // an S3 access key that reads one application's own prefix
 	ManageUsers       Action = "user.manage"       // users and access keys of administrators
 	RevokeTokens      Action = "token.revoke"      // other people's tokens
+	ManageRoles       Action = "role.manage"       // client types, roles, and who has which role at which client
 )
 
 // Target is what the action is done to. Empty fields mean "any" and match no team rule.
@@ -127,6 +129,7 @@ var rules = map[Action]rule{
 	IssueStorageKey:   anyOf(owner, administrator),
 	ManageUsers:       administrator,
 	RevokeTokens:      administrator,
+	ManageRoles:       administrator,
 }
 
 // Allow answers nil if the caller may do this, a fault of kind Unauthenticated if nobody is calling, and one of kind
@@ -138,7 +141,7 @@ func Allow(c Caller, a Action, t Target) error {
 	if c.Kind == Anonymous {
 		return fault.New(fault.Unauthenticated, "unauthenticated", "This needs an access token or an access key: send Authorization: Bearer <token>.")
 	}
-	if r := rules[a]; r != nil && r(c, t) {
+	if r := rules[a]; r != nil && (r(c, t) || slices.Contains(c.Delegated, a)) {
 		return nil
 	}
 	return fault.New(fault.Forbidden, "forbidden", "You may not do this: it needs %s.", need(a, t))

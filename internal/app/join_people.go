@@ -91,4 +91,5 @@ func (a *App) followPeople() {
 		return a.oauth.PasswordChanged(ctx, tx, u.ID)
 	})
 	a.registry.OnApplicationChanged(a.oauth.ApplicationChanged)
+	a.registry.OnReduced(a.oauth.RightsReduced)
 }

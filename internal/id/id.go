@@ -29,6 +29,10 @@ const (
 	Delivery    = "dlv" // destination of an application's credentials
 	Device      = "dev" // a browser that a person has signed in with
 	Factor      = "fac" // a passkey or an authenticator app
+	ClientType  = "cty" // kind of client, with the scopes that such clients may have
+	Role        = "rol" // scopes that a person can have at a client
+	UserRole    = "uro" // a role that a person has at a client
+	Approval    = "apv" // what a person has allowed a client
 )
 
 const alphabet = "0123456789abcdefghjkmnpqrstvwxyz"

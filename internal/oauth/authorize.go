@@ -12,6 +12,7 @@ import (
 	"github.com/mintmark/mintmark/internal/db"
 	"github.com/mintmark/mintmark/internal/fault"
 	"github.com/mintmark/mintmark/internal/identity/session"
+	"github.com/mintmark/mintmark/internal/registry"
 	"github.com/mintmark/mintmark/internal/route"
 )
 
@@ -168,10 +169,20 @@ func (p *people) wish(ctx context.Context, q *authRequest, s session.Session) ([
 		if err != nil {
 			return err
 		}
+		if bound, typed, err := registry.LoadBound(ctx, tx, q.client.ID, s.User.ID); err != nil {
+			return err
+		} else if typed {
+			if err := withinBound(&bound, q.scopes); err != nil {
+				return err
+			}
+		}
 		for _, scope := range q.scopes {
 			text := ScopeText{Name: scope, Text: commonTexts[scope]}
 			if !slices.Contains(commonScopes, scope) {
 				text, err = p.Catalog.Describe(ctx, tx, scope)
+				if fault.Is(err, fault.NotFound) && q.client.Type != "" {
+					text, err = ScopeText{Name: scope, Text: scope, Realms: []string{s.User.Realm}}, nil // the type knows it
+				}
 				if fault.Is(err, fault.NotFound) {
 					return refuse(invalidScope, "There is no scope "+scope+".")
 				}

@@ -109,7 +109,8 @@ func (p *people) use(ctx context.Context, tx db.WriteTx, x *exchange, g *grant) 
 	case g.ended:
 		return nil
 	}
-	valid := now.Before(g.idleUntil) && now.Before(g.sessionUntil) && g.redirect == x.redirect && provesChallenge(x.verifier, g.challenge)
+	// A grant that no browser began has no session to end with.
+	valid := now.Before(g.idleUntil) && (g.session == "" || now.Before(g.sessionUntil)) && g.redirect == x.redirect && provesChallenge(x.verifier, g.challenge)
 	if valid {
 		x.scopes, x.err = p.s.admit(admission{grant: grantAuthorizationCode, client: x.client, owner: g.owner()})
 	}
@@ -156,7 +157,12 @@ func (p *people) endLoudly(ctx context.Context, tx db.WriteTx, g *grant, c acces
 }
 
 // provesChallenge tells whether the verifier is the one whose hash came with the request (RFC 7636 section 4.6).
+//
+// Some codes are given without a challenge; for them there must be no verifier either (RFC 9700 section 4.8.2).
 func provesChallenge(verifier, challenge string) bool {
+	if challenge == "" {
+		return verifier == ""
+	}
 	if len(verifier) < 43 || len(verifier) > 128 || !unreserved(verifier) {
 		return false
 	}

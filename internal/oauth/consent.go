@@ -15,6 +15,7 @@ import (
 	"github.com/mintmark/mintmark/internal/access"
 	"github.com/mintmark/mintmark/internal/audit"
 	"github.com/mintmark/mintmark/internal/db"
+	"github.com/mintmark/mintmark/internal/id"
 	"github.com/mintmark/mintmark/internal/identity/session"
 	"github.com/mintmark/mintmark/internal/route"
 )
@@ -138,9 +139,9 @@ func approve(ctx context.Context, tx db.WriteTx, c access.Caller, userID, client
 		return err
 	}
 	all := slices.Compact(slices.Sorted(slices.Values(slices.Concat(before, scopes))))
-	if err := db.One(tx.Exec(ctx, `INSERT INTO approvals (user_id, client_id, scopes, granted) VALUES ($1, $2, $3, $4)
+	if err := db.One(tx.Exec(ctx, `INSERT INTO approvals (user_id, client_id, scopes, granted, id) VALUES ($1, $2, $3, $4, $5)
 		ON CONFLICT (user_id, client_id) DO UPDATE SET scopes = excluded.scopes, granted = excluded.granted`,
-		userID, clientID, strings.Join(all, " "), db.Micros(tx.Now()))); err != nil {
+		userID, clientID, strings.Join(all, " "), db.Micros(tx.Now()), id.New(id.Approval, tx.Now()))); err != nil {
 		return fmt.Errorf("store an approval: %w", err)
 	}
 	return audit.Done(ctx, tx, c, "approval.grant", "client", clientID, map[string]any{"scopes": scopes, "scopes_before": before})

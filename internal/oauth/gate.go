@@ -3,6 +3,8 @@ package oauth
 import (
 	"slices"
 	"strings"
+
+	"github.com/mintmark/mintmark/internal/registry"
 )
 
 // The grants that exist now.
@@ -24,9 +26,11 @@ type admission struct {
 
 // owner is what is true now of a person who let the client act.
 type owner struct {
-	enabled  bool     // and has been since the grant was made
-	approved []string // what the person has allowed this client in all
-	granted  []string // what this grant is for
+	enabled  bool            // and has been since the grant was made
+	approved []string        // what the person has allowed this client in all
+	granted  []string        // what this grant is for
+	bound    *registry.Bound // of a client with a type: what that and the person's roles allow
+	direct   bool            // the person gave the client the password for these scopes, and is asked nothing else
 }
 
 // admit is the one gate that each grant passes before a token is made. It answers the scopes of the token.
@@ -58,7 +62,7 @@ func (s *Server) admit(a admission) ([]string, error) {
 // admitForOwner answers what the client gets for a person: what was asked for, else all that was granted; but nothing
 // that the person has taken back, and nothing that the client may not ask people for any more.
 func admitForOwner(c Client, o owner, asked []string) ([]string, error) {
-	if !o.enabled || !covers(o.approved, o.granted) {
+	if !o.enabled || !o.direct && !covers(o.approved, o.granted) {
 		return nil, badCredentials()
 	}
 	if !covers(o.granted, asked) {
@@ -67,11 +71,36 @@ func admitForOwner(c Client, o owner, asked []string) ([]string, error) {
 	if len(asked) == 0 {
 		asked = o.granted
 	}
+	if c.Type != "" || o.bound != nil {
+		return asked, withinBound(o.bound, asked)
+	}
 	scopes := slices.DeleteFunc(slices.Clone(asked), func(scope string) bool { return !mayAsk(c, scope) })
 	if len(scopes) == 0 {
 		return nil, badCredentials()
 	}
 	return scopes, nil
+}
+
+// withinBound refuses what the type of the client or the roles of the person do not allow, and cuts nothing silently. It
+// is asked with what the database says in the transaction that gives the token. Without a bound nothing is allowed: whoever
+// forgot to read it must notice. The scopes of OpenID Connect are about the person alone, and bound by neither.
+func withinBound(b *registry.Bound, asked []string) error {
+	if b == nil {
+		return badCredentials()
+	}
+	if refused := beyond(*b, asked); len(refused) > 0 {
+		return refuse(invalidScope, "Neither more than the client's type nor more than the person's roles allow can be given. Not allowed: "+strings.Join(refused, " "))
+	}
+	return nil
+}
+
+func beyond(b registry.Bound, scopes []string) (refused []string) {
+	for _, scope := range scopes {
+		if !b.Allows(scope) && !slices.Contains(commonScopes, scope) {
+			refused = append(refused, scope)
+		}
+	}
+	return refused
 }
 
 // admitScopes answers what the client gets of what it asks for: all of it, or a refusal that names what it may not have.

@@ -44,6 +44,8 @@ type grant struct {
 	userSince    time.Time
 	approved     []string
 	sessionUntil time.Time
+	typed        bool
+	bound        *registry.Bound // nil: the client has no type
 
 	changed bool // what is here is not stored yet
 }
@@ -56,12 +58,16 @@ type beginning struct {
 	person   session.Session
 	approves bool
 	caller   access.Caller
-	by       string // the grant type; "": authorization_code
-	front    bool   // an access token goes with the answer itself
+	by       string        // the grant type; "": authorization_code
+	front    bool          // an access token goes with the answer itself
+	life     time.Duration // of the code; 0: codeLife
+	// check is asked in the transaction whether all is still as it was found; nil: nothing else is asked.
+	check func(ctx context.Context, tx db.ReadTx) error
 
 	id      string
 	codeMAC []byte
-	lost    bool // the flow was answered before
+	lost    bool  // the flow was answered before
+	refused error // what check found
 }
 
 // newBeginning gives the grant its id and its code, which it answers.
@@ -116,10 +122,14 @@ func (p *people) writeChanges(ctx context.Context, tx db.WriteTx, items []change
 func (p *people) writeBeginnings(ctx context.Context, tx db.WriteTx, items []*beginning) error {
 	const columns = 20
 	now := tx.Now()
-	until := db.Micros(now.Add(codeLife))
 	args := make([]any, 0, columns*len(items))
 	for _, b := range items {
-		b.lost = false
+		b.lost, b.refused = false, nil
+		if b.check != nil {
+			if b.refused = b.check(ctx, tx); b.refused != nil {
+				continue
+			}
+		}
 		if b.flow != nil {
 			ok, err := useFlow(ctx, tx, b.flow.mac)
 			if err != nil {
@@ -129,7 +139,7 @@ func (p *people) writeBeginnings(ctx context.Context, tx db.WriteTx, items []*be
 				continue
 			}
 		}
-		codeUntil, offline := until, slices.Contains(b.request.scopes, scopeOffline)
+		codeUntil, offline := db.Micros(now.Add(cmp.Or(b.life, codeLife))), slices.Contains(b.request.scopes, scopeOffline)
 		if b.device != nil {
 			ok, err := decideDevice(ctx, tx, b.device.mac, deviceAllowed, b.id)
 			if err != nil {
@@ -189,9 +199,9 @@ func tuples(rows, columns int, rest string) string {
 const selectGrants = `SELECT g.id, g.client_id, g.user_id, g.realm, g.session_id, g.began_by, g.scopes, g.resources, g.claims, g.offline, g.front,
 	g.redirect_uri, g.challenge, g.nonce, g.auth_time, g.amr, g.created,
 	g.code_mac, g.code_used, g.generation, g.token_mac, g.successor_box, g.rotated, g.retries, g.idle_until, g.live_until, g.ended,
-	u.disabled, u.enabled_since, coalesce(a.scopes, ''), coalesce(s.expires, 0)
+	u.disabled, u.enabled_since, coalesce(a.scopes, ''), coalesce(s.expires, 0), coalesce(t.client_id, '') <> ''
 	FROM grants g JOIN users u ON u.id = g.user_id LEFT JOIN approvals a ON a.user_id = g.user_id AND a.client_id = g.client_id
-	LEFT JOIN sessions s ON s.id = g.session_id`
+	LEFT JOIN sessions s ON s.id = g.session_id LEFT JOIN typed_clients t ON t.client_id = g.client_id`
 
 // loadGrants reads the grants whose column has one of the values, all in one query.
 func loadGrants(ctx context.Context, tx db.ReadTx, column string, values []any) ([]*grant, error) {
@@ -222,7 +232,10 @@ func loadGrants(ctx context.Context, tx db.ReadTx, column string, values []any) 
 		}
 		grants = append(grants, g)
 	}
-	return grants, rows.Err()
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("read grants: %w", err)
+	}
+	return grants, loadBounds(ctx, tx, grants)
 }
 
 func scanGrant(row db.Row) (*grant, error) {
@@ -231,7 +244,7 @@ func scanGrant(row db.Row) (*grant, error) {
 	var authTime, created, used, rotated, idle, live, ended, disabled, since, session int64
 	if err := row.Scan(&g.id, &g.client, &g.user, &g.realm, &g.session, &g.by, &scopes, &resources, &claims, &g.offline, &g.front, &g.redirect, &g.challenge, &g.nonce, &authTime, &amr, &created,
 		&g.codeMAC, &used, &g.generation, &g.tokenMAC, &g.successor, &rotated, &g.retries, &idle, &live, &ended,
-		&disabled, &since, &approved, &session); err != nil {
+		&disabled, &since, &approved, &session, &g.typed); err != nil {
 		return nil, fmt.Errorf("read a grant: %w", err)
 	}
 	g.scopes, g.amr, g.approved = strings.Fields(scopes), strings.Fields(amr), strings.Fields(approved)
@@ -283,7 +296,7 @@ func orNone(b []byte) []byte {
 
 // owner is what the gate must know of the grant.
 func (g *grant) owner() *owner {
-	return &owner{enabled: g.userEnabled && !g.userSince.After(g.created), approved: g.approved, granted: g.scopes}
+	return &owner{enabled: g.userEnabled && !g.userSince.After(g.created), approved: g.approved, granted: g.scopes, bound: g.bound}
 }
 
 // end ends the grant: no token of it is good from the commit on, here at once and on every node within a second.

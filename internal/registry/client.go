@@ -146,7 +146,7 @@ func (c *Clients) load(ctx context.Context, tx db.ReadTx, clientID string) (know
 	slices.Sort(k.client.OwnerScopes)
 	slices.Sort(k.client.Scopes)
 	k.client.Scopes = slices.Compact(k.client.Scopes)
-	return k, nil
+	return k, k.bound(ctx, tx)
 }
 
 func loadClientID(ctx context.Context, tx db.ReadTx, application string) (clientID string, err error) {

@@ -54,6 +54,8 @@ type Registry struct {
 	secrets *identity.Versions
 	clients *Clients
 	hooks   []func(ctx context.Context, tx db.WriteTx, app Application) error
+
+	onReduced []func(ctx context.Context, tx db.WriteTx, x Reduction) error
 }
 
 // New makes a Registry. It must be made before the database's feed starts; Run writes what it observes.
