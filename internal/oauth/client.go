@@ -9,6 +9,7 @@ import (
 	"github.com/mintmark/mintmark/internal/access"
 	"github.com/mintmark/mintmark/internal/audit"
 	"github.com/mintmark/mintmark/internal/fault"
+	"github.com/mintmark/mintmark/internal/jose"
 	"github.com/mintmark/mintmark/internal/redact"
 	"github.com/mintmark/mintmark/internal/registry"
 	"github.com/mintmark/mintmark/internal/route"
@@ -30,6 +31,8 @@ type credentials struct {
 	// header tells that they came by Basic. RFC 6749 section 2.3.1 wants both parts form-encoded there, and hardly any
 	// client does it; so the decoded pair is the second attempt.
 	header bool
+
+	assertion *jose.Unverified // what it signed to prove itself, if it did so in place of showing a secret
 }
 
 // readCredentials finds the client's credentials. Strictly, one method at a time is allowed; a legacy client that sends
@@ -38,6 +41,12 @@ func readCredentials(r *http.Request, p parameters, d dialect) (credentials, err
 	id, secret, inHeader, err := basic(r)
 	formID := p.get("client_id")
 	formSecret, inForm := p.find("client_secret")
+	if asserts(p) {
+		if inHeader || inForm {
+			return credentials{}, refuse(invalidRequest, "The client authenticates in more than one way.")
+		}
+		return readAssertion(p, formID)
+	}
 	if d == legacy {
 		if formID != "" && inForm {
 			return credentials{id: formID, secret: redact.New(formSecret), shown: true}, nil
@@ -84,21 +93,53 @@ func (s *Server) authenticate(r *http.Request, p parameters, d dialect) (Client,
 			description: "This address has sent too many wrong secrets for this client."}
 	}
 	client, ok, err := s.prove(ctx, cred)
-	if err != nil {
+	if err != nil && !errors.Is(err, jose.ErrToken) {
 		return Client{}, err
 	}
 	if !ok || !client.Enabled {
 		s.limiter.failed(key)
 		s.metrics.refused.Inc()
 		s.journal.note(act{action: "client.authenticate", outcome: audit.Denied, reason: invalidClient, client: key.client, ip: key.network.String()})
-		return Client{}, refuse(invalidClient, "Client authentication failed.")
+		no := refuse(invalidClient, "Client authentication failed.")
+		no.cause = err // what is wrong with an assertion is for the log
+		return Client{}, no
 	}
 	route.Identify(ctx, access.Caller{Kind: access.Service, ID: client.ID, Name: client.ID, Application: client.Application, ClientID: client.ID, Realm: serviceRealm})
 	return client, nil
 }
 
-// prove checks the credentials, first as they came, then decoded. An error means that they could not be checked.
+// prove checks the credentials, and that they are of the kind that the client is registered with: a client that signs is
+// not impersonated by who has found an old secret of it. An error means that they could not be checked, or, of an
+// assertion, what is wrong with it.
 func (s *Server) prove(ctx context.Context, cred credentials) (Client, bool, error) {
+	if cred.assertion != nil {
+		return s.proveSigned(ctx, cred)
+	}
+	client, ok, err := s.proveSecret(ctx, cred)
+	return client, ok && cred.fit(client), err
+}
+
+// fit tells whether the client is registered to authenticate in the way in which it just did.
+func (c credentials) fit(client Client) bool {
+	switch client.Metadata.AuthMethod {
+	case "":
+		return c.assertion == nil
+	case registry.AuthNone:
+		return c.assertion == nil && !client.Confidential
+	case registry.AuthClientSecretBasic:
+		return c.shown && c.header
+	case registry.AuthClientSecretPost:
+		return c.shown && !c.header
+	case registry.AuthClientSecretJWT:
+		return c.assertion != nil && c.assertion.Alg == jose.HS256
+	case registry.AuthPrivateKeyJWT:
+		return c.assertion != nil && c.assertion.Alg != jose.HS256
+	}
+	return false
+}
+
+// proveSecret checks the credentials first as they came, then decoded.
+func (s *Server) proveSecret(ctx context.Context, cred credentials) (Client, bool, error) {
 	if cred.shown {
 		client, ok, err := s.tryProof(ctx, cred.id, cred.secret)
 		if ok || err != nil {

@@ -9,6 +9,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/mintmark/mintmark/internal/jose"
+	"github.com/mintmark/mintmark/internal/registry"
 )
 
 // document is what clients need to know to use this server (RFC 8414, OpenID Connect Discovery). It names what exists
@@ -36,6 +39,9 @@ type document struct {
 	TokenAuth             []string `json:"token_endpoint_auth_methods_supported"`
 	IntrospectionAuth     []string `json:"introspection_endpoint_auth_methods_supported"`
 	RevocationAuth        []string `json:"revocation_endpoint_auth_methods_supported"`
+	TokenAuthAlgs         []string `json:"token_endpoint_auth_signing_alg_values_supported"`
+	IntrospectionAlgs     []string `json:"introspection_endpoint_auth_signing_alg_values_supported"`
+	RevocationAuthAlgs    []string `json:"revocation_endpoint_auth_signing_alg_values_supported"`
 	IssInAnswer           bool     `json:"authorization_response_iss_parameter_supported,omitempty"`
 	// A client may take a missing answer to this for yes.
 	RequestURI *bool `json:"request_uri_parameter_supported,omitempty"`
@@ -49,7 +55,7 @@ type metadataDocument struct {
 
 // document makes the document. It depends on the configuration alone, never on a request's Host.
 func (s *Server) document(alg string) document {
-	secrets := []string{"client_secret_basic", "client_secret_post"}
+	methods, algs := s.authMethods()
 	d := document{
 		Issuer:                s.issuer,
 		TokenEndpoint:         s.issuer + "/oauth2/token",
@@ -60,9 +66,12 @@ func (s *Server) document(alg string) document {
 		GrantTypes:            []string{grantClientCredentials, grantPassword},
 		ResponseTypes:         []string{},
 		SubjectTypes:          []string{"public"},
-		TokenAuth:             secrets,
-		IntrospectionAuth:     secrets,
-		RevocationAuth:        secrets,
+		TokenAuth:             methods,
+		IntrospectionAuth:     methods,
+		RevocationAuth:        methods,
+		TokenAuthAlgs:         algs,
+		IntrospectionAlgs:     algs,
+		RevocationAuthAlgs:    algs,
 	}
 	if s.people == nil {
 		return d
@@ -79,10 +88,22 @@ func (s *Server) document(alg string) document {
 	}
 	d.Claims = []string{"iss", "sub", "aud", "azp", "iat", "exp", "auth_time", "nonce", "acr", "amr", "at_hash", "name", "preferred_username", "email", "email_verified"}
 	d.Prompts, d.ChallengeMethods = prompts, []string{"S256"}
-	d.TokenAuth = append(slices.Clone(secrets), "none")
+	d.TokenAuth = append(slices.Clone(methods), registry.AuthNone)
 	d.RevocationAuth = d.TokenAuth
 	d.IssInAnswer, d.RequestURI = true, &no
 	return d
+}
+
+// authMethods are the ways in which a client can prove to be itself, and the algorithms of those that sign.
+func (s *Server) authMethods() (methods, algs []string) {
+	methods = []string{registry.AuthClientSecretBasic, registry.AuthClientSecretPost, registry.AuthPrivateKeyJWT}
+	for _, alg := range jose.PublicKeyAlgs() {
+		algs = append(algs, string(alg))
+	}
+	if s.secrets != nil {
+		methods, algs = append(methods, registry.AuthClientSecretJWT), append(algs, string(jose.HS256))
+	}
+	return methods, algs
 }
 
 // described is the document for the key that signs now.

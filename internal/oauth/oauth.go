@@ -46,6 +46,9 @@ type Options struct {
 	Users   Users
 	Keys    Keys
 
+	// Secrets are those that clients sign with. nil: no client may sign with a secret.
+	Secrets SharedSecrets
+
 	Clock   clock.Clock           // nil: clock.System
 	Logger  *slog.Logger          // nil: no log
 	Metrics prometheus.Registerer // nil: not exported
@@ -79,6 +82,8 @@ type Server struct {
 	clients  Clients
 	users    Users
 	keys     Keys
+	secrets  SharedSecrets // nil: none
+	used     *replayGuard
 	clock    clock.Clock
 	log      *slog.Logger
 	metrics  *metrics
@@ -134,7 +139,7 @@ func New(o Options) (*Server, error) {
 		}
 	}
 	s := &Server{
-		db: o.DB, clients: o.Clients, users: o.Users, keys: o.Keys, clock: o.Clock, log: o.Logger,
+		db: o.DB, clients: o.Clients, users: o.Users, keys: o.Keys, secrets: o.Secrets, used: newReplayGuard(o.DB), clock: o.Clock, log: o.Logger,
 		metrics: newMetrics(o.Metrics), journal: newJournal(o.DB, o.Clock, o.Logger), limiter: newLimiter(o.Clock),
 		revoked: newRevocations(o.DB),
 		issuer:  o.Issuer, audience: []string{o.Audience}, realms: o.Realms, slash: o.SlashRealms, lifetimes: o.Lifetimes, version: o.Version,
@@ -194,10 +199,10 @@ func (s *Server) keepRevocations(ctx context.Context) {
 	}
 }
 
-// Sweep removes what has expired: revocations, requests that wait for nobody, grants. Run calls it.
+// Sweep removes what has expired: revocations, used assertions, requests that wait for nobody, grants. Run calls it.
 func (s *Server) Sweep(ctx context.Context) error {
 	const keep = time.Hour // for clocks that differ
-	err := s.revoked.sweep(ctx, keep)
+	err := errors.Join(s.revoked.sweep(ctx, keep), s.used.sweep(ctx))
 	if s.people != nil {
 		err = errors.Join(err, s.people.sweep(ctx, keep))
 	}

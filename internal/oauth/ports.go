@@ -27,6 +27,14 @@ type Clients interface {
 	AuthenticateClient(ctx context.Context, id string, secret redact.Secret) (Client, int64, error)
 }
 
+// SharedSecrets are the secrets of clients that sign with them (client_secret_jwt). A MAC does not sign, so these must be
+// kept in a form from which they come back; a client that does not sign has none.
+type SharedSecrets interface {
+	// HMACSecrets answers the client's secrets that are valid now, or none. An error says that it could not be found
+	// out.
+	HMACSecrets(ctx context.Context, clientID string) ([]redact.Secret, error)
+}
+
 // Users is what this package asks about service users (identity.Verifier), under the same terms. Nobody can tell by the
 // answer or by its time whether the name exists.
 type Users interface {

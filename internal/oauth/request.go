@@ -57,7 +57,7 @@ func (p *parameters) add(name, value string) error {
 func ofKnown(name string) string {
 	switch name {
 	case "grant_type", "username", "password", "scope", "realm", "client_id", "client_secret", "token", "token_type_hint", "access_token",
-		"code", "redirect_uri", "code_verifier", "refresh_token":
+		"code", "redirect_uri", "code_verifier", "refresh_token", "client_assertion", "client_assertion_type", "assertion":
 		return ": " + name
 	}
 	return ""
@@ -230,7 +230,7 @@ func (p *parameters) fromQuery(r *http.Request, wanted func(name string) bool) e
 		if _, given := p.find(x.name); given || !wanted(x.name) {
 			continue
 		}
-		if x.name == "password" || x.name == "client_secret" {
+		if x.name == "password" || x.name == "client_secret" || x.name == "client_assertion" || x.name == "assertion" {
 			return refuse(invalidRequest, "Send "+x.name+" in the body: addresses end up in logs.")
 		}
 		if err := p.add(x.name, x.value); err != nil {

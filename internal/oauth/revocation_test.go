@@ -213,6 +213,7 @@ func TestJWKSIsCacheable(t *testing.T) {
 
 func TestDiscoveryIgnoresTheHost(t *testing.T) {
 	w := one(t)
+	methods, algs := []any{"client_secret_basic", "client_secret_post", "private_key_jwt"}, []any{"ES256", "ES384", "EdDSA", "PS256", "RS256"}
 	want := map[string]any{
 		"issuer": issuer, "token_endpoint": issuer + "/oauth2/token", "jwks_uri": issuer + "/oauth2/jwks",
 		"introspection_endpoint": issuer + "/oauth2/introspect", "revocation_endpoint": issuer + "/oauth2/revoke",
@@ -220,9 +221,13 @@ func TestDiscoveryIgnoresTheHost(t *testing.T) {
 		"grant_types_supported":                         []any{"client_credentials", "password"},
 		"response_types_supported":                      []any{},
 		"subject_types_supported":                       []any{"public"},
-		"token_endpoint_auth_methods_supported":         []any{"client_secret_basic", "client_secret_post"},
-		"introspection_endpoint_auth_methods_supported": []any{"client_secret_basic", "client_secret_post"},
-		"revocation_endpoint_auth_methods_supported":    []any{"client_secret_basic", "client_secret_post"},
+		"token_endpoint_auth_methods_supported":         methods,
+		"introspection_endpoint_auth_methods_supported": methods,
+		"revocation_endpoint_auth_methods_supported":    methods,
+
+		"token_endpoint_auth_signing_alg_values_supported":         algs,
+		"introspection_endpoint_auth_signing_alg_values_supported": algs,
+		"revocation_endpoint_auth_signing_alg_values_supported":    algs,
 	}
 	for _, path := range []string{"/.well-known/openid-configuration", "/.well-known/oauth-authorization-server"} {
 		plain := w.send("GET", path, "")
