@@ -66,6 +66,9 @@ const (
 	ReadRegistry      Action = "application.read"       // list and read applications, teams, clients (never secrets)
 	WriteApplication  Action = "application.write"      // create and change an application and where its credentials go
 	GrantScope        Action = "application.grant"      // give or take an application scope
+	ReadClient        Action = "client.read"            // list and read OAuth clients that belong to no application (never secrets)
+	WriteClient       Action = "client.write"           // create, change and delete those
+	TrustClient       Action = "client.trust"           // give a client what the owner may not: no consent, implicit grants, long lifetimes
 	RotateCredentials Action = "credential.rotate"      // ask for a rotation now
 	ReadRotation      Action = "credential.read_status" // state of rotations and deliveries (never secrets)
 	WriteTeam         Action = "team.write"
@@ -83,9 +86,10 @@ const (
 
 // Target is what the action is done to. Empty fields mean "any" and match no team rule.
 type Target struct {
-	Type string // such as "application"
-	ID   string
-	Team string // the team that owns it
+	Type  string // such as "application"
+	ID    string
+	Team  string // the team that owns it
+	Owner string // the id of the person who owns it
 }
 
 type rule func(c Caller, t Target) bool
@@ -107,6 +111,11 @@ func owner(c Caller, t Target) bool {
 
 func administrator(c Caller, _ Target) bool { return c.Kind == Person && c.Admin }
 
+// holder: the person who owns the thing, in person and not by some client's token.
+func holder(c Caller, t Target) bool {
+	return c.Kind == Person && t.Owner != "" && c.ID == t.Owner && c.ClientID == ""
+}
+
 func anyOf(rules ...rule) rule {
 	return func(c Caller, t Target) bool {
 		return slices.ContainsFunc(rules, func(r rule) bool { return r(c, t) })
@@ -117,6 +126,9 @@ var rules = map[Action]rule{
 	ReadRegistry:      anyOf(insider, administrator),
 	WriteApplication:  anyOf(owner, administrator),
 	GrantScope:        administrator,
+	ReadClient:        anyOf(insider, holder, administrator),
+	WriteClient:       anyOf(owner, holder, administrator),
+	TrustClient:       administrator,
 	RotateCredentials: anyOf(owner, administrator),
 	ReadRotation:      anyOf(insider, administrator),
 	WriteTeam:         administrator,

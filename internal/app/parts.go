@@ -98,7 +98,7 @@ func (a *App) makeParts(ctx context.Context) (err error) {
 	}
 	a.catalog = catalog.New(a.registry, a.registry, a.identity.Realms())
 	if a.oauth, err = oauth.New(oauth.Options{
-		DB: a.db, Clients: a.registry.Clients(), Users: a.identity.Verifier(), Keys: a.keys,
+		DB: a.db, Clients: a.registry.Clients(), Secrets: a.registry.Clients(), Users: a.identity.Verifier(), Keys: a.keys,
 		Clock: a.clock, Logger: a.log, Metrics: a.metrics,
 		Issuer: a.config.Issuer, Realms: a.identity.Realms(), SlashRealms: a.config.Tokens.RealmForm == "slash",
 		Lifetimes: map[string]time.Duration{"services": time.Duration(a.config.Tokens.ServiceLifetime)}, Version: a.build.Version,

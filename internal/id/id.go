@@ -33,6 +33,10 @@ const (
 	Role        = "rol" // scopes that a person can have at a client
 	UserRole    = "uro" // a role that a person has at a client
 	Approval    = "apv" // what a person has allowed a client
+
+	ClientSecret      = "csc" // a labelled secret of a client
+	ClientKey         = "cky" // a public key of a client
+	RegistrationToken = "rgt" // an initial access token, with which clients register
 )
 
 const alphabet = "0123456789abcdefghjkmnpqrstvwxyz"

@@ -52,14 +52,14 @@ type knownKey struct {
 }
 
 func newAccessKeys(dir *Directory) *accessKeys {
-	k := &accessKeys{dir: dir, uses: newUses(dir.d, noteKeys, dir.o.Clock, dir.o.Logger)}
+	k := &accessKeys{dir: dir, uses: NewUsesOf(dir.d, noteKeys, dir.o.Clock, dir.o.Logger)}
 	k.cache = db.NewCache(dir.d, topicAccessKey, dir.o.Capacity, loadKey)
 	return k
 }
 
-func noteKeys(ctx context.Context, tx db.WriteTx, uses []timedUse) error {
+func noteKeys(ctx context.Context, tx db.WriteTx, uses []TimedUse) error {
 	for _, u := range uses {
-		at := db.Micros(tx.Now().Add(-max(u.age, 0)))
+		at := db.Micros(tx.Now().Add(-max(u.Age, 0)))
 		if _, err := tx.Exec(ctx, `UPDATE access_keys SET last_used = $2 WHERE id = $1 AND last_used < $2`, u.Owner, at); err != nil {
 			return fmt.Errorf("note uses of access keys: %w", err)
 		}

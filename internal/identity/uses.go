@@ -17,7 +17,7 @@ type Uses struct {
 	d     *db.DB
 	clock clock.Clock
 	log   *slog.Logger
-	store func(ctx context.Context, tx db.WriteTx, uses []timedUse) error
+	store func(ctx context.Context, tx db.WriteTx, uses []TimedUse) error
 
 	flushing sync.Mutex // one Flush at a time: when one returns, nothing noted before is still on its way
 
@@ -35,10 +35,12 @@ const (
 
 // NewUses makes a collector for the versions.
 func NewUses(d *db.DB, v *Versions, c clock.Clock, log *slog.Logger) *Uses {
-	return newUses(d, v.note, c, log)
+	return NewUsesOf(d, v.note, c, log)
 }
 
-func newUses(d *db.DB, store func(context.Context, db.WriteTx, []timedUse) error, c clock.Clock, log *slog.Logger) *Uses {
+// NewUsesOf makes a collector for anything that store writes the uses of, under the terms of Versions: later uses alone,
+// in one order on every node, and nothing for what is not accepted any more.
+func NewUsesOf(d *db.DB, store func(context.Context, db.WriteTx, []TimedUse) error, c clock.Clock, log *slog.Logger) *Uses {
 	return &Uses{d: d, clock: c, log: log, store: store, pending: map[Use]time.Time{}}
 }
 
@@ -66,9 +68,9 @@ func (u *Uses) Flush(ctx context.Context) error {
 	flush := func() error {
 		err := u.d.Write(ctx, func(tx db.WriteTx) error {
 			now := u.clock.Now()
-			timed := make([]timedUse, len(batch))
+			timed := make([]TimedUse, len(batch))
 			for i, key := range batch {
-				timed[i] = timedUse{key, now.Sub(taken[key])}
+				timed[i] = TimedUse{key, now.Sub(taken[key])}
 			}
 			return u.store(ctx, tx, timed)
 		})

@@ -223,19 +223,25 @@ type Use struct {
 	Version int64
 }
 
-type timedUse struct {
+// TimedUse is a use that is about to be stored.
+type TimedUse struct {
 	Use
-	age time.Duration // how long ago, when the transaction began
+	Age time.Duration // how long ago, when the transaction began
+}
+
+// SortUses puts uses into the order in which every node writes them, so that two never wait for each other.
+func SortUses(uses []TimedUse) {
+	slices.SortFunc(uses, func(a, b TimedUse) int {
+		return cmp.Or(cmp.Compare(a.Owner, b.Owner), cmp.Compare(a.Version, b.Version))
+	})
 }
 
 // note stores uses. A use of a version that has retired meanwhile changes nothing: it proves nothing any more, and must
 // not bring the version back. Uses come sorted, so that two nodes lock rows in one order.
-func (v *Versions) note(ctx context.Context, tx db.WriteTx, uses []timedUse) error {
-	slices.SortFunc(uses, func(a, b timedUse) int {
-		return cmp.Or(cmp.Compare(a.Owner, b.Owner), cmp.Compare(a.Version, b.Version))
-	})
+func (v *Versions) note(ctx context.Context, tx db.WriteTx, uses []TimedUse) error {
+	SortUses(uses)
 	for _, u := range uses {
-		at := db.Micros(tx.Now().Add(-max(u.age, 0)))
+		at := db.Micros(tx.Now().Add(-max(u.Age, 0)))
 		if _, err := tx.Exec(ctx, `UPDATE `+v.table+` SET last_used = $3 WHERE `+v.owner+` = $1 AND version = $2 AND last_used < $3 AND state IN ($4, $5, $6)`,
 			u.Owner, u.Version, at, lifecycle.Prepared, lifecycle.Active, lifecycle.Retiring); err != nil {
 			return fmt.Errorf("note uses of a %s: %w", v.kind, err)

@@ -54,8 +54,8 @@ func (s *Server) Approvals(ctx context.Context, tx db.ReadTx, c access.Caller, u
 	if err := allowApprovals(c, userID); err != nil {
 		return nil, err
 	}
-	rows, err := tx.Query(ctx, `SELECT a.client_id, c.application, a.scopes, a.granted FROM approvals a JOIN clients c ON c.id = a.client_id
-		WHERE a.user_id = $1 ORDER BY c.application`, userID)
+	rows, err := tx.Query(ctx, `SELECT a.client_id, coalesce(c.application, ''), a.scopes, a.granted FROM approvals a JOIN clients c ON c.id = a.client_id
+		WHERE a.user_id = $1 ORDER BY 2, a.client_id`, userID)
 	if err != nil {
 		return nil, fmt.Errorf("list approvals: %w", err)
 	}

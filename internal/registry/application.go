@@ -259,8 +259,8 @@ func (r *Registry) create(ctx context.Context, tx db.WriteTx, c access.Caller, a
 			return Application{}, err
 		}
 	}
-	if err := db.One(tx.Exec(ctx, `INSERT INTO clients (id, application, confidential, created, enabled_since, disabled) VALUES ($1, $2, $3, $4, $4, $5)`,
-		a.ClientID, a.ID, a.Confidential, db.Micros(tx.Now()), disabled)); err != nil {
+	if err := db.One(tx.Exec(ctx, `INSERT INTO clients (id, application, untrusted, confidential, created, created_by, expires, enabled_since, disabled)
+		VALUES ($1, $2, $3, $4, $5, $6, 0, $5, $7)`, a.ClientID, a.ID, false, a.Confidential, db.Micros(tx.Now()), c.String(), disabled)); err != nil {
 		return Application{}, fmt.Errorf("store client: %w", err)
 	}
 	return a, audit.Done(ctx, tx, c, "application.create", "application", a.ID, map[string]any{
@@ -279,6 +279,7 @@ func (r *Registry) change(ctx context.Context, tx db.WriteTx, c access.Caller, b
 		err = errors.Join(
 			r.dir.DisableServiceUser(ctx, tx, c, after.ID),
 			r.secrets.RetireAll(ctx, tx, after.ClientID),
+			dropProofs(ctx, tx, after.ClientID),
 			r.setClient(ctx, tx, `disabled = $2`, after.ClientID, db.Micros(tx.Now())))
 	case !before.Active && after.Active:
 		err = errors.Join(
@@ -291,6 +292,7 @@ func (r *Registry) change(ctx context.Context, tx db.WriteTx, c access.Caller, b
 	if before.Confidential != after.Confidential {
 		err := errors.Join(
 			r.secrets.RetireAll(ctx, tx, after.ClientID), // a secret that was public, or is of no use any more
+			dropProofs(ctx, tx, after.ClientID),
 			r.setClient(ctx, tx, `confidential = $2`, after.ClientID, after.Confidential))
 		if err != nil {
 			return fmt.Errorf("change the kind of client: %w", err)

@@ -39,18 +39,20 @@ var (
 // Client is what memory holds of an OAuth client. Its slices are shared: do not change them.
 type Client struct {
 	ID            string
-	Application   string
-	Team          string
+	Application   string // "": it stands alone
+	Team          string // the owning team; "": none
+	Owner         string // the id of the person who owns it; "": nobody
+	Untrusted     bool   // a stranger registered it: people are asked each time
 	Confidential  bool
 	Enabled       bool
 	EnabledSince  time.Time // a token made before is not valid
-	Scopes        []string  // what its application may do on its own account, with the default scopes and uid; sorted
+	Scopes        []string  // what it may do on its own account, with the default scopes and uid; sorted
 	OwnerScopes   []string  // what it may ask a resource owner for; sorted
 	DefaultScopes []string  // what a token carries if nothing was asked for; sorted
 	GrantTypes    []string
 
 	// What people see when it signs them in, and where they are sent back to.
-	Name                   string // never empty
+	Name                   string // never empty: its own, else the application's, else the id
 	RedirectURIs           []string
 	PostLogoutRedirectURIs []string
 	RefreshTokens          RefreshTokens
@@ -62,7 +64,7 @@ type Client struct {
 	// Type is the client type that bounds what people may let it do (package mithril's surface); "": none.
 	Type string
 
-	// The application's service user: the subject of its own tokens.
+	// The application's service user: the subject of its own tokens. Empty of a client that stands alone.
 	UserID   string
 	Username string
 	Realm    string
@@ -79,12 +81,6 @@ func (c Client) MayRedirectAfterLogout(uri string) bool {
 	return matchRedirect(c.PostLogoutRedirectURIs, uri)
 }
 
-// knownClient is a client and its secrets. The zero value is an id that no client has.
-type knownClient struct {
-	client   Client
-	accepted []identity.Accepted
-}
-
 // Clients is this node's memory of clients, of who belongs to which team, and of who owns which application. All of it
 // is bounded, and at most a second behind the database.
 type Clients struct {
@@ -92,61 +88,17 @@ type Clients struct {
 	clients      *db.Cache[knownClient]
 	applications *db.Cache[string]   // application → its client's id, or "" if there is no such application
 	teams        *db.Cache[[]string] // realm/username → teams, sorted
-	uses         *identity.Uses
+	uses         *identity.Uses      // of the secrets that rotate
+	proofs       *identity.Uses      // of labelled secrets and of keys
 }
 
 func newClients(r *Registry) *Clients {
 	c := &Clients{r: r, uses: identity.NewUses(r.d, r.secrets, r.o.Clock, r.o.Logger)}
+	c.proofs = identity.NewUsesOf(r.d, noteProofs, r.o.Clock, r.o.Logger)
 	c.clients = db.NewCache(r.d, topicClient, r.o.Capacity, c.load)
 	c.applications = db.NewCache(r.d, topicApplication, r.o.Capacity, loadClientID)
 	c.teams = db.NewCache(r.d, topicMember, r.o.Capacity, loadTeamsOf)
 	return c
-}
-
-func (c *Clients) load(ctx context.Context, tx db.ReadTx, clientID string) (knownClient, error) {
-	var k knownClient
-	var enabledSince, disabled int64
-	err := tx.QueryRow(ctx, `SELECT c.id, c.application, a.team, c.confidential, c.enabled_since, c.disabled, u.id, u.username, u.realm, a.name
-		FROM clients c JOIN applications a ON a.id = c.application JOIN users u ON u.application = c.application WHERE c.id = $1`, clientID).
-		Scan(&k.client.ID, &k.client.Application, &k.client.Team, &k.client.Confidential, &enabledSince, &disabled, &k.client.UserID, &k.client.Username, &k.client.Realm, &k.client.Name)
-	if errors.Is(err, db.ErrNoRows) {
-		return knownClient{}, nil
-	}
-	if err != nil {
-		return knownClient{}, fmt.Errorf("read client: %w", err)
-	}
-	k.client.EnabledSince, k.client.Enabled = db.Time(enabledSince), disabled == 0
-	settings, err := loadSettings(ctx, tx, clientID)
-	if err != nil {
-		return knownClient{}, err
-	}
-	if settings.Name != "" {
-		k.client.Name = settings.Name
-	}
-	k.client.GrantTypes = settings.grantTypes(k.client.Confidential)
-	k.client.RedirectURIs, k.client.PostLogoutRedirectURIs, k.client.RefreshTokens = settings.RedirectURIs, settings.PostLogoutRedirectURIs, settings.RefreshTokens
-	if k.client.Confidential {
-		if k.accepted, err = c.r.secrets.Accepted(ctx, tx, clientID); err != nil {
-			return knownClient{}, err
-		}
-	}
-	grants, err := loadGrants(ctx, tx, Application{ID: k.client.Application, ClientID: clientID})
-	if err != nil {
-		return knownClient{}, err
-	}
-	k.client.DefaultScopes = c.r.o.DefaultScopes
-	k.client.Scopes = append([]string{UID}, c.r.o.DefaultScopes...)
-	for _, g := range grants {
-		if g.ResourceOwnerScope {
-			k.client.OwnerScopes = append(k.client.OwnerScopes, g.Scope)
-		} else {
-			k.client.Scopes = append(k.client.Scopes, g.Scope)
-		}
-	}
-	slices.Sort(k.client.OwnerScopes)
-	slices.Sort(k.client.Scopes)
-	k.client.Scopes = slices.Compact(k.client.Scopes)
-	return k, k.bound(ctx, tx)
 }
 
 func loadClientID(ctx context.Context, tx db.ReadTx, application string) (clientID string, err error) {
@@ -196,7 +148,7 @@ func (c *Clients) Client(ctx context.Context, clientID string) (Client, error) {
 	if k.client.ID == "" {
 		return Client{}, errNoClient()
 	}
-	return k.client, nil
+	return k.current(c.r.o.Clock.Now()), nil
 }
 
 // OfApplication answers the application's client from memory, or a fault of kind NotFound: for what an application's
@@ -221,7 +173,7 @@ func (c *Clients) OfApplication(ctx context.Context, application string) (Client
 // maxSecret is the longest secret that is looked at.
 const maxSecret = 1000
 
-// AuthenticateClient checks a client's secret and tells which version it was. Unknown client, wrong secret, retired
+// AuthenticateClient checks a client's secret and tells which version it was, 0 for one of the labelled ones. Unknown client, wrong secret, retired
 // secret and disabled client are all ErrCredentials, after the same work. A public client is answered with
 // ErrPublicClient; any other error says that it could not be found out.
 func (c *Clients) AuthenticateClient(ctx context.Context, clientID string, secret redact.Secret) (Client, int64, error) {
@@ -232,15 +184,16 @@ func (c *Clients) AuthenticateClient(ctx context.Context, clientID string, secre
 	if err != nil {
 		return Client{}, 0, unavailable(err)
 	}
-	if version, ok := c.match(k, secret); ok {
-		return k.client, version, nil
+	now := c.r.o.Clock.Now()
+	if version, ok := c.match(k, secret, now); ok {
+		return k.current(now), version, nil
 	}
 	// It may be a version of which this node has not heard yet: the database is asked before a refusal.
 	if k, err = c.clients.Fresh(ctx, clientID); err != nil {
 		return Client{}, 0, unavailable(err)
 	}
-	if version, ok := c.match(k, secret); ok {
-		return k.client, version, nil
+	if version, ok := c.match(k, secret, now); ok {
+		return k.current(now), version, nil
 	}
 	if k.client.ID != "" && k.client.Enabled && !k.client.Confidential {
 		return k.client, 0, ErrPublicClient
@@ -248,10 +201,18 @@ func (c *Clients) AuthenticateClient(ctx context.Context, clientID string, secre
 	return Client{}, 0, ErrCredentials
 }
 
-func (c *Clients) match(k knownClient, secret redact.Secret) (version int64, ok bool) {
+func (c *Clients) match(k knownClient, secret redact.Secret, now time.Time) (version int64, ok bool) {
 	version, ok = c.r.secrets.Match(k.accepted, secret)
 	if !ok || !k.client.Enabled || k.client.ID == "" {
 		return 0, false
+	}
+	if version < 0 {
+		s := k.labelled[-1-version]
+		if s.ended(now) {
+			return 0, false
+		}
+		c.NoteUse(s.id)
+		return 0, true
 	}
 	c.uses.Note(k.client.ID, version)
 	return version, true

@@ -59,7 +59,7 @@ func (r *Registry) PutScope(ctx context.Context, tx db.WriteTx, c access.Caller,
 	if err != nil {
 		return Grant{}, err
 	}
-	grants, err := loadGrants(ctx, tx, a)
+	grants, err := loadGrants(ctx, tx, a.ID, a.ClientID)
 	if err != nil {
 		return Grant{}, err
 	}
@@ -109,13 +109,15 @@ func (r *Registry) Scopes(ctx context.Context, tx db.ReadTx, c access.Caller, ap
 	if err != nil {
 		return nil, err
 	}
-	return loadGrants(ctx, tx, a)
+	return loadGrants(ctx, tx, a.ID, a.ClientID)
 }
 
-func loadGrants(ctx context.Context, tx db.ReadTx, a Application) ([]Grant, error) {
+// loadGrants reads the scopes of a client and of its application, "" if it stands alone.
+func loadGrants(ctx context.Context, tx db.ReadTx, application, clientID string) ([]Grant, error) {
 	rows, err := tx.Query(ctx, `SELECT scope, 0 AS kind, granted_by, granted FROM application_scopes WHERE application = $1
+		UNION ALL SELECT scope, 0 AS kind, granted_by, granted FROM client_account_scopes WHERE client_id = $2
 		UNION ALL SELECT scope, 1 AS kind, declared_by, declared FROM client_scopes WHERE client_id = $2
-		ORDER BY scope, kind LIMIT $3`, a.ID, a.ClientID, 2*maxScopes)
+		ORDER BY scope, kind LIMIT $3`, application, clientID, 2*maxScopes)
 	if err != nil {
 		return nil, fmt.Errorf("read grants: %w", err)
 	}
@@ -133,10 +135,12 @@ func loadGrants(ctx context.Context, tx db.ReadTx, a Application) ([]Grant, erro
 	return list, rows.Err()
 }
 
-// ApplicationsHolding lists the ids of the applications that hold the scope in either way, sorted.
+// ApplicationsHolding lists the ids of the applications that hold the scope in either way, and of the clients that stand
+// alone and hold it, sorted.
 func (r *Registry) ApplicationsHolding(ctx context.Context, tx db.ReadTx, scope string) ([]string, error) {
 	rows, err := tx.Query(ctx, `SELECT application FROM application_scopes WHERE scope = $1
-		UNION SELECT c.application FROM client_scopes s JOIN clients c ON c.id = s.client_id WHERE s.scope = $1
+		UNION SELECT client_id FROM client_account_scopes WHERE scope = $1
+		UNION SELECT coalesce(c.application, c.id) FROM client_scopes s JOIN clients c ON c.id = s.client_id WHERE s.scope = $1
 		ORDER BY 1`, scope)
 	if err != nil {
 		return nil, fmt.Errorf("find holders of a scope: %w", err)

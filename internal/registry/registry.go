@@ -14,6 +14,7 @@
 package registry
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -37,9 +38,11 @@ import (
 type Options struct {
 	// DefaultScopes are what a token carries if none were asked for; every client may have them. nil: uid.
 	DefaultScopes []string
-	Capacity      int         // clients, applications and members kept in memory; 0: 10000 of each
-	Clock         clock.Clock // nil: clock.System
-	Logger        *slog.Logger
+	Capacity      int // clients, applications and members kept in memory; 0: 10000 of each
+	// Bounds are the lifetimes beyond which only an administrator may set a client's. A zero one: as in DefaultBounds.
+	Bounds Bounds
+	Clock  clock.Clock // nil: clock.System
+	Logger *slog.Logger
 }
 
 // UID is the scope that every application has: to know who the token is for.
@@ -50,6 +53,7 @@ type Registry struct {
 	d       *db.DB
 	dir     *identity.Directory
 	realms  *realm.Set
+	keyring *seal.Keyring
 	o       Options
 	secrets *identity.Versions
 	clients *Clients
@@ -67,6 +71,9 @@ func New(d *db.DB, keyring *seal.Keyring, dir *identity.Directory, o Options) (*
 	if slices.Contains(o.DefaultScopes, "") {
 		return nil, errors.New("registry: a default scope is empty")
 	}
+	b, d0 := &o.Bounds, DefaultBounds()
+	b.AccessToken, b.IDToken = cmp.Or(b.AccessToken, d0.AccessToken), cmp.Or(b.IDToken, d0.IDToken)
+	b.RefreshIdle, b.RefreshAbsolute = cmp.Or(b.RefreshIdle, d0.RefreshIdle), cmp.Or(b.RefreshAbsolute, d0.RefreshAbsolute)
 	if o.Capacity == 0 {
 		o.Capacity = 10_000
 	}
@@ -76,8 +83,8 @@ func New(d *db.DB, keyring *seal.Keyring, dir *identity.Directory, o Options) (*
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	r := &Registry{d: d, dir: dir, realms: dir.Realms(), o: o}
-	r.secrets = identity.NewVersions(keyring, "client_secrets", "client_id", "client-secret")
+	r := &Registry{d: d, dir: dir, realms: dir.Realms(), keyring: keyring, o: o}
+	r.secrets = identity.NewVersions(keyring, "client_secrets", "client_id", secretKind)
 	r.clients = newClients(r)
 	return r, nil
 }
@@ -91,11 +98,17 @@ func (r *Registry) OnApplicationChanged(f func(ctx context.Context, tx db.WriteT
 // Clients is this node's memory of clients.
 func (r *Registry) Clients() *Clients { return r.clients }
 
-// Run writes the observed uses of client secrets until ctx ends, and then the rest.
-func (r *Registry) Run(ctx context.Context) error { return r.clients.uses.Run(ctx) }
+// Run writes the observed uses of client secrets and keys until ctx ends, and then the rest.
+func (r *Registry) Run(ctx context.Context) error {
+	done := make(chan error, 1)
+	go func() { done <- r.clients.proofs.Run(ctx) }()
+	return errors.Join(r.clients.uses.Run(ctx), <-done)
+}
 
 // Flush writes the observed uses now.
-func (r *Registry) Flush(ctx context.Context) error { return r.clients.uses.Flush(ctx) }
+func (r *Registry) Flush(ctx context.Context) error {
+	return errors.Join(r.clients.uses.Flush(ctx), r.clients.proofs.Flush(ctx))
+}
 
 // ValidApplicationID tells whether id is ^[a-z][a-z0-9-]*[a-z0-9]$, and not too long.
 func ValidApplicationID(id string) bool {

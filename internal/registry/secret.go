@@ -24,6 +24,9 @@ func (r *Registry) ClientSecrets() ClientSecrets { return ClientSecrets{r} }
 // secretPrefix tells scanners for leaked secrets what they found. It holds nothing that a URL or HTTP Basic changes.
 const secretPrefix = "mmc_"
 
+// secretKind separates the MACs of clients' secrets from all others.
+const secretKind = "client-secret"
+
 // Name is the kind's name.
 func (ClientSecrets) Name() string { return "client-secret" }
 

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/mintmark/mintmark/internal/access"
@@ -52,6 +51,7 @@ type Settings struct {
 	PostLogoutRedirectURIs []string
 	GrantTypes             []string // empty: what such a client may by default
 	RefreshTokens          RefreshTokens
+	Metadata               Metadata
 	Revision               int64 // 0: nothing was ever set
 	Modified               time.Time
 	ModifiedBy             string
@@ -69,7 +69,7 @@ func (s Settings) grantTypes(confidential bool) []string {
 	allowed := make([]string, 0, len(list)+1)
 	for _, g := range list {
 		// An application can become public after its client's grants were set: acting for itself needs a secret.
-		if confidential || g != GrantClientCredentials {
+		if confidential || g != GrantClientCredentials && g != GrantJWTBearer {
 			allowed = append(allowed, g)
 		}
 	}
@@ -97,24 +97,34 @@ func (r *Registry) PutSettings(ctx context.Context, tx db.WriteTx, c access.Call
 	if err != nil {
 		return none(err)
 	}
-	if err := access.Allow(c, access.WriteApplication, access.Target{Type: "application", ID: application, Team: a.Team}); err != nil {
+	target := access.Target{Type: "application", ID: application, Team: a.Team}
+	if err := access.Allow(c, access.WriteApplication, target); err != nil {
 		return none(err)
 	}
 	if err := check(stored.Revision); err != nil {
 		return none(err)
 	}
-	if next.RefreshTokens == "" {
-		next.RefreshTokens = RefreshOffline
+	if err := checkSettings(&next, a.Confidential); err != nil {
+		return none(err)
 	}
-	if err := checkSettings(next, a.Confidential); err != nil {
+	if err := checkTrust(c, target, stored, next, r.o.Bounds); err != nil {
 		return none(err)
 	}
 	next.Revision, next.Modified, next.ModifiedBy = stored.Revision+1, tx.Now(), c.String()
 	if err := storeSettings(ctx, tx, a.ClientID, next); err != nil {
 		return none(err)
 	}
+	if next.Metadata.AuthMethod != AuthClientSecretJWT {
+		if err := dropBoxes(ctx, tx, a.ClientID); err != nil {
+			return none(err)
+		}
+	}
+	metadata, err := next.Metadata.column()
+	if err != nil {
+		return none(err)
+	}
 	details := map[string]any{
-		"redirect_uris": next.RedirectURIs, "redirect_uris_before": stored.RedirectURIs,
+		"metadata": metadata, "redirect_uris": next.RedirectURIs, "redirect_uris_before": stored.RedirectURIs,
 		"post_logout_redirect_uris": next.PostLogoutRedirectURIs, "grant_types": next.GrantTypes, "grant_types_before": stored.GrantTypes,
 		"refresh_tokens": string(next.RefreshTokens), "name": next.Name, "client_id": a.ClientID,
 	}
@@ -124,12 +134,16 @@ func (r *Registry) PutSettings(ctx context.Context, tx db.WriteTx, c access.Call
 	return next, a, r.announce(ctx, tx, a)
 }
 
-func checkSettings(s Settings, confidential bool) error {
+// checkSettings refuses what cannot be meant, and completes the rest.
+func checkSettings(s *Settings, confidential bool) error {
+	if s.RefreshTokens == "" {
+		s.RefreshTokens = RefreshOffline
+	}
 	if err := route.CheckLine("body.name", s.Name, 0, 4*maxClientName); err != nil {
 		return err
 	}
 	// The name stands in a question that a person answers by it, so it may hold nothing that reorders or hides text.
-	if utf8.RuneCountInString(s.Name) > maxClientName || strings.ContainsFunc(s.Name, func(c rune) bool { return unicode.In(c, unicode.Cf, unicode.Co, unicode.Zl, unicode.Zp) }) {
+	if utf8.RuneCountInString(s.Name) > maxClientName || hidesText(s.Name) {
 		return fault.InvalidAt("body.name", "bad_text", "A name has at most %d characters, all of them visible.", maxClientName)
 	}
 	for _, list := range []struct {
@@ -152,34 +166,34 @@ func checkSettings(s Settings, confidential bool) error {
 	for i, g := range s.GrantTypes {
 		at := fmt.Sprintf("body.grant_types[%d]", i)
 		switch g {
-		case GrantAuthorizationCode, GrantPassword, GrantDeviceCode:
-		case GrantClientCredentials:
+		case GrantAuthorizationCode, GrantPassword, GrantDeviceCode, GrantImplicit:
+		case GrantClientCredentials, GrantJWTBearer:
 			if !confidential {
-				return fault.InvalidAt(at, "invalid_client_metadata", "A client without a secret cannot act on its own account.")
+				return fault.InvalidAt(at, "invalid_client_metadata", "A client that proves nothing cannot have this grant.")
 			}
 		default:
-			return fault.InvalidAt(at, "invalid_client_metadata", "There is no such grant: use authorization_code, client_credentials, password and %s.", GrantDeviceCode)
+			return fault.InvalidAt(at, "invalid_client_metadata", "There is no such grant: use authorization_code, client_credentials, password, implicit, %s and %s.", GrantDeviceCode, GrantJWTBearer)
 		}
 		if slices.Contains(s.GrantTypes[:i], g) {
 			return fault.InvalidAt(at, "invalid_client_metadata", "This one is listed already.")
 		}
 	}
-	if slices.Contains(s.GrantTypes, GrantAuthorizationCode) && len(s.RedirectURIs) == 0 {
+	if (slices.Contains(s.GrantTypes, GrantAuthorizationCode) || slices.Contains(s.GrantTypes, GrantImplicit)) && len(s.RedirectURIs) == 0 {
 		return fault.InvalidAt("body.redirect_uris", "invalid_redirect_uri", "To sign people in, a client needs an address to send them back to.")
 	}
 	switch s.RefreshTokens {
 	case RefreshNever, RefreshOffline, RefreshAlways:
-		return nil
+		return checkMetadata(s, confidential)
 	}
 	return fault.InvalidAt("body.refresh_tokens", "invalid_client_metadata", "Refresh tokens are given never, with offline_access, or always.")
 }
 
 func loadSettings(ctx context.Context, tx db.ReadTx, clientID string) (Settings, error) {
 	s := Settings{RefreshTokens: RefreshOffline}
-	var grants, refresh string
+	var grants, refresh, metadata string
 	var modified int64
-	err := tx.QueryRow(ctx, `SELECT name, grant_types, refresh_tokens, revision, modified, modified_by FROM client_settings WHERE client_id = $1`, clientID).
-		Scan(&s.Name, &grants, &refresh, &s.Revision, &modified, &s.ModifiedBy)
+	err := tx.QueryRow(ctx, `SELECT name, grant_types, refresh_tokens, metadata, revision, modified, modified_by FROM client_settings WHERE client_id = $1`, clientID).
+		Scan(&s.Name, &grants, &refresh, &metadata, &s.Revision, &modified, &s.ModifiedBy)
 	if errors.Is(err, db.ErrNoRows) {
 		return s, nil
 	}
@@ -187,6 +201,9 @@ func loadSettings(ctx context.Context, tx db.ReadTx, clientID string) (Settings,
 		return Settings{}, fmt.Errorf("read settings of a client: %w", err)
 	}
 	s.GrantTypes, s.RefreshTokens, s.Modified = strings.Fields(grants), RefreshTokens(refresh), db.Time(modified)
+	if s.Metadata, err = parseMetadata(metadata); err != nil {
+		return Settings{}, err
+	}
 	rows, err := tx.Query(ctx, `SELECT use, uri FROM client_redirects WHERE client_id = $1 ORDER BY use, position`, clientID)
 	if err != nil {
 		return Settings{}, fmt.Errorf("read redirect URIs: %w", err)
@@ -207,12 +224,16 @@ func loadSettings(ctx context.Context, tx db.ReadTx, clientID string) (Settings,
 }
 
 func storeSettings(ctx context.Context, tx db.WriteTx, clientID string, s Settings) error {
+	metadata, err := s.Metadata.column()
+	if err != nil {
+		return err
+	}
 	// The revision was compared in this transaction, so the row is as it was read.
-	err := db.One(tx.Exec(ctx, `INSERT INTO client_settings (client_id, name, grant_types, refresh_tokens, revision, modified, modified_by)
-		VALUES ($1, $2, $3, $4, $5, $6, $7)
+	err = db.One(tx.Exec(ctx, `INSERT INTO client_settings (client_id, name, grant_types, refresh_tokens, metadata, revision, modified, modified_by)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 		ON CONFLICT (client_id) DO UPDATE SET name = excluded.name, grant_types = excluded.grant_types, refresh_tokens = excluded.refresh_tokens,
-			revision = excluded.revision, modified = excluded.modified, modified_by = excluded.modified_by`,
-		clientID, s.Name, strings.Join(s.GrantTypes, " "), string(s.RefreshTokens), s.Revision, db.Micros(s.Modified), s.ModifiedBy))
+			metadata = excluded.metadata, revision = excluded.revision, modified = excluded.modified, modified_by = excluded.modified_by`,
+		clientID, s.Name, strings.Join(s.GrantTypes, " "), string(s.RefreshTokens), metadata, s.Revision, db.Micros(s.Modified), s.ModifiedBy))
 	if err != nil {
 		return fmt.Errorf("store settings of a client: %w", err)
 	}

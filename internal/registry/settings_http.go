@@ -41,7 +41,7 @@ func (r *Registry) putClient(ctx context.Context, tx db.WriteTx, c access.Caller
 	b := in.Body
 	s, a, err := r.PutSettings(ctx, tx, c, in.ID, Settings{
 		Name: b.Name, RedirectURIs: b.RedirectURIs, PostLogoutRedirectURIs: b.PostLogoutRedirectURIs, GrantTypes: b.GrantTypes,
-		RefreshTokens: RefreshTokens(b.RefreshTokens),
+		RefreshTokens: RefreshTokens(b.RefreshTokens), Metadata: metadataOf(b.ClientMetadata),
 	}, in.Check)
 	if err != nil {
 		return nil, err
@@ -50,14 +50,14 @@ func (r *Registry) putClient(ctx context.Context, tx db.WriteTx, c access.Caller
 }
 
 func clientAnswer(ctx context.Context, tx db.ReadTx, s Settings, a Application) (*clientOutput, error) {
-	grants, err := loadGrants(ctx, tx, a)
+	grants, err := loadGrants(ctx, tx, a.ID, a.ClientID)
 	if err != nil {
 		return nil, err
 	}
 	w := api.ClientSettings{
 		ClientID: a.ClientID, Name: s.Name, Confidential: a.Confidential, RedirectURIs: orEmpty(s.RedirectURIs),
 		PostLogoutRedirectURIs: orEmpty(s.PostLogoutRedirectURIs), GrantTypes: []string{}, RefreshTokens: string(s.RefreshTokens),
-		ResourceOwnerScopes: []string{}, LastModified: s.Modified, LastModifiedBy: s.ModifiedBy,
+		ClientMetadata: s.Metadata.wire(), ResourceOwnerScopes: []string{}, LastModified: s.Modified, LastModifiedBy: s.ModifiedBy,
 	}
 	for _, g := range s.grantTypes(a.Confidential) {
 		if g != GrantRefreshToken { // that is said by refresh_tokens

@@ -46,15 +46,30 @@ CREATE TABLE applications (
 );
 CREATE INDEX applications_team ON applications (team);
 
--- The application's OAuth client. Its id stays the same when its secret rotates. enabled_since as for users.
+-- OAuth clients. The id stays the same when secrets rotate. Most belong to an application, one each, made with it; the
+-- others stand alone (application NULL; NULLs do not collide in a unique index on either engine): those have an owner of
+-- their own and no service user.
+--   owner_team, owner_user  who may change a client that stands alone; at most one of them. A client that a stranger
+--                           registered has neither: administrators and its registration token alone change it
+--   untrusted               nobody whom we know vouches for it: people are asked each time
+--   expires                 0, or when the client is removed unless it was used; the first use sets it to 0
+--   enabled_since           as for users
 CREATE TABLE clients (
     id TEXT PRIMARY KEY,
-    application TEXT NOT NULL UNIQUE REFERENCES applications (id),
+    application TEXT UNIQUE REFERENCES applications (id),
+    owner_team TEXT REFERENCES teams (id),
+    owner_user TEXT REFERENCES users (id),
+    untrusted BOOLEAN NOT NULL,
     confidential BOOLEAN NOT NULL,
     created BIGINT NOT NULL,
+    created_by TEXT NOT NULL,
+    expires BIGINT NOT NULL,
     enabled_since BIGINT NOT NULL,
     disabled BIGINT NOT NULL
 );
+CREATE INDEX clients_owner_team ON clients (owner_team);
+CREATE INDEX clients_owner_user ON clients (owner_user);
+CREATE INDEX clients_expires ON clients (expires);
 
 -- The versions of a client's secret: the same columns and rules as service_passwords.
 CREATE TABLE client_secrets (

@@ -1,12 +1,15 @@
 -- +goose Up
--- What the owning team says about its application's OAuth client. A client without a row has the defaults: it signs
+-- What the owner says about an OAuth client. A client without a row has the defaults: it signs
 -- nobody in. grant_types is a list with spaces between, empty for what such a client may by default.
 -- refresh_tokens: 'never', 'offline_access' (when a person allows that scope) or 'always'.
+-- metadata is all the rest, as a JSON document with the names of RFC 7591, '' for nothing: it is read and written as a
+-- whole with the client and never searched, and its members come and go with the standards.
 CREATE TABLE client_settings (
     client_id TEXT PRIMARY KEY REFERENCES clients (id),
     name TEXT NOT NULL,
     grant_types TEXT NOT NULL,
     refresh_tokens TEXT NOT NULL,
+    metadata TEXT NOT NULL,
     revision BIGINT NOT NULL,
     modified BIGINT NOT NULL,
     modified_by TEXT NOT NULL

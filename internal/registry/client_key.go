@@ -1,0 +1,117 @@
+package registry
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/mintmark/mintmark/internal/access"
+	"github.com/mintmark/mintmark/internal/audit"
+	"github.com/mintmark/mintmark/internal/db"
+	"github.com/mintmark/mintmark/internal/fault"
+	"github.com/mintmark/mintmark/internal/id"
+)
+
+// ClientKey is a public key of a client.
+type ClientKey struct {
+	ID        string // ours, to name it by
+	Label     string
+	Kid       string    // as the client's tokens name it
+	JWK       string    // RFC 7517, without private members
+	Expires   time.Time // zero: never
+	Created   time.Time
+	CreatedBy string
+	LastUsed  time.Time // only in lists; in memory it is zero
+}
+
+const selectKeys = `SELECT id, label, kid, jwk, created, created_by, expires, last_used FROM client_keys WHERE client_id = $1 ORDER BY id LIMIT $2`
+
+func listKeys(ctx context.Context, tx db.ReadTx, clientID string) ([]ClientKey, error) {
+	rows, err := tx.Query(ctx, selectKeys, clientID, maxProofs)
+	if err != nil {
+		return nil, fmt.Errorf("read the keys of a client: %w", err)
+	}
+	defer rows.Close()
+	var list []ClientKey
+	for rows.Next() {
+		var k ClientKey
+		var created, expires, used int64
+		if err := rows.Scan(&k.ID, &k.Label, &k.Kid, &k.JWK, &created, &k.CreatedBy, &expires, &used); err != nil {
+			return nil, fmt.Errorf("read the keys of a client: %w", err)
+		}
+		k.Created, k.Expires, k.LastUsed = db.Time(created), db.Time(expires), db.Time(used)
+		list = append(list, k)
+	}
+	return list, rows.Err()
+}
+
+// loadKeys reads what memory holds of the keys: when one was used last is not in it.
+func loadKeys(ctx context.Context, tx db.ReadTx, clientID string) ([]ClientKey, error) {
+	list, err := listKeys(ctx, tx, clientID)
+	for i := range list {
+		list[i].LastUsed = time.Time{}
+	}
+	return list, err
+}
+
+// Keys lists the public keys of the client, oldest first, with those that have expired.
+func (r *Registry) Keys(ctx context.Context, tx db.ReadTx, c access.Caller, clientID string) ([]ClientKey, error) {
+	if _, err := permitClient(ctx, tx, c, clientID); err != nil {
+		return nil, err
+	}
+	return listKeys(ctx, tx, clientID)
+}
+
+// AddKey adds a public key to the client. A zero expires is never.
+func (r *Registry) AddKey(ctx context.Context, tx db.WriteTx, c access.Caller, clientID, label string, jwk []byte, expires time.Time) (ClientKey, error) {
+	row, err := permitClient(ctx, tx, c, clientID)
+	if err != nil {
+		return ClientKey{}, err
+	}
+	if !row.Disabled.IsZero() {
+		return ClientKey{}, fault.New(fault.Conflict, "client_disabled", "The client is disabled, and what was added now would be refused.")
+	}
+	key, err := parseJWK(jwk)
+	if err != nil {
+		return ClientKey{}, fault.InvalidAt("body.jwk", "invalid_client_metadata", "%s", err)
+	}
+	if err := r.checkProof(ctx, tx, "client_keys", clientID, label, expires); err != nil {
+		return ClientKey{}, err
+	}
+	k, err := insertKey(ctx, tx, c, clientID, label, key, expires)
+	if err != nil {
+		return ClientKey{}, err
+	}
+	details := proofDetails(k.ID, label, expires)
+	details["kid"], details["thumbprint"] = k.Kid, key.thumbprint
+	if err := audit.Done(ctx, tx, c, "client.key.add", "client", clientID, details); err != nil {
+		return ClientKey{}, err
+	}
+	return k, tx.Changed(ctx, topicClient, clientID)
+}
+
+func insertKey(ctx context.Context, tx db.WriteTx, c access.Caller, clientID, label string, key publicJWK, expires time.Time) (ClientKey, error) {
+	k := ClientKey{ID: id.New(id.ClientKey, tx.Now()), Label: label, Kid: key.Kid, Created: tx.Now(), CreatedBy: c.String(), Expires: expires}
+	text, err := json.Marshal(key)
+	if err != nil {
+		return ClientKey{}, fmt.Errorf("write a client's key: %w", err)
+	}
+	k.JWK = string(text)
+	n, err := tx.Exec(ctx, `INSERT INTO client_keys (id, client_id, label, kid, jwk, created, created_by, expires, last_used)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0) ON CONFLICT (client_id, kid) DO NOTHING`,
+		k.ID, clientID, label, k.Kid, k.JWK, db.Micros(k.Created), k.CreatedBy, db.Micros(expires))
+	if err != nil {
+		return ClientKey{}, fmt.Errorf("store a key of a client: %w", err)
+	}
+	if n == 0 {
+		return ClientKey{}, fault.New(fault.Conflict, "kid_exists", "The client has a key with this kid already.")
+	}
+	return k, nil
+}
+
+// DeleteKey removes a key: what is signed with it is refused from the commit on, here at once and on every node within a
+// second.
+func (r *Registry) DeleteKey(ctx context.Context, tx db.WriteTx, c access.Caller, clientID, keyID string) error {
+	return r.deleteProof(ctx, tx, c, "client_keys", "client.key.remove", clientID, keyID)
+}
