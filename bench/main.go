@@ -41,6 +41,7 @@ func main() {
 	flag.StringVar(&o.only, "only", "", "run only operations whose name holds this text")
 	flag.BoolVar(&o.gate, "gate", false, "fail if a ratio to the floor is above its gate")
 	flag.Parse()
+	o.connections = min(o.connections, chains)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	if err := run(ctx, o); err != nil {
@@ -67,7 +68,7 @@ func run(ctx context.Context, o options) (err error) {
 		fmt.Fprintln(os.Stderr, "PostgreSQL is left out: MINTMARK_TEST_POSTGRES is not set. bench/run.sh starts one.")
 		engines = []string{"sqlite"}
 	}
-	servers := []*server{{name: "floor", dir: dir}}
+	servers := []*server{{name: "floor", dir: dir, engines: engines}}
 	for _, e := range engines {
 		servers = append(servers, &server{name: e, dir: dir, engine: e})
 	}
@@ -84,14 +85,34 @@ func run(ctx context.Context, o options) (err error) {
 	return measure(ctx, o, servers)
 }
 
+// against are the servers that the operation is run on: in front of each mintmark the floor of its database, where it
+// must write.
+func (op operation) against(servers []*server) []*server {
+	if op.script == nil {
+		return servers
+	}
+	var list []*server
+	for _, s := range servers[1:] {
+		if op.gate > 0 {
+			list = append(list, servers[0].durable(s.engine))
+		}
+		list = append(list, s)
+	}
+	return list
+}
+
 func measure(ctx context.Context, o options, servers []*server) error {
 	results := table{}
+	on := map[string][]*server{}
+	for _, op := range operations {
+		on[op.name] = op.against(servers)
+	}
 	for round := range o.rounds {
 		for _, op := range operations {
 			if !strings.Contains(op.name, o.only) {
 				continue
 			}
-			for _, s := range servers {
+			for _, s := range on[op.name] {
 				if ctx.Err() != nil {
 					return ctx.Err()
 				}
@@ -105,7 +126,7 @@ func measure(ctx context.Context, o options, servers []*server) error {
 			}
 		}
 	}
-	exceeded := results.print(servers, o)
+	exceeded := results.print(on, o)
 	if strings.Contains("start-up and idle", o.only) {
 		if err := printStarts(ctx, servers); err != nil {
 			return err
@@ -121,6 +142,8 @@ func measure(ctx context.Context, o options, servers []*server) error {
 func (op operation) pass(s *server, o options) (loadgen.Result, error) {
 	load := loadgen.Load{Connections: o.connections, Count: o.count, Limit: 30 * time.Second, Servers: s.pids, Expect: op.expect}
 	switch {
+	case op.script != nil:
+		load.Script, load.Server = op.script(s), s.base
 	case op.token == nil:
 		load.Requests = []loadgen.Request{op.request(s)}
 	case op.seen:

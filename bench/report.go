@@ -37,19 +37,24 @@ func spreadOf(list []float64) spread {
 
 // print writes the table and answers how many ratios are above their gates. The ratio is the median of the ratios of each
 // pass to the floor's pass just before, so that a slow minute of the machine counts on both sides.
-func (t table) print(servers []*server, o options) (exceeded int) {
+func (t table) print(on map[string][]*server, o options) (exceeded int) {
 	fmt.Printf("%d passes of %d requests over %d connections.\n\n", o.rounds, o.count, o.connections)
 	fmt.Println("| operation | server | req/s median (min-max) | p50 / p99 ms | CPU s/1000 median (min-max) | of which database | ratio to floor | gate | target req/s, CPU s/1000 | peak MiB | errors |")
 	fmt.Println("|---|---|---|---|---|---|---|---|---|---|---|")
 	for _, op := range operations {
-		floor := t[[2]string{op.name, "floor"}]
-		for _, s := range servers {
+		for _, s := range on[op.name] {
+			floor := t[[2]string{op.name, "floor"}]
+			if op.script != nil {
+				floor = t[[2]string{op.name, "floor on " + s.engine}]
+			}
 			results := t[[2]string{op.name, s.name}]
 			if len(results) == 0 {
 				continue
 			}
 			ratio, gate, target := "1", "", ""
-			if s.engine != "" {
+			if s.engine != "" && op.gate == 0 {
+				ratio, target = "", fmt.Sprintf("%.0f, %.2f", op.rate, op.cpu)
+			} else if s.engine != "" {
 				ratios := make([]float64, len(results))
 				for i := range results {
 					ratios[i] = results[i].PerThousand / floor[i].PerThousand

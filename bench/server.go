@@ -37,6 +37,10 @@ type server struct {
 	process     *exec.Cmd
 
 	clientID, clientSecret, username, password string
+
+	alice   *signedIn
+	store   string   // of the floor: where it keeps refresh tokens in this measurement
+	engines []string // of the floor: where it can keep them
 }
 
 // prepare starts the server and gets the credentials of its application.
@@ -47,7 +51,11 @@ func (s *server) prepare(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		s.args = []string{filepath.Join(s.dir, "floor"), addr}
+		stores, err := s.floorStores(ctx, s.engines)
+		if err != nil {
+			return err
+		}
+		s.args = append([]string{filepath.Join(s.dir, "floor"), addr}, stores...)
 		s.base, s.ready = "http://"+addr, "http://"+addr+"/ready"
 		s.clientID, s.clientSecret, s.username, s.password = "client-1", "secret-1", "user-1", "secret-1"
 		_, err = s.start(ctx)
@@ -216,12 +224,17 @@ func (s *server) register(ctx context.Context) error {
 		},
 		func() error { _, err := c.GrantScope(ctx, "sales-orders", "sales_order.read_all"); return err },
 		func() error { _, err := c.AddDestination(ctx, "sales-orders", "bench", "bench"); return err },
+		func() error { return s.registerPerson(ctx, c) },
 	} {
 		if err := step(); err != nil {
 			return err
 		}
 	}
-	return s.await(ctx, filepath.Join(s.dir, s.name, "store", "bench", "sales-orders"))
+	if err := s.await(ctx, filepath.Join(s.dir, s.name, "store", "bench", "sales-orders")); err != nil {
+		return err
+	}
+	s.alice, err = s.signIn(ctx)
+	return err
 }
 
 // await reads user.json and client.json as soon as both are there.

@@ -5,7 +5,10 @@
 // It is what is possible on the machine at hand, and so what mintmark's figures are divided by: a ratio of two programs
 // that ran in turn says more than the seconds of one. It is no design to deploy.
 //
-//	floor 127.0.0.1:PORT
+// It keeps refresh tokens in a new SQLite file and in an empty PostgreSQL database, if it is told of them, and makes each
+// exchange of one for the next durable, together with all that wait (refresh.go).
+//
+//	floor 127.0.0.1:PORT [sqlite FILE] [postgres URL]
 package main
 
 import (
@@ -190,8 +193,8 @@ func (f *floor) tokeninfo(check func(string) (*claims, error)) http.HandlerFunc 
 }
 
 func main() {
-	if len(os.Args) != 2 || !strings.HasPrefix(os.Args[1], "127.0.0.1:") {
-		fmt.Fprintln(os.Stderr, "usage: floor 127.0.0.1:PORT")
+	if len(os.Args)%2 != 0 || !strings.HasPrefix(os.Args[1], "127.0.0.1:") {
+		fmt.Fprintln(os.Stderr, "usage: floor 127.0.0.1:PORT [sqlite FILE] [postgres URL]")
 		os.Exit(2)
 	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -206,6 +209,20 @@ func main() {
 	m.HandleFunc("POST /introspect-known", f.introspect(f.remember))
 	m.HandleFunc("GET /tokeninfo", f.tokeninfo(f.check))
 	m.HandleFunc("GET /tokeninfo-known", f.tokeninfo(f.remember))
+	stores := map[string]func(string) (chan<- *turn, error){"sqlite": onSQLite, "postgres": onPostgres}
+	for i := 2; i+1 < len(os.Args); i += 2 {
+		open, known := stores[os.Args[i]]
+		if !known {
+			fmt.Fprintln(os.Stderr, "floor: no store", os.Args[i])
+			os.Exit(2)
+		}
+		store, err := open(os.Args[i+1])
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "floor:", err)
+			os.Exit(1)
+		}
+		m.HandleFunc("POST /refresh-"+os.Args[i], f.refresh(store))
+	}
 	m.HandleFunc("GET /ready", func(http.ResponseWriter, *http.Request) {})
 	fmt.Fprintln(os.Stderr, "floor:", http.ListenAndServe(os.Args[1], m))
 	os.Exit(1)

@@ -19,6 +19,8 @@ type conn struct {
 	c    net.Conn
 	r    *bufio.Reader
 	body []byte // of the last answer
+
+	location string // of the last answer, if it redirects
 }
 
 const answerLimit = 30 * time.Second
@@ -96,6 +98,7 @@ func (c *conn) exchange(request []byte) (status int, err error) {
 // rest reads the header fields and the body.
 func (c *conn) rest(status int) error {
 	length, chunked, closing := -1, false, false
+	c.location = ""
 	for {
 		line, err := c.r.ReadSlice('\n')
 		if err != nil {
@@ -113,6 +116,8 @@ func (c *conn) rest(status int) error {
 			}
 		case len(name) == 17 && bytes.EqualFold(name, []byte("transfer-encoding")):
 			chunked = bytes.EqualFold(value, []byte("chunked"))
+		case status/100 == 3 && len(name) == 8 && bytes.EqualFold(name, []byte("location")):
+			c.location = string(value)
 		case len(name) == 10 && bytes.EqualFold(name, []byte("connection")):
 			closing = bytes.EqualFold(value, []byte("close"))
 		}

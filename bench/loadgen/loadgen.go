@@ -53,6 +53,18 @@ type Load struct {
 	Servers     map[string]int // whose processor time counts: label → process id
 	Expect      string         // must be in the body of each answer
 	Collect     func(body []byte)
+
+	// Script is run Count times in place of Requests, where one request depends on the answer to another. worker tells
+	// whose connection it runs on; no two run on one at a time.
+	Script func(worker int, do func(Request) (Answer, error)) error
+	Server string // URL of the one server of the script
+}
+
+// Answer is what came back. Its body is good until the next request.
+type Answer struct {
+	Status   int
+	Location string
+	Body     []byte
 }
 
 // Result is what it cost.
@@ -96,6 +108,13 @@ func Run(load Load) (Result, error) {
 		}
 		addr, x.encoded = a, append(x.encoded, b)
 	}
+	if load.Script != nil {
+		u, err := url.Parse(load.Server)
+		if err != nil {
+			return Result{}, err
+		}
+		addr = u.Host
+	}
 	if addr == "" || load.Connections < 1 || load.Count < 1 {
 		return Result{}, fmt.Errorf("nothing to run")
 	}
@@ -108,8 +127,8 @@ func Run(load Load) (Result, error) {
 	busy, total := machineCPU()
 	begin := time.Now()
 	var wg sync.WaitGroup
-	for range load.Connections {
-		wg.Go(func() { x.work(addr) })
+	for worker := range load.Connections {
+		wg.Go(func() { x.work(addr, worker) })
 	}
 	wg.Wait()
 	r := x.result
@@ -135,8 +154,27 @@ func Run(load Load) (Result, error) {
 	return r, nil
 }
 
+// step runs the script, or sends the request whose turn it is.
+func (x *run) step(c *conn, i, worker int) ([]byte, error) {
+	if x.load.Script != nil {
+		return nil, x.load.Script(worker, func(r Request) (Answer, error) {
+			_, b, err := r.encode()
+			if err != nil {
+				return Answer{}, err
+			}
+			status, body, err := c.do(b)
+			return Answer{status, c.location, body}, err
+		})
+	}
+	status, body, err := c.do(x.encoded[i%len(x.encoded)])
+	if err == nil && (status != 200 || !bytes.Contains(body, []byte(x.load.Expect))) {
+		err = fmt.Errorf("%d %.200s", status, body)
+	}
+	return body, err
+}
+
 // work sends requests over one connection until there are no more.
-func (x *run) work(addr string) {
+func (x *run) work(addr string, worker int) {
 	c := &conn{addr: addr}
 	defer c.close()
 	var took []time.Duration
@@ -147,10 +185,7 @@ func (x *run) work(addr string) {
 		if i >= x.load.Count || begin.After(x.stop) {
 			break
 		}
-		status, body, err := c.do(x.encoded[i%len(x.encoded)])
-		if err == nil && (status != 200 || !bytes.Contains(body, []byte(x.load.Expect))) {
-			err = fmt.Errorf("%d %.200s", status, body)
-		}
+		body, err := x.step(c, i, worker)
 		if err != nil {
 			if bad++; first == "" {
 				first = err.Error()
