@@ -145,6 +145,6 @@ func (b *Batch[T]) try(parcels []*parcel[T]) (err error) {
 	for i, p := range parcels {
 		items[i] = p.item
 	}
-	ctx := context.WithoutCancel(parcels[0].ctx)
+	ctx := context.WithValue(context.WithoutCancel(parcels[0].ctx), inBatch{}, true)
 	return b.d.Write(ctx, func(tx WriteTx) error { return b.write(ctx, tx, items) })
 }

@@ -194,7 +194,7 @@ func (d *DB) begin(ctx context.Context, l lane, left time.Duration) (*running, e
 		unwatch := d.backend.watch(conn, left)
 		server, err := d.backend.begin(ctx, conn, l)
 		if err == nil {
-			return d.started(conn, l, server, unwatch), nil
+			return d.started(ctx, conn, l, server, unwatch), nil
 		}
 		unwatch()
 		dead := d.backend.lost(conn)
@@ -206,8 +206,12 @@ func (d *DB) begin(ctx context.Context, l lane, left time.Duration) (*running, e
 	return nil, driver.ErrBadConn
 }
 
-func (d *DB) started(conn *sql.Conn, l lane, server time.Time, unwatch func()) *running {
-	if l == writing && d.engine == SQLite {
+// inBatch marks the context of a Batch's own transactions. The many that come to the Batch meanwhile need not ask whether
+// they are inside of one: to find out costs as much as to sign a token.
+type inBatch struct{}
+
+func (d *DB) started(ctx context.Context, conn *sql.Conn, l lane, server time.Time, unwatch func()) *running {
+	if l == writing && d.engine == SQLite && ctx.Value(inBatch{}) == nil {
 		d.writing.Store(goroutine())
 	}
 	server = d.serverTime(server)
@@ -303,7 +307,8 @@ func pause(ctx context.Context, attempt int) error {
 	}
 }
 
-// nested tells whether this goroutine is inside a Write already. Only SQLite can tell, and every test runs there, too.
+// nested tells whether this goroutine is inside a Write already, other than that of a Batch. Only SQLite can tell, and
+// every test runs there, too.
 func (d *DB) nested() bool {
 	if d.engine != SQLite {
 		return false

@@ -12,8 +12,6 @@ import (
 	"runtime"
 	"strings"
 	"time"
-
-	_ "modernc.org/sqlite" // the driver "sqlite"
 )
 
 // sqliteBackend is a file with one writer and several readers. WAL lets them work side by side; synchronous=FULL makes
@@ -32,12 +30,12 @@ func openSQLite(path string, maxConns int) (*sqliteBackend, error) {
 	if err := ownerOnly(path); err != nil {
 		return nil, err
 	}
-	writer, err := sql.Open("sqlite", sqliteDSN(path, false))
+	writer, err := sql.Open(keepingDriver, sqliteDSN(path, false))
 	if err != nil {
 		return nil, fmt.Errorf("db: open %s: %w", path, err)
 	}
 	writer.SetMaxOpenConns(1)
-	reader, err := sql.Open("sqlite", sqliteDSN(path, true))
+	reader, err := sql.Open(keepingDriver, sqliteDSN(path, true))
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("db: open %s: %w", path, err), writer.Close())
 	}
@@ -46,7 +44,7 @@ func openSQLite(path string, maxConns int) (*sqliteBackend, error) {
 	}
 	reader.SetMaxOpenConns(maxConns)
 	reader.SetMaxIdleConns(maxConns)
-	loader, err := sql.Open("sqlite", sqliteDSN(path, true))
+	loader, err := sql.Open(keepingDriver, sqliteDSN(path, true))
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("db: open %s: %w", path, err), writer.Close(), reader.Close())
 	}
