@@ -75,6 +75,10 @@ func (j oauthPages) Device(w http.ResponseWriter, r *http.Request, v oauth.Devic
 	j.a.pages.Device(w, r, view)
 }
 
+func (j oauthPages) Select(w http.ResponseWriter, r *http.Request, v oauth.SelectView) {
+	j.a.pages.Select(w, r, web.SelectView{ClientName: v.ClientName, RedirectURI: v.RedirectURI, User: v.User, Flow: v.Flow, Other: v.Other})
+}
+
 // destination tells the page to sign in at which client a login is for.
 func (a *App) destination(ctx context.Context, address string) (web.Destination, bool) {
 	client, redirectURI, ok := a.oauth.Destination(ctx, address)

@@ -39,7 +39,11 @@ func (p *people) back(w http.ResponseWriter, r *http.Request, q *authRequest, an
 	case strings.Contains(q.redirect, "?"):
 		separator = "&"
 	}
-	redirect(w, q.redirect+separator+b.String())
+	to := q.redirect + separator + b.String()
+	if twofold := q.twofold && q.mode == modeFragment && parameters(answer).get("error") != ""; twofold {
+		to = q.redirect + "?" + b.String() + "#" + b.String() // see authRequest
+	}
+	redirect(w, to)
 }
 
 func redirect(w http.ResponseWriter, to string) {

@@ -50,18 +50,32 @@ func sent(r *http.Request) (string, error) {
 	return strings.Trim(r.URL.RawQuery+"&"+body, "&"), err
 }
 
-// read takes the request apart, a new one or, by its flow, one that waits. If the error comes with a request, the client
-// may be told.
+// read takes the request apart: a new one, one that was pushed, or, by its flow, one that waits. If the error comes with a
+// request, the client may be told.
 func (p *people) read(r *http.Request, raw string) (*authRequest, *flow, error) {
 	a, ok := readAnswers(raw)
 	var f *flow
+	var pushed []byte
 	handle, resumed := a.find("flow")
-	if _, named := a.find("client_id"); ok && resumed && !named {
+	clientID, named := a.find("client_id")
+	switch uri := a.get("request_uri"); {
+	case ok && resumed && !named:
 		var err error
 		if f, err = p.findFlow(r.Context(), r, handle); err != nil {
 			return nil, nil, err
 		}
-		raw = f.request
+		raw, pushed = f.request, f.pushed
+		a, ok = readAnswers(raw)
+	case ok && strings.HasPrefix(uri, pushedPrefix):
+		// Whatever else stands in the address is nothing: the client said it all when it pushed the request.
+		if len(a.twice) > 0 {
+			return nil, nil, errNotPushed()
+		}
+		found, err := p.findPushed(r.Context(), clientID, uri)
+		if err != nil {
+			return nil, nil, err
+		}
+		raw, pushed = found.request, found.mac
 		a, ok = readAnswers(raw)
 	}
 	if !ok {
@@ -71,8 +85,8 @@ func (p *people) read(r *http.Request, raw string) (*authRequest, *flow, error) 
 	if err != nil {
 		return nil, nil, err
 	}
-	q.raw = raw
-	return q, f, q.check(a, p.s.audience[0])
+	q.raw, q.pushed = raw, pushed
+	return q, f, p.check(q, a)
 }
 
 // answerTo tells the client if it is known to be good, and the person if not.
@@ -84,69 +98,125 @@ func (p *people) answerTo(w http.ResponseWriter, r *http.Request, q *authRequest
 	p.refuseBack(w, r, q, err)
 }
 
-// errSignIn says that the person must sign in first.
-var errSignIn = refuse(loginRequired, "The person must sign in.")
+// What a person must do before a request can go on. Each is what the client is told if nobody may be asked.
+var (
+	errSignIn   = refuse(loginRequired, "The person must sign in.")
+	errRegister = refuse(loginRequired, "The person must register.")
+	errChoose   = refuse(selectionRequired, "The person must choose an account.")
+	errStepUp   = refuse(unmetAuthentication, "The person must prove to be it by another factor as well.")
+	errAsk      = refuse(consentRequired, "The person must be asked.")
+)
 
-// person finds out who is signed in, and whether that will do for this request. errSignIn tells that it will not.
+// person finds out who is signed in, and whether that will do for this request. Four errors tell what the person must do
+// first.
 func (p *people) person(r *http.Request, q *authRequest, f *flow) (session.Session, error) {
 	s, ok, err := p.Sessions.Current(r.Context(), r)
 	if err != nil {
 		return s, err
 	}
-	if q.idToken != "" {
-		// The hint names somebody; it never signs anybody in. With another person there is nothing to go on with.
-		if subject := p.hinted(q); subject == "" || ok && subject != s.User.ID {
-			return s, refuse(loginRequired, "The person that id_token_hint names is not signed in.")
-		}
+	if !p.meant(q, s, ok) {
+		return s, refuse(loginRequired, "The person whom the application means is not signed in.")
 	}
-	if !ok {
-		return s, errSignIn
-	}
+	// Since the flow began, the person has proved to be it for this very request.
+	forThis := ok && f != nil && !s.AuthTime.Before(f.created)
 	began := p.s.clock.Now()
 	if f != nil {
 		began = f.created
 	}
 	switch {
-	case q.fresh() || q.maxAge == 0:
-		if f == nil || s.AuthTime.Before(began) {
-			return s, errSignIn
-		}
-	case q.maxAge > 0 && s.AuthTime.Before(began.Add(-q.maxAge)):
+	case q.wants(promptCreate) && !forThis:
+		return s, errRegister
+	case !ok:
 		return s, errSignIn
+	case forThis:
+	case q.wants("login") || q.maxAge == 0 || q.maxAge > 0 && s.AuthTime.Before(began.Add(-q.maxAge)):
+		return s, errSignIn
+	case q.wants("select_account") && (f == nil || f.chosen != s.ID):
+		return s, errChoose
 	}
-	return s, nil
+	return s, p.reaches(r.Context(), q, s, forThis)
 }
 
-// proceed goes on as far as it can without the person: to a code, to the page to sign in at, or to the question.
+// meant tells whether the request is about the person who is signed in, if it is about somebody. Neither a hint nor a
+// claim ever signs anybody in; with another person there is nothing to go on with.
+func (p *people) meant(q *authRequest, s session.Session, signedIn bool) bool {
+	var subject string
+	if signedIn {
+		subject = p.subject(q.client, s.User.ID)
+	}
+	if q.idToken != "" {
+		if named := p.hinted(q); named == "" || signedIn && named != subject {
+			return false
+		}
+	}
+	return q.subjects == nil || len(q.subjects) > 0 && (!signedIn || slices.Contains(q.subjects, subject))
+}
+
+// reaches tells whether the login is of a class that the client wants. If it is not, and the person has another factor,
+// she is sent to prove it, once; a wish that stays unmet is left at that, a condition is not.
+func (p *people) reaches(ctx context.Context, q *authRequest, s session.Session, forThis bool) error {
+	if len(q.acrs) == 0 && !q.mustACR || classFor(q.acrs, s.AMR) != "" {
+		return nil
+	}
+	if slices.Contains(q.acrs, classTwo) && p.StepUp != nil && !forThis && !(q.wants("none") && !q.mustACR) {
+		can, err := p.StepUp(ctx, s.User)
+		if err != nil {
+			return err
+		}
+		if can {
+			return errStepUp
+		}
+	}
+	if q.mustACR {
+		return refuse(unmetAuthentication, "The person cannot sign in as the application demands.")
+	}
+	return nil
+}
+
+// proceed goes on as far as it can without the person: to the answer, or to the page where the person is needed.
 func (p *people) proceed(w http.ResponseWriter, r *http.Request, q *authRequest, f *flow) {
 	ctx := r.Context()
 	s, err := p.person(r, q, f)
-	if err != nil {
-		if errors.Is(err, errSignIn) && !q.wants("none") {
-			p.wait(w, r, q, f, (*flow).loginAt)
-			return
+	if err == nil {
+		route.Identify(ctx, caller(ctx, s.User, q.client.ID))
+		var wish []ScopeText
+		if wish, err = p.wish(ctx, q, s); err == nil && (len(wish) > 0 || q.wants("consent")) {
+			err = errAsk
 		}
-		p.refuseBack(w, r, q, err)
+	}
+	if err == nil {
+		p.give(w, r, q, &beginning{flow: f, person: s})
 		return
 	}
-	route.Identify(ctx, caller(ctx, s.User, q.client.ID))
-	wish, err := p.wish(ctx, q, s)
-	if err != nil {
-		p.refuseBack(w, r, q, err)
+	if at := p.placeFor(err); at != nil && !q.wants("none") {
+		p.wait(w, r, q, f, at)
 		return
 	}
-	if len(wish) > 0 || q.wants("consent") {
-		if q.wants("none") {
-			p.refuseBack(w, r, q, refuse(consentRequired, "The person must be asked."))
-			return
-		}
-		p.wait(w, r, q, f, (*flow).consentAt)
-		return
-	}
-	p.giveCode(w, r, q, &beginning{flow: f, person: s})
+	p.refuseBack(w, r, q, err)
 }
 
-func (f *flow) consentAt(*authRequest) string { return "/consent?flow=" + f.handle.Reveal() }
+// placeFor is the page of ours at which the person does what is missing, or nil.
+func (p *people) placeFor(err error) func(*flow, *authRequest) string {
+	switch {
+	case errors.Is(err, errSignIn), errors.Is(err, errStepUp):
+		return (*flow).loginAt
+	case errors.Is(err, errRegister):
+		return func(f *flow, q *authRequest) string { return p.RegisterAt(f.resumeAt()) + q.passed() }
+	case errors.Is(err, errChoose):
+		return func(f *flow, _ *authRequest) string { return "/select?flow=" + f.handle.Reveal() }
+	case errors.Is(err, errAsk):
+		return (*flow).consentAt
+	}
+	return nil
+}
+
+func (f *flow) consentAt(q *authRequest) string {
+	at := "/consent?flow=" + f.handle.Reveal()
+	if q.locales != "" {
+		at += "&ui_locales=" + url.QueryEscape(q.locales)
+	}
+	return at
+}
 
 // wait sends the browser to a page of ours, from which it comes back.
 func (p *people) wait(w http.ResponseWriter, r *http.Request, q *authRequest, f *flow, at func(*flow, *authRequest) string) {
@@ -161,7 +231,8 @@ func (p *people) wait(w http.ResponseWriter, r *http.Request, q *authRequest, f 
 }
 
 // wish is what the client asks for and the person has not allowed yet; with prompt=consent, all that it asks for. It
-// refuses what is not this person's to allow.
+// refuses what is not this person's to allow. People are not asked about a client of the organisation itself, but for what
+// goes on without them, and when the answer goes to a port of their machine, where any program may listen.
 func (p *people) wish(ctx context.Context, q *authRequest, s session.Session) ([]ScopeText, error) {
 	var wish []ScopeText
 	err := p.s.db.Read(ctx, func(tx db.ReadTx) error {
@@ -193,8 +264,15 @@ func (p *people) wish(ctx context.Context, q *authRequest, s session.Session) ([
 					return refuse(invalidScope, "People of this realm own nothing that scope "+scope+" is about.")
 				}
 			}
-			if q.wants("consent") || !slices.Contains(allowed, scope) {
+			silent := trusted(q.client, scope) && !toLoopback(q.redirect)
+			if q.wants("consent") || !silent && !slices.Contains(allowed, scope) {
 				wish = append(wish, text)
+			}
+		}
+		for _, unit := range q.units() {
+			silent := q.client.Metadata.FirstParty && !toLoopback(q.redirect)
+			if q.wants("consent") || !silent && !slices.Contains(allowed, claimPermission(unit)) && !slices.Contains(allowed, claimScopes[unit]) {
+				wish = append(wish, ScopeText{Name: claimPermission(unit), Text: claimTexts[unit]})
 			}
 		}
 		return nil
@@ -202,27 +280,34 @@ func (p *people) wish(ctx context.Context, q *authRequest, s session.Session) ([
 	return wish, err
 }
 
-// giveCode begins the grant and sends the browser back with its code.
-func (p *people) giveCode(w http.ResponseWriter, r *http.Request, q *authRequest, b *beginning) {
-	b.request = q
-	b.caller = caller(r.Context(), b.person.User, q.client.ID)
-	code := p.newBeginning(b)
-	if err := p.changes.Do(r.Context(), change{begin: b}); err != nil {
-		p.refuseBack(w, r, q, err)
-		return
+// permissions are what the person allows with this request.
+func (q *authRequest) permissions() []string {
+	list := slices.Clone(q.scopes)
+	for _, unit := range q.units() {
+		list = append(list, claimPermission(unit))
 	}
-	if b.lost {
-		p.refusePage(w, r, errNoFlow())
-		return
+	return list
+}
+
+// units are the claims that are asked for by name, as a person allows them, without those that a scope of the request
+// releases anyway.
+func (q *authRequest) units() []string {
+	var units []string
+	for _, name := range q.claims {
+		_, claim, _ := strings.Cut(name, ".")
+		if unit := claimUnit(claim); !slices.Contains(units, unit) && !slices.Contains(q.scopes, claimScopes[unit]) {
+			units = append(units, unit)
+		}
 	}
-	p.back(w, r, q, parameter{"code", code})
+	slices.Sort(units)
+	return units
 }
 
 // deny marks the flow as answered and tells the client.
 func (p *people) deny(w http.ResponseWriter, r *http.Request, q *authRequest, f *flow, s session.Session) {
 	ctx := r.Context()
 	err := p.s.db.Write(ctx, func(tx db.WriteTx) error {
-		ok, err := useFlow(ctx, tx, f.mac)
+		ok, err := useFlow(ctx, tx, f)
 		if err != nil {
 			return err
 		}
@@ -247,6 +332,16 @@ func (p *people) hinted(q *authRequest) string {
 		return subject
 	}
 	return ""
+}
+
+// means tells whether an ID token of ours names this person, whichever client it was made for.
+func (p *people) means(ctx context.Context, hint, userID string) bool {
+	subject, clientID := p.readHint(hint)
+	if subject == "" {
+		return false
+	}
+	client, err := p.s.clients.Client(ctx, clientID)
+	return err == nil && subject == p.subject(client, userID)
 }
 
 // readHint tells whom an ID token of ours names, and for which client it was made; "" and "" if it is none. It may have

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/mintmark/mintmark/internal/registry"
 )
 
 // The codes of RFC 6749 section 4.1.2.1 and OpenID Connect Core section 3.1.2.6 that only this endpoint has.
@@ -21,12 +23,17 @@ const (
 	requestNotSupported     = "request_not_supported"
 	requestURINotSupported  = "request_uri_not_supported"
 	registrationUnsupported = "registration_not_supported"
+	selectionRequired       = "account_selection_required"
+	unmetAuthentication     = "unmet_authentication_requirements"
+	invalidRequestURI       = "invalid_request_uri"
 )
 
 const (
 	maxState    = 4 << 10
 	maxNonce    = 1 << 10
 	maxHint     = 400
+	maxLocales  = 200
+	maxACRs     = 16
 	maxRequest  = 16 << 10
 	maxAgeLimit = 10 * 365 * 24 * 3600
 )
@@ -44,28 +51,35 @@ type authRequest struct {
 	client   Client
 	redirect string
 	state    *string // nil: none was sent
+	kind     responseType
 	mode     string
+	// twofold has errors stand in the query besides: a program that waits on a port of its own machine for the fragment
+	// hears of an error only there.
+	twofold bool
+	pushed  []byte // MAC of the pushed request that it is; empty: it came as it is
 
 	scopes    []string
 	resources []string // whom the access token is for; nil: this installation
 	claims    []string // asked for by name: "id_token.email"
+	subjects  []string // one of which the person must be; nil: anybody
+	acrs      []string // classes of login that are wanted, the best first; nil: any
+	mustACR   bool     // nothing is to be answered without one of them
 	challenge string
 	nonce     string
 	prompt    []string
 	maxAge    time.Duration // -1: any
 	hint      string        // login_hint
+	locales   string        // ui_locales, for the pages
 	idToken   string        // id_token_hint
 }
 
 func (q *authRequest) wants(prompt string) bool { return slices.Contains(q.prompt, prompt) }
 
-// fresh tells whether the person must prove to be it once more, whatever session there is.
-func (q *authRequest) fresh() bool { return q.wants("login") || q.wants("select_account") }
-
-// answers are parameters that may stand once; which stood twice is in twice.
+// answers are parameters that may stand once; which stood twice is in twice. resource alone may be repeated.
 type answers struct {
 	parameters
-	twice []string
+	resources []string
+	twice     []string
 }
 
 // readAnswers takes a query or form apart. What can be wrong with a parameter is told later, when it is known whether the
@@ -85,6 +99,12 @@ func readAnswers(raw string) (a answers, ok bool) {
 		value, err2 := url.QueryUnescape(value)
 		if err1 != nil || err2 != nil || !utf8.ValidString(name) || !utf8.ValidString(value) || strings.ContainsRune(value, 0) || len(a.parameters) == maxParameters {
 			return a, false
+		}
+		if name == "resource" {
+			if len(a.resources) <= maxResources { // one more than may be, which tells that there were too many
+				a.resources = append(a.resources, value)
+			}
+			continue
 		}
 		if _, twice := a.find(name); twice {
 			a.twice = append(a.twice, name)
@@ -128,12 +148,58 @@ func (p *people) target(ctx context.Context, a answers) (*authRequest, error) {
 }
 
 // check does the rest. Its errors go back to the client.
-func (q *authRequest) check(a answers, audience string) error {
-	if mode, given := a.find("response_mode"); given && !slices.Contains(a.twice, "response_mode") {
-		if !slices.Contains([]string{modeQuery, modeFragment, modeFormPost}, mode) {
-			return refuse(invalidRequest, "The response modes are query, fragment and form_post.")
+func (p *people) check(q *authRequest, a answers) error {
+	if err := q.checkForm(a); err != nil {
+		return err
+	}
+	for name, code := range map[string]string{"request": requestNotSupported, "request_uri": requestURINotSupported, "registration": registrationUnsupported} {
+		if _, given := a.find(name); given {
+			return refuse(code, "This parameter is not supported: "+name+".")
 		}
-		q.mode = mode
+	}
+	if err := q.checkType(a); err != nil {
+		return err
+	}
+	if len(q.pushed) == 0 && (p.RequirePAR || q.client.Metadata.RequirePAR) {
+		return refuse(invalidRequest, "This request must be pushed first (RFC 9126).")
+	}
+	if err := q.checkPKCE(a); err != nil {
+		return err
+	}
+	var err error
+	if q.resources, err = p.s.chooseResources(q.client, a.resources); err != nil {
+		return err
+	}
+	if err := q.checkScopes(a.get("scope")); err != nil {
+		return err
+	}
+	if err := q.checkPerson(a); err != nil {
+		return err
+	}
+	// The person would miss that (Initiating User Registration via OpenID Connect 1.0 section 4.1).
+	if p.RegisterAt == nil && q.wants(promptCreate) {
+		return refuse(invalidRequest, "People cannot register here.")
+	}
+	return q.checkClaims(a)
+}
+
+// checkForm finds out how the client wants its answer, first of all, because errors are answers too.
+func (q *authRequest) checkForm(a answers) error {
+	if !slices.Contains(a.twice, "response_type") {
+		q.kind, _ = readResponseType(a.get("response_type"))
+		if q.kind.front() {
+			q.mode = modeFragment // never in a query: that ends up in logs
+		}
+	}
+	q.twofold = q.kind.name == "token" && q.mode == modeFragment && toLoopback(q.redirect)
+	if mode, given := a.find("response_mode"); given && !slices.Contains(a.twice, "response_mode") {
+		switch {
+		case !slices.Contains([]string{modeQuery, modeFragment, modeFormPost}, mode):
+			return refuse(invalidRequest, "The response modes are query, fragment and form_post.")
+		case mode == modeQuery && q.kind.front():
+			return refuse(invalidRequest, "Tokens do not go into a query.")
+		}
+		q.mode, q.twofold = mode, false
 	}
 	if len(a.twice) > 0 {
 		return refuse(invalidRequest, "A parameter is given more than once.")
@@ -141,40 +207,39 @@ func (q *authRequest) check(a answers, audience string) error {
 	if _, given := a.find("state"); given && q.state == nil {
 		return refuse(invalidRequest, "state is too long.")
 	}
-	for name, code := range map[string]string{"request": requestNotSupported, "request_uri": requestURINotSupported, "registration": registrationUnsupported} {
-		if _, given := a.find(name); given {
-			return refuse(code, "This parameter is not supported: "+name+".")
-		}
-	}
-	switch kind := a.get("response_type"); kind {
-	case "code":
-	case "":
-		return refuse(invalidRequest, "response_type is missing.")
-	default:
-		if _, given := a.find("response_mode"); !given && strings.Contains(kind, "token") {
-			q.mode = modeFragment // where a client of that flow looks
-		}
-		return refuse(unsupportedResponseType, "The response type is code.")
-	}
-	if !q.client.May(grantAuthorizationCode) {
-		return refuse(unauthorizedClient, "This client may not sign people in.")
-	}
-	if err := q.checkPKCE(a); err != nil {
-		return err
-	}
-	if resource, given := a.find("resource"); given && resource != audience {
-		return refuse(invalidTarget, "No such resource is known.")
-	}
-	if err := q.checkScopes(a.get("scope")); err != nil {
-		return err
-	}
-	return q.checkPerson(a)
+	return nil
 }
 
-// checkPKCE wants S256 of every client: it binds the code to the request that it was made for, which the client's secret
-// does not.
+// checkType tells whether the client may have what it wants. A token that comes through the browser is only for clients
+// to which an administrator gave that type of answer and the grant for it (RFC 9700 section 2.1.2).
+func (q *authRequest) checkType(a answers) error {
+	text, given := a.find("response_type")
+	if !given || text == "" {
+		return refuse(invalidRequest, "response_type is missing.")
+	}
+	if _, known := readResponseType(text); !known || !q.client.MayRespond(q.kind.name) {
+		return refuse(unsupportedResponseType, "This client may not use this response type.")
+	}
+	if q.kind.code && !q.client.May(grantAuthorizationCode) || q.kind.front() && !q.client.May(registry.GrantImplicit) {
+		return refuse(unauthorizedClient, "This client may not sign people in this way.")
+	}
+	if q.kind.idToken && a.get("nonce") == "" {
+		return refuse(invalidRequest, "nonce is missing: an ID token that comes through the browser needs one.")
+	}
+	return nil
+}
+
+// checkPKCE wants S256 of every client that gets a code: it binds the code to the request that it was made for, which the
+// client's secret does not. An administrator can leave it to a client that has a secret.
 func (q *authRequest) checkPKCE(a answers) error {
+	if !q.kind.code {
+		return nil
+	}
 	q.challenge = a.get("code_challenge")
+	_, method := a.find("code_challenge_method")
+	if q.challenge == "" && !method && q.client.Confidential && q.client.Metadata.PKCEOptional {
+		return nil
+	}
 	if q.challenge == "" {
 		return refuse(invalidRequest, "code_challenge is missing: PKCE is required.")
 	}
@@ -192,6 +257,9 @@ func (q *authRequest) checkScopes(text string) (err error) {
 		return err
 	}
 	if len(q.scopes) == 0 {
+		q.scopes = slices.DeleteFunc(slices.Clone(q.client.DefaultScopes), func(scope string) bool { return !mayAsk(q.client, scope) })
+	}
+	if len(q.scopes) == 0 {
 		q.scopes = []string{scopeUID}
 	}
 	var refused []string
@@ -202,6 +270,9 @@ func (q *authRequest) checkScopes(text string) (err error) {
 	}
 	if len(refused) > 0 {
 		return refuse(invalidScope, "This client may not ask a person for: "+strings.Join(refused, " "))
+	}
+	if q.kind.idToken && !slices.Contains(q.scopes, scopeOpenID) {
+		return refuse(invalidScope, "An ID token needs scope openid.")
 	}
 	return nil
 }
@@ -220,22 +291,60 @@ func (q *authRequest) checkPerson(a answers) error {
 		return refuse(invalidRequest, "prompt=none stands alone.")
 	}
 	// A word that we do not know is left aside, as OpenID Connect Core section 3.1.2.1 advises: there are clients that send
-	// texts of their own. This one asks for something that the person would miss.
-	if q.wants("create") {
-		return refuse(invalidRequest, "People cannot register here.")
-	}
+	// texts of their own.
 	if text, given := a.find("max_age"); given {
 		seconds, err := strconv.Atoi(text)
 		if err != nil || seconds < 0 {
 			return refuse(invalidRequest, "max_age is a number of seconds.")
 		}
 		q.maxAge = time.Duration(min(seconds, maxAgeLimit)) * time.Second
+	} else if d := q.client.Metadata.DefaultMaxAge; d > 0 {
+		q.maxAge = d
+	}
+	if locales := a.get("ui_locales"); len(locales) <= maxLocales && localeList(locales) {
+		q.locales = locales
 	}
 	return nil
 }
 
-// prompts are the words that mean something here.
-var prompts = []string{"none", "login", "consent", "select_account"}
+// prompts are what a client may want of us; promptCreate only where people may register.
+var prompts = []string{"none", "login", "consent", "select_account", promptCreate}
+
+const promptCreate = "create"
+
+// localeList is the form of ui_locales: language tags with spaces between. What is none is as good as absent.
+func localeList(text string) bool {
+	for i := range len(text) {
+		switch c := text[i]; {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '-', c == ' ':
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// checkClaims reads which claims are asked for by name, and which class the login should have. acr_values is a wish; only
+// the parameter claims can make it a condition (OpenID Connect Core sections 3.1.2.1 and 5.5.1.1).
+func (q *authRequest) checkClaims(a answers) error {
+	if text, given := a.find("claims"); given && slices.Contains(q.scopes, scopeOpenID) {
+		c, err := readClaims(text)
+		if err != nil {
+			return err
+		}
+		q.claims, q.subjects, q.acrs, q.mustACR = c.names, c.subjects, c.acrs, c.mustACR
+	}
+	if q.acrs == nil {
+		q.acrs = strings.Fields(a.get("acr_values"))
+	}
+	if len(q.acrs) == 0 && !q.mustACR {
+		q.acrs = q.client.Metadata.DefaultACRs
+	}
+	if len(q.acrs) > maxACRs {
+		return refuse(invalidRequest, "Too many classes of login.")
+	}
+	return nil
+}
 
 // unreserved is the alphabet of RFC 7636 section 4.1.
 func unreserved(s string) bool {

@@ -26,25 +26,24 @@ type exchange struct {
 	redirect string
 	verifier string
 	caller   access.Caller
+	asked    []string // resources
 
 	// The outcome.
-	grant  *grant
-	scopes []string
-	token  redact.Secret // refresh token; empty: none
-	err    error
+	grant    *grant
+	scopes   []string
+	audience []string
+	token    redact.Secret // refresh token; empty: none
+	err      error
 }
 
 // exchangeCode is the grant authorization_code (RFC 6749 section 4.1.3).
 func (p *people) exchangeCode(r *http.Request, client Client, q parameters, t *tokenRequest) ([]byte, error) {
-	x := &exchange{client: client, code: redact.New(q.get("code")), redirect: q.get("redirect_uri"), verifier: q.get("code_verifier"), caller: clientCaller(r, client)}
+	x := &exchange{client: client, code: redact.New(q.get("code")), redirect: q.get("redirect_uri"), verifier: q.get("code_verifier"), asked: q.all("resource"), caller: clientCaller(r, client)}
 	if x.code.Empty() {
 		return nil, refuse(invalidRequest, "code is missing.")
 	}
 	if !client.May(grantAuthorizationCode) {
 		return nil, refuse(unauthorizedClient, "This client may not use this grant.")
-	}
-	if resource, given := q.find("resource"); given && resource != p.s.audience[0] {
-		return nil, refuse(invalidTarget, "No such resource is known.")
 	}
 	if len(x.code.Bytes()) != len(codePrefix)+secretLength {
 		return nil, badCredentials()
@@ -56,6 +55,7 @@ func (p *people) exchangeCode(r *http.Request, client Client, q parameters, t *t
 	if x.err != nil {
 		return nil, x.err
 	}
+	t.audience = x.audience
 	return p.answer(r, t, x.client, x.grant, x.scopes, x.token, true)
 }
 
@@ -85,7 +85,7 @@ func (p *people) writeExchanges(ctx context.Context, tx db.WriteTx, items []*exc
 		return err
 	}
 	for _, x := range items {
-		x.grant, x.scopes, x.token, x.err = nil, nil, redact.Secret{}, badCredentials()
+		x.grant, x.scopes, x.audience, x.token, x.err = nil, nil, nil, redact.Secret{}, badCredentials()
 		for _, g := range grants {
 			if slices.ContainsFunc(x.macs, func(mac []byte) bool { return bytes.Equal(mac, g.codeMAC) }) {
 				if err := p.use(ctx, tx, x, g); err != nil {
@@ -109,10 +109,15 @@ func (p *people) use(ctx context.Context, tx db.WriteTx, x *exchange, g *grant) 
 	case g.ended:
 		return nil
 	}
-	// A grant that no browser began has no session to end with.
-	valid := now.Before(g.idleUntil) && (g.session == "" || now.Before(g.sessionUntil)) && g.redirect == x.redirect && provesChallenge(x.verifier, g.challenge)
+	// A grant that no browser began has no session to end with; and when tokens came with the answer, the grant lives
+	// longer than its code.
+	alive := now.Before(g.idleUntil) && (!g.front || now.Before(g.created.Add(codeLife)))
+	valid := alive && (g.session == "" || now.Before(g.sessionUntil)) && g.redirect == x.redirect && provesChallenge(x.verifier, g.challenge)
 	if valid {
 		x.scopes, x.err = p.s.admit(admission{grant: grantAuthorizationCode, client: x.client, owner: g.owner()})
+		if x.err == nil {
+			x.audience, x.err = p.s.narrowResources(x.client, g.resources, x.asked)
+		}
 	}
 	if x.err != nil {
 		return p.end(ctx, tx, g, "code_refused")

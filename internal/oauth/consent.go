@@ -65,7 +65,7 @@ func (p *people) question(w http.ResponseWriter, r *http.Request, handle string)
 		return question{}, false
 	}
 	s, err := p.person(r, q, f)
-	if errors.Is(err, errSignIn) {
+	if p.placeFor(err) != nil {
 		redirect(w, f.resumeAt())
 		return question{}, false
 	}
@@ -116,7 +116,7 @@ func (p *people) decide(w http.ResponseWriter, r *http.Request, handle, shown, d
 	case shown != a.shown():
 		redirect(w, a.f.consentAt(a.q))
 	default:
-		p.giveCode(w, r, a.q, &beginning{flow: a.f, person: a.s, approves: true})
+		p.give(w, r, a.q, &beginning{flow: a.f, person: a.s, approves: true})
 	}
 }
 

@@ -188,14 +188,14 @@ func TestB5_96_UserCodeGuesses(t *testing.T) {
 		// By session: each guess from another address, and by two nodes in turn.
 		for i, typed := range wrongCodes(5) {
 			node := []*folk{w, second}[i%2]
-			on := &browser{node, b.cookies}
+			on := &browser{w: node, cookies: b.cookies}
 			at := from(fmt.Sprintf("198.51.100.%d:1", i))
 			if r := on.typeFrom(at, typed); r.status != 400 {
 				t.Fatalf("guess %d: %d", i, r.status)
 			}
 		}
 		for _, node := range []*folk{w, second} {
-			r := (&browser{node, b.cookies}).typeFrom(from("198.51.100.99:1"), code)
+			r := (&browser{w: node, cookies: b.cookies}).typeFrom(from("198.51.100.99:1"), code)
 			if r.status != 429 || node.pages.device.Wait <= 0 {
 				t.Errorf("B5.96 the right code after five wrong ones: %d", r.status)
 			}

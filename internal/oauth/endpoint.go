@@ -71,6 +71,8 @@ type tokenRequest struct {
 	realm  string // canonical; "unknown" until it is known to exist
 	client string
 	scopes []string
+	// Whom the token is for; nil: this installation.
+	audience []string
 }
 
 // tokenEndpoint serves one of the addresses for the grants named.
@@ -151,6 +153,9 @@ func (s *Server) grantToken(r *http.Request, d dialect, grants []string, t *toke
 	if t.scopes, err = s.admit(a); err != nil {
 		return nil, err
 	}
+	if t.audience, err = s.chooseResources(client, p.all("resource")); err != nil {
+		return nil, err
+	}
 	return s.tokenAnswer(r.Context(), t, subject, since)
 }
 
@@ -223,7 +228,7 @@ func (s *Server) tokenAnswer(ctx context.Context, t *tokenRequest, subject strin
 		now = first
 	}
 	c := &Claims{
-		Issuer: s.issuer, Audience: s.audience, Subject: subject, ClientID: t.client, Realm: t.realm, Scopes: t.scopes, Grant: t.grant,
+		Issuer: s.issuer, Audience: s.audienceOf(t), Subject: subject, ClientID: t.client, Realm: t.realm, Scopes: t.scopes, Grant: t.grant,
 		IssuedAt: now, Expires: now.Add(life),
 	}
 	if slices.Contains(t.scopes, scopeAZP) {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/mintmark/mintmark/internal/db"
@@ -61,7 +63,7 @@ func (p *people) startFlow(w http.ResponseWriter, r *http.Request, q *authReques
 		browser = seal.NewSecret(browserPrefix)
 		http.SetCookie(w, &http.Cookie{Name: p.cookie, Value: browser.Reveal(), Path: "/", Secure: p.secure, HttpOnly: true, SameSite: http.SameSiteLaxMode})
 	}
-	f := &flow{handle: seal.NewSecret(flowPrefix), request: q.raw}
+	f := &flow{handle: seal.NewSecret(flowPrefix), request: q.raw, pushed: q.pushed}
 	f.mac = p.Keyring.MAC(macFlow, f.handle)
 	err := p.s.db.Write(r.Context(), func(tx db.WriteTx) error {
 		f.created = tx.Now()
@@ -124,13 +126,25 @@ func (p *people) loadFlow(ctx context.Context, handle string) (f *flow, browser 
 	return f, browser, err
 }
 
-// useFlow marks the flow as answered; ok is false if it was.
-func useFlow(ctx context.Context, tx db.WriteTx, mac []byte) (ok bool, err error) {
-	rows, err := tx.Exec(ctx, `UPDATE authorization_flows SET used = $2 WHERE handle = $1 AND used = 0 AND expires > $2`, mac, db.Micros(tx.Now()))
+// useFlow marks the flow as answered, and the pushed request that it came from; ok is false if either was.
+func useFlow(ctx context.Context, tx db.WriteTx, f *flow) (ok bool, err error) {
+	rows, err := tx.Exec(ctx, `UPDATE authorization_flows SET used = $2 WHERE handle = $1 AND used = 0 AND expires > $2`, f.mac, db.Micros(tx.Now()))
 	if err != nil {
 		return false, fmt.Errorf("use a request for authorization: %w", err)
 	}
-	return rows == 1, nil // the handle is the key: there is no second row
+	if rows != 1 { // the handle is the key: there is no second row
+		return false, nil
+	}
+	return usePushed(ctx, tx, f.pushed)
+}
+
+// choose notes that the person goes on with the account of this session.
+func (f *flow) choose(ctx context.Context, tx db.WriteTx, sessionID string) (ok bool, err error) {
+	rows, err := tx.Exec(ctx, `UPDATE authorization_flows SET chosen = $2 WHERE handle = $1 AND used = 0 AND expires > $3`, f.mac, sessionID, db.Micros(tx.Now()))
+	if err != nil {
+		return false, fmt.Errorf("note a chosen account: %w", err)
+	}
+	return rows == 1, nil
 }
 
 // resumeAt is the address at which the flow goes on.
@@ -138,9 +152,19 @@ func (f *flow) resumeAt() string { return "/oauth2/authorize?flow=" + f.handle.R
 
 // loginAt is the address of the page to sign in at, from which the browser comes back to the flow.
 func (f *flow) loginAt(q *authRequest) string {
-	to := "/login?return_to=" + url.QueryEscape(f.resumeAt())
-	if q.hint != "" {
-		to += "&login_hint=" + url.QueryEscape(q.hint)
+	return "/login?return_to=" + url.QueryEscape(f.resumeAt()) + q.passed()
+}
+
+// passed is what a page for signing in is told of the request.
+func (q *authRequest) passed() string {
+	var b strings.Builder
+	for _, x := range []parameter{{"login_hint", q.hint}, {"ui_locales", q.locales}} {
+		if x.value != "" {
+			b.WriteString("&" + x.name + "=" + url.QueryEscape(x.value))
+		}
 	}
-	return to
+	if slices.Contains(q.acrs, classTwo) && !slices.Contains(q.acrs[:slices.Index(q.acrs, classTwo)], classOne) {
+		b.WriteString("&acr_values=" + classTwo)
+	}
+	return b.String()
 }

@@ -62,7 +62,8 @@ func (s *Server) admit(a admission) ([]string, error) {
 // admitForOwner answers what the client gets for a person: what was asked for, else all that was granted; but nothing
 // that the person has taken back, and nothing that the client may not ask people for any more.
 func admitForOwner(c Client, o owner, asked []string) ([]string, error) {
-	if !o.enabled || !o.direct && !covers(o.approved, o.granted) {
+	unapproved := func(scope string) bool { return !trusted(c, scope) && !slices.Contains(o.approved, scope) }
+	if !o.enabled || !o.direct && slices.ContainsFunc(o.granted, unapproved) {
 		return nil, badCredentials()
 	}
 	if !covers(o.granted, asked) {

@@ -30,6 +30,7 @@ type grant struct {
 	redirect, challenge, nonce       string
 	authTime, created                time.Time
 	amr                              []string
+	acr                              string // the class of the login
 	codeMAC                          []byte
 	codeUsed                         time.Time
 	generation                       int64
@@ -67,7 +68,12 @@ type beginning struct {
 	id      string
 	codeMAC []byte
 	lost    bool  // the flow was answered before
-	refused error // what check found
+	refused error // what check found, or the gate
+
+	// What came of it at the gate, if tokens come with the answer itself.
+	grant    *grant
+	scopes   []string
+	audience []string
 }
 
 // newBeginning gives the grant its id and its code, which it answers.
@@ -120,26 +126,30 @@ func (p *people) writeChanges(ctx context.Context, tx db.WriteTx, items []change
 }
 
 func (p *people) writeBeginnings(ctx context.Context, tx db.WriteTx, items []*beginning) error {
-	const columns = 20
+	const columns = 23
 	now := tx.Now()
 	args := make([]any, 0, columns*len(items))
 	for _, b := range items {
-		b.lost, b.refused = false, nil
+		b.lost, b.refused, b.grant, b.scopes, b.audience = false, nil, nil, nil, nil
 		if b.check != nil {
 			if b.refused = b.check(ctx, tx); b.refused != nil {
 				continue
 			}
 		}
 		if b.flow != nil {
-			ok, err := useFlow(ctx, tx, b.flow.mac)
+			ok, err := useFlow(ctx, tx, b.flow)
 			if err != nil {
 				return err
 			}
 			if b.lost = !ok; b.lost {
 				continue
 			}
+		} else if ok, err := usePushed(ctx, tx, b.request.pushed); err != nil {
+			return err
+		} else if b.lost = !ok; b.lost {
+			continue
 		}
-		codeUntil, offline := db.Micros(now.Add(cmp.Or(b.life, codeLife))), slices.Contains(b.request.scopes, scopeOffline)
+		used, until, offline := int64(0), now.Add(cmp.Or(b.life, codeLife)), slices.Contains(b.request.scopes, scopeOffline)
 		if b.device != nil {
 			ok, err := decideDevice(ctx, tx, b.device.mac, deviceAllowed, b.id)
 			if err != nil {
@@ -148,33 +158,135 @@ func (p *people) writeBeginnings(ctx context.Context, tx db.WriteTx, items []*be
 			if b.lost = !ok; b.lost {
 				continue
 			}
-			codeUntil = db.Micros(b.device.expires)
+			until = b.device.expires
 			offline = true // the browser that allowed it is not the device's, and may be somebody else's
 		}
 		q, u := b.request, b.person.User
 		if b.approves {
-			if err := approve(ctx, tx, b.caller, u.ID, q.client.ID, q.scopes); err != nil {
+			if err := approve(ctx, tx, b.caller, u.ID, q.client.ID, q.permissions()); err != nil {
 				return err
+			}
+		}
+		if b.front {
+			until = now.Add(p.lifetimeOf(u.Realm) + time.Minute)
+			if !q.kind.code {
+				used = db.Micros(now) // nobody has the code
 			}
 		}
 		args = append(args, b.id, q.client.ID, u.ID, u.Realm, b.person.ID, cmp.Or(b.by, grantAuthorizationCode), strings.Join(q.scopes, " "),
 			strings.Join(q.resources, " "), strings.Join(q.claims, " "), offline, b.front, q.redirect, q.challenge, q.nonce,
-			db.Micros(b.person.AuthTime), strings.Join(b.person.AMR, " "), db.Micros(now), b.codeMAC, []byte{}, codeUntil)
+			db.Micros(b.person.AuthTime), strings.Join(b.person.AMR, " "), q.classOf(b.person.AMR), db.Micros(now), b.codeMAC, used, []byte{},
+			db.Micros(until), db.Micros(until))
 	}
 	if len(args) == 0 {
 		return nil
 	}
 	rows := len(args) / columns
-	n, err := tx.Exec(ctx, `INSERT INTO grants (id, client_id, user_id, realm, session_id, began_by, scopes, resources, claims, offline, front, redirect_uri, challenge, nonce, auth_time, amr,
-		created, code_mac, token_mac, idle_until, code_used, generation, successor_box, rotated, retries, live_until, ended, ended_by) VALUES `+
-		tuples(rows, columns, `0, 0, $19, 0, 0, $20, 0, ''`), args...)
+	n, err := tx.Exec(ctx, `INSERT INTO grants (id, client_id, user_id, realm, session_id, began_by, scopes, resources, claims, offline, front,
+		redirect_uri, challenge, nonce, auth_time, amr, acr, created, code_mac, code_used, token_mac, idle_until, live_until,
+		generation, successor_box, rotated, retries, ended, ended_by) VALUES `+tuples(rows, columns, `0, $21, 0, 0, 0, ''`), args...)
 	if err == nil && n != int64(rows) {
 		err = fmt.Errorf("%d rows affected, not %d", n, rows)
 	}
 	if err != nil {
 		return fmt.Errorf("store grants: %w", err)
 	}
+	if err := p.admitFronts(ctx, tx, items); err != nil {
+		return err
+	}
+	return p.makeRoom(ctx, tx, items)
+}
+
+// admitFronts has those grants pass the gate of which tokens come with the answer. One that does not ends as it begins.
+func (p *people) admitFronts(ctx context.Context, tx db.WriteTx, items []*beginning) error {
+	var ids []any
+	for _, b := range items {
+		if b.front && !b.lost && b.refused == nil {
+			ids = append(ids, b.id)
+		}
+	}
+	grants, err := loadGrants(ctx, tx, "g.id", ids)
+	if err != nil {
+		return err
+	}
+	for _, g := range grants {
+		b := items[slices.IndexFunc(items, func(b *beginning) bool { return b.id == g.id })]
+		if p.admitFront(b, g, tx.Now()); b.refused == nil {
+			continue
+		}
+		if err := p.end(ctx, tx, g, "refused"); err != nil {
+			return err
+		}
+	}
 	return nil
+}
+
+// maxGrants is how many grants of one person one client has at a time. When there are more, the oldest end.
+const maxGrants = 100
+
+// makeRoom ends the oldest grants of people who have too many with one client.
+func (p *people) makeRoom(ctx context.Context, tx db.WriteTx, items []*beginning) error {
+	var users []any
+	for _, b := range items {
+		if !b.lost && b.refused == nil && !slices.Contains(users, any(b.person.User.ID)) {
+			users = append(users, b.person.User.ID)
+		}
+	}
+	type pair struct{ user, client string }
+	var crowded []pair
+	err := eachRow(ctx, tx, `SELECT user_id, client_id FROM grants WHERE ended = 0 AND idle_until > `+strconv.FormatInt(db.Micros(tx.Now()), 10)+
+		` AND user_id IN (`+placeholders(&users)+`) GROUP BY user_id, client_id HAVING count(*) > `+strconv.Itoa(maxGrants), users, func(row db.Row) error {
+		var x pair
+		err := row.Scan(&x.user, &x.client)
+		crowded = append(crowded, x)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("count grants: %w", err)
+	}
+	for _, x := range crowded {
+		var newest int64
+		err := tx.QueryRow(ctx, `SELECT created FROM grants WHERE user_id = $1 AND client_id = $2 AND ended = 0 AND idle_until > $3
+			ORDER BY created DESC LIMIT 1 OFFSET `+strconv.Itoa(maxGrants), x.user, x.client, db.Micros(tx.Now())).Scan(&newest)
+		if err != nil {
+			return fmt.Errorf("find the oldest grants: %w", err)
+		}
+		// What begins now stays, whatever else there is.
+		if err := p.endAll(ctx, tx, "too_many", `user_id = $1 AND client_id = $2 AND created <= $3`, x.user, x.client, min(newest, db.Micros(tx.Now())-1)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func eachRow(ctx context.Context, tx db.ReadTx, query string, args []any, row func(db.Row) error) error {
+	rows, err := tx.Query(ctx, query, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := row(rows); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+// placeholders are the parameters of a list. Lists come in few lengths, so that the database knows the query already: the
+// last value is repeated.
+func placeholders(values *[]any) string {
+	for len(*values)&(len(*values)-1) != 0 {
+		*values = append(*values, (*values)[len(*values)-1])
+	}
+	var list strings.Builder
+	for i := range *values {
+		if i > 0 {
+			list.WriteString(", ")
+		}
+		list.WriteString("$" + strconv.Itoa(i+1))
+	}
+	return list.String()
 }
 
 // tuples are the rows of a VALUES with that many parameters each, followed by the same text.
@@ -197,7 +309,7 @@ func tuples(rows, columns int, rest string) string {
 }
 
 const selectGrants = `SELECT g.id, g.client_id, g.user_id, g.realm, g.session_id, g.began_by, g.scopes, g.resources, g.claims, g.offline, g.front,
-	g.redirect_uri, g.challenge, g.nonce, g.auth_time, g.amr, g.created,
+	g.redirect_uri, g.challenge, g.nonce, g.auth_time, g.amr, g.acr, g.created,
 	g.code_mac, g.code_used, g.generation, g.token_mac, g.successor_box, g.rotated, g.retries, g.idle_until, g.live_until, g.ended,
 	u.disabled, u.enabled_since, coalesce(a.scopes, ''), coalesce(s.expires, 0), coalesce(t.client_id, '') <> ''
 	FROM grants g JOIN users u ON u.id = g.user_id LEFT JOIN approvals a ON a.user_id = g.user_id AND a.client_id = g.client_id
@@ -208,31 +320,13 @@ func loadGrants(ctx context.Context, tx db.ReadTx, column string, values []any) 
 	if len(values) == 0 {
 		return nil, nil
 	}
-	// Lists come in few lengths, so that the database knows the query already: the last value is repeated.
-	for len(values)&(len(values)-1) != 0 {
-		values = append(values, values[len(values)-1])
-	}
-	var list strings.Builder
-	for i := range values {
-		if i > 0 {
-			list.WriteString(", ")
-		}
-		list.WriteString("$" + strconv.Itoa(i+1))
-	}
-	rows, err := tx.Query(ctx, selectGrants+` WHERE `+column+` IN (`+list.String()+`)`, values...)
-	if err != nil {
-		return nil, fmt.Errorf("read grants: %w", err)
-	}
-	defer rows.Close()
 	var grants []*grant
-	for rows.Next() {
-		g, err := scanGrant(rows)
-		if err != nil {
-			return nil, err
-		}
+	err := eachRow(ctx, tx, selectGrants+` WHERE `+column+` IN (`+placeholders(&values)+`)`, values, func(row db.Row) error {
+		g, err := scanGrant(row)
 		grants = append(grants, g)
-	}
-	if err := rows.Err(); err != nil {
+		return err
+	})
+	if err != nil {
 		return nil, fmt.Errorf("read grants: %w", err)
 	}
 	return grants, loadBounds(ctx, tx, grants)
@@ -242,7 +336,7 @@ func scanGrant(row db.Row) (*grant, error) {
 	var g grant
 	var scopes, resources, claims, amr, approved string
 	var authTime, created, used, rotated, idle, live, ended, disabled, since, session int64
-	if err := row.Scan(&g.id, &g.client, &g.user, &g.realm, &g.session, &g.by, &scopes, &resources, &claims, &g.offline, &g.front, &g.redirect, &g.challenge, &g.nonce, &authTime, &amr, &created,
+	if err := row.Scan(&g.id, &g.client, &g.user, &g.realm, &g.session, &g.by, &scopes, &resources, &claims, &g.offline, &g.front, &g.redirect, &g.challenge, &g.nonce, &authTime, &amr, &g.acr, &created,
 		&g.codeMAC, &used, &g.generation, &g.tokenMAC, &g.successor, &rotated, &g.retries, &idle, &live, &ended,
 		&disabled, &since, &approved, &session, &g.typed); err != nil {
 		return nil, fmt.Errorf("read a grant: %w", err)
@@ -272,8 +366,8 @@ func storeGrants(ctx context.Context, tx db.WriteTx, grants []*grant) error {
 	}
 	rows := len(args) / columns
 	n, err := tx.Exec(ctx, `INSERT INTO grants (id, code_used, generation, token_mac, successor_box, rotated, retries, idle_until, live_until,
-		client_id, user_id, realm, session_id, began_by, scopes, resources, claims, offline, front, redirect_uri, challenge, nonce, auth_time, amr, created, code_mac, ended, ended_by) VALUES `+
-		tuples(rows, columns, `'', '', '', '', '', '', '', '', FALSE, FALSE, '', '', '', 0, '', 0, $4, 0, ''`)+`
+		client_id, user_id, realm, session_id, began_by, scopes, resources, claims, offline, front, redirect_uri, challenge, nonce, auth_time, amr, acr, created, code_mac, ended, ended_by) VALUES `+
+		tuples(rows, columns, `'', '', '', '', '', '', '', '', FALSE, FALSE, '', '', '', 0, '', '', 0, $4, 0, ''`)+`
 		ON CONFLICT (id) DO UPDATE SET code_used = excluded.code_used, generation = excluded.generation, token_mac = excluded.token_mac,
 			successor_box = excluded.successor_box, rotated = excluded.rotated, retries = excluded.retries, idle_until = excluded.idle_until, live_until = excluded.live_until
 		WHERE grants.ended = 0 AND grants.generation <= excluded.generation`, args...)
@@ -438,6 +532,7 @@ func (s *Server) forget(ctx context.Context, tx db.WriteTx, why, condition strin
 func (p *people) sweep(ctx context.Context, keep time.Duration) error {
 	const rows, batches = 500, 200
 	for _, query := range []string{
+		`DELETE FROM pushed_requests WHERE handle IN (SELECT handle FROM pushed_requests WHERE expires < $1 ORDER BY expires LIMIT $2)`,
 		`DELETE FROM authorization_flows WHERE handle IN (SELECT handle FROM authorization_flows WHERE expires < $1 ORDER BY expires LIMIT $2)`,
 		`DELETE FROM grants WHERE id IN (SELECT id FROM grants WHERE idle_until < $1 ORDER BY idle_until LIMIT $2)`,
 		`DELETE FROM device_authorizations WHERE device_mac IN (SELECT device_mac FROM device_authorizations WHERE expires < $1 ORDER BY expires LIMIT $2)`,
@@ -460,10 +555,36 @@ func (p *people) sweep(ctx context.Context, keep time.Duration) error {
 	return nil
 }
 
-// authClass is the acr of a login by these methods: 2 with more than one factor.
+// The classes of a login: by one factor, and by more than one.
+const (
+	classOne = "1"
+	classTwo = "2"
+)
+
+// authClass is the class of a login by these methods.
 func authClass(amr []string) string {
 	if slices.Contains(amr, "mfa") {
-		return "2"
+		return classTwo
 	}
-	return "1"
+	return classOne
+}
+
+// classFor is the first of the wanted classes that a login by these methods is of, or "". One by two factors is one by one
+// as well.
+func classFor(wanted, amr []string) string {
+	reached := authClass(amr)
+	for _, class := range wanted {
+		if class == classOne || class == reached {
+			return class
+		}
+	}
+	return ""
+}
+
+// classOf is the class that is told of the login: what it is, or, where a client named classes as a condition, that one.
+func (q *authRequest) classOf(amr []string) string {
+	if q.mustACR {
+		return cmp.Or(classFor(q.acrs, amr), authClass(amr))
+	}
+	return authClass(amr)
 }

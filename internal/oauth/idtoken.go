@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"crypto/sha512"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/mintmark/mintmark/internal/db"
 	"github.com/mintmark/mintmark/internal/fault"
 	"github.com/mintmark/mintmark/internal/keys"
 	"github.com/mintmark/mintmark/internal/realm"
@@ -25,24 +27,35 @@ const idTokenType = "JWT"
 // lifetimeOf is how long an access token of a person of the realm lives.
 func (p *people) lifetimeOf(realmName string) time.Duration { return p.s.lifetime(realmName) }
 
-// answer makes the tokens of a grant and the document that carries them. The grant is stored by now: if signing fails,
-// a code is used up and nothing was given.
-func (p *people) answer(r *http.Request, t *tokenRequest, client Client, g *grant, scopes []string, refreshToken redact.Secret, first bool) ([]byte, error) {
-	ctx, s := r.Context(), p.s
-	t.realm, t.scopes = g.realm, scopes
-	life, now := p.lifetimeOf(g.realm), s.clock.Now().Truncate(time.Second)
-	// Never dated before the client is enabled, although this node's clock may be behind the database's.
+// issueTime is when a token is dated: now, but never before the client is enabled, although this node's clock may be
+// behind the database's.
+func (p *people) issueTime(client Client) time.Time {
+	now := p.s.clock.Now().Truncate(time.Second)
 	if first := wholeSecond(client.EnabledSince); first.After(now) {
-		now = first
+		return first
 	}
+	return now
+}
+
+// accessToken makes an access token of a grant.
+func (p *people) accessToken(ctx context.Context, t *tokenRequest, client Client, g *grant, scopes []string, now time.Time, life time.Duration) ([]byte, error) {
+	t.realm, t.scopes = g.realm, scopes
 	c := &Claims{
-		Issuer: s.issuer, Audience: s.audience, Subject: g.user, ClientID: client.ID, Realm: g.realm, Scopes: scopes, Grant: t.grant,
+		Issuer: p.s.issuer, Audience: p.s.audienceOf(t), Subject: p.subject(client, g.user), ClientID: client.ID, Realm: g.realm, Scopes: scopes, Grant: t.grant,
 		GrantID: g.id, IssuedAt: now, Expires: now.Add(life),
 	}
 	if slices.Contains(scopes, scopeAZP) {
 		c.AuthorizedParty = client.ID
 	}
-	token, err := s.mint(ctx, c)
+	return p.s.mint(ctx, c)
+}
+
+// answer makes the tokens of a grant and the document that carries them. The grant is stored by now: if signing fails,
+// a code is used up and nothing was given.
+func (p *people) answer(r *http.Request, t *tokenRequest, client Client, g *grant, scopes []string, refreshToken redact.Secret, first bool) ([]byte, error) {
+	ctx, s := r.Context(), p.s
+	life, now := p.lifetimeOf(g.realm), p.issueTime(client)
+	token, err := p.accessToken(ctx, t, client, g, scopes, now, life)
 	if err != nil {
 		return nil, err
 	}
@@ -55,7 +68,7 @@ func (p *people) answer(r *http.Request, t *tokenRequest, client Client, g *gran
 		b = append(append(append(b, `,"refresh_token":"`...), refreshToken.Bytes()...), '"')
 	}
 	if first && slices.Contains(scopes, scopeOpenID) {
-		identity, err := p.idToken(ctx, g, client, token, now)
+		identity, err := p.idToken(ctx, g, client, scopes, identityParts{access: token}, now)
 		if err != nil {
 			return nil, err
 		}
@@ -66,8 +79,15 @@ func (p *people) answer(r *http.Request, t *tokenRequest, client Client, g *gran
 	return append(b, '}'), nil
 }
 
+// identityParts are what an ID token goes along with.
+type identityParts struct {
+	access []byte // access token, or nil
+	code   string // or ""
+	whole  bool   // it says all that the scopes release, because userinfo cannot be asked
+}
+
 // idToken tells the client who signed in, when and how (OpenID Connect Core section 2).
-func (p *people) idToken(ctx context.Context, g *grant, client Client, accessToken []byte, now time.Time) ([]byte, error) {
+func (p *people) idToken(ctx context.Context, g *grant, client Client, scopes []string, parts identityParts, now time.Time) ([]byte, error) {
 	signer, err := p.s.keys.Signer(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("find the signing key: %w", err)
@@ -78,7 +98,7 @@ func (p *people) idToken(ctx context.Context, g *grant, client Client, accessTok
 	token := base64.RawURLEncoding.AppendEncode(nil, b)
 
 	b = appendText([]byte(`{"iss":`), p.s.issuer)
-	b = appendText(append(b, `,"sub":`...), g.user)
+	b = appendText(append(b, `,"sub":`...), p.subject(client, g.user))
 	b = appendText(append(b, `,"aud":`...), client.ID)
 	b = appendText(append(b, `,"azp":`...), client.ID)
 	b = strconv.AppendInt(append(b, `,"iat":`...), now.Unix(), 10)
@@ -87,9 +107,18 @@ func (p *people) idToken(ctx context.Context, g *grant, client Client, accessTok
 	if g.nonce != "" {
 		b = appendText(append(b, `,"nonce":`...), g.nonce)
 	}
-	b = appendText(append(b, `,"acr":`...), authClass(g.amr))
+	b = appendText(append(b, `,"acr":`...), g.acr)
 	b = appendTexts(append(b, `,"amr":`...), g.amr)
-	b = append(appendText(append(b, `,"at_hash":`...), halfHash(signer.Alg, accessToken)), '}')
+	if parts.access != nil {
+		b = appendText(append(b, `,"at_hash":`...), halfHash(signer.Alg, parts.access))
+	}
+	if parts.code != "" {
+		b = appendText(append(b, `,"c_hash":`...), halfHash(signer.Alg, []byte(parts.code)))
+	}
+	if b, err = p.appendAboutInID(ctx, b, g, scopes, parts.whole); err != nil {
+		return nil, err
+	}
+	b = append(b, '}')
 
 	token = base64.RawURLEncoding.AppendEncode(append(token, '.'), b)
 	signature, err := signer.Sign(token)
@@ -97,6 +126,39 @@ func (p *people) idToken(ctx context.Context, g *grant, client Client, accessTok
 		return nil, fmt.Errorf("sign an ID token: %w", err)
 	}
 	return base64.RawURLEncoding.AppendEncode(append(token, '.'), signature), nil
+}
+
+// appendAboutInID appends what the client wants to know of the person in the ID token itself, if anything.
+func (p *people) appendAboutInID(ctx context.Context, b []byte, g *grant, scopes []string, whole bool) ([]byte, error) {
+	tells := func(claim string) bool {
+		return whole && slices.Contains(scopes, claimScopes[claim]) || slices.Contains(g.claims, "id_token."+claim)
+	}
+	for claim := range claimScopes {
+		if tells(claim) {
+			person, err := p.People.Person(ctx, g.user)
+			if err != nil {
+				return nil, fmt.Errorf("find the person of an ID token: %w", err)
+			}
+			return appendAbout(b, person, tells), nil
+		}
+	}
+	return b, nil
+}
+
+// appendAbout appends those claims of the person that are to be told and that there are.
+func appendAbout(b []byte, person Person, tells func(claim string) bool) []byte {
+	text := func(claim, value string) {
+		if value != "" && tells(claim) {
+			b = appendText(append(append(append(b, `,"`...), claim...), `":`...), value)
+		}
+	}
+	text("name", person.Name)
+	text("preferred_username", person.Username)
+	text("email", person.Email)
+	if person.Email != "" && tells("email_verified") {
+		b = strconv.AppendBool(append(b, `,"email_verified":`...), person.EmailVerified)
+	}
+	return b
 }
 
 // halfHash is the left half of a token's hash, by the hash of the algorithm that signs.
@@ -128,7 +190,7 @@ func (p *people) userinfo(w http.ResponseWriter, r *http.Request) {
 		}
 		token = form.get("access_token")
 	}
-	person, c, err := p.whose(r.Context(), token)
+	person, c, asked, err := p.whose(r.Context(), token)
 	if err != nil {
 		no := refusalOf(err)
 		if no.status == http.StatusUnauthorized || no.status == http.StatusForbidden {
@@ -145,44 +207,55 @@ func (p *people) userinfo(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	answerWith(w, func(b []byte) []byte {
-		b = appendText(append(b, `{"sub":`...), person.ID)
-		if c.HasScope(scopeProfile) {
-			b = appendText(append(b, `,"name":`...), person.Name)
-			b = appendText(append(b, `,"preferred_username":`...), person.Username)
-		}
-		if c.HasScope(scopeEmail) && person.Email != "" {
-			b = appendText(append(b, `,"email":`...), person.Email)
-			b = strconv.AppendBool(append(b, `,"email_verified":`...), person.EmailVerified)
-		}
+		b = appendText(append(b, `{"sub":`...), c.Subject)
+		b = appendAbout(b, person, func(claim string) bool {
+			return c.HasScope(claimScopes[claim]) || slices.Contains(asked, "userinfo."+claim)
+		})
 		return append(b, '}')
 	})
 }
 
-// whose finds the person that the token is for.
-func (p *people) whose(ctx context.Context, token string) (Person, *Claims, error) {
+// told is whom a grant is of, and which claims its client asked for by name.
+func (p *people) told(ctx context.Context, grantID string) (userID string, claims []string, err error) {
+	var text string
+	err = p.s.db.Read(ctx, func(tx db.ReadTx) error {
+		return tx.QueryRow(ctx, `SELECT user_id, claims FROM grants WHERE id = $1 AND ended = 0`, grantID).Scan(&userID, &text)
+	})
+	return userID, strings.Fields(text), err
+}
+
+// whose finds the person that the token is for, and the claims that its client asked for by name.
+func (p *people) whose(ctx context.Context, token string) (person Person, c *Claims, asked []string, err error) {
 	invalid := func(cause error) error {
 		return &refusal{status: http.StatusUnauthorized, code: "invalid_token", description: "The access token is not valid.", cause: cause}
 	}
 	if strings.TrimSpace(token) == "" {
-		return Person{}, nil, invalid(nil)
+		return person, nil, nil, invalid(nil)
 	}
-	c, err := p.s.verifier.Verify(ctx, token, VerifyOptions{Audience: p.s.audience[0]})
+	c, err = p.s.verifier.Verify(ctx, token, VerifyOptions{Audience: p.s.audience[0]})
 	p.s.counted("userinfo", c, err)
 	if isTokenError(err) {
-		return Person{}, nil, invalid(err)
+		return person, nil, nil, invalid(err)
 	}
 	if err != nil {
-		return Person{}, nil, err
+		return person, nil, nil, err
 	}
 	if at, err := p.s.realms.Lookup(c.Realm); err != nil || at.Kind != realm.People || c.GrantID == "" {
-		return Person{}, nil, invalid(nil)
+		return person, nil, nil, invalid(nil)
 	}
 	if !c.HasScope(scopeOpenID) {
-		return Person{}, nil, &refusal{status: http.StatusForbidden, code: "insufficient_scope", description: "The token does not carry scope openid."}
+		return person, nil, nil, &refusal{status: http.StatusForbidden, code: "insufficient_scope", description: "The token does not carry scope openid."}
 	}
-	person, err := p.People.Person(ctx, c.Subject)
+	userID, asked, err := p.told(ctx, c.GrantID)
+	if errors.Is(err, db.ErrNoRows) {
+		return person, nil, nil, invalid(err)
+	}
+	if err != nil {
+		return person, nil, nil, err
+	}
+	person, err = p.People.Person(ctx, userID)
 	if fault.Is(err, fault.NotFound) || err == nil && !person.Enabled {
-		return Person{}, nil, invalid(err)
+		return person, nil, nil, invalid(err)
 	}
-	return person, c, err
+	return person, c, asked, err
 }

@@ -223,26 +223,38 @@ func (r *jsonReader) number() error {
 
 // texts reads an array of at most limit strings.
 func (r *jsonReader) texts(limit int) ([]string, error) {
-	if !r.take('[') {
-		return nil, errJSON
-	}
 	list := make([]string, 0, 4)
-	if r.take(']') {
-		return list, nil
-	}
-	for {
+	err := r.array(limit, func() error {
 		s, err := r.text()
-		if err != nil {
-			return nil, err
+		list = append(list, s)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return list, nil
+}
+
+// array calls element for each of at most limit elements, standing on it, which it must consume.
+func (r *jsonReader) array(limit int, element func() error) error {
+	if !r.take('[') {
+		return errJSON
+	}
+	if r.take(']') {
+		return nil
+	}
+	for n := 1; ; n++ {
+		if n > limit {
+			return errJSON
 		}
-		if list = append(list, s); len(list) > limit {
-			return nil, errJSON
+		if err := element(); err != nil {
+			return err
 		}
 		if r.take(']') {
-			return list, nil
+			return nil
 		}
 		if !r.take(',') {
-			return nil, errJSON
+			return errJSON
 		}
 	}
 }

@@ -15,6 +15,8 @@ const (
 	limiterKeys   = 16384
 	// flowLimit is how many requests one address may begin in failureWindow: enough for all people of an office.
 	flowLimit = 1000
+	// pushLimit is how many requests one client may push in failureWindow, whoever its people are.
+	pushLimit = 20_000
 )
 
 // limiter stops one address that guesses one client's secret. It never stops the client: who knows the secret and comes
@@ -34,6 +36,13 @@ type limiter struct {
 func newFlowLimiter(c clock.Clock) *limiter {
 	l := newLimiter(c)
 	l.limit = flowLimit
+	return l
+}
+
+// newPushLimiter makes one that counts the requests which clients push: each is a row.
+func newPushLimiter(c clock.Clock) *limiter {
+	l := newLimiter(c)
+	l.limit = pushLimit
 	return l
 }
 

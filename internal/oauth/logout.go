@@ -29,7 +29,7 @@ func (p *people) logout(w http.ResponseWriter, r *http.Request) {
 		p.refusePage(w, r, page(http.StatusBadRequest, invalidRequest, "The application that sent you here made a mistake: its request cannot be read."))
 		return
 	}
-	subject, next, err := p.leave(r, a)
+	_, next, err := p.leave(r, a)
 	if err != nil {
 		p.refusePage(w, r, err)
 		return
@@ -40,7 +40,7 @@ func (p *people) logout(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if signedIn {
-		if subject != s.User.ID {
+		if !p.means(r.Context(), a.get("id_token_hint"), s.User.ID) {
 			redirect(w, "/logout")
 			return
 		}

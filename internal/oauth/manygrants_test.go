@@ -21,10 +21,10 @@ func TestPersonWithVeryManyGrantsIsDisabled(t *testing.T) {
 		w.write(func(ctx context.Context, tx db.WriteTx) error {
 			for i := range 300 {
 				more := fmt.Sprintf("more_%03d", i)
-				if err := db.One(tx.Exec(ctx, `INSERT INTO grants (id, client_id, user_id, realm, session_id, began_by, scopes, resources, claims, offline, front, redirect_uri, challenge, nonce, auth_time, amr, created,
+				if err := db.One(tx.Exec(ctx, `INSERT INTO grants (id, client_id, user_id, realm, session_id, began_by, scopes, resources, claims, offline, front, redirect_uri, challenge, nonce, auth_time, amr, acr, created,
 					code_mac, code_used, generation, token_mac, successor_box, rotated, retries, idle_until, live_until, ended, ended_by)
-					VALUES ($1, $2, $3, 'customers', '', 'authorization_code', 'openid', '', '', FALSE, FALSE, '', '', '', 0, '', 0, $4, 1, 1, $5, $5, 0, 0, $6, $6, 0, '')`,
-					more, w.shop.ClientID, w.alice.ID, []byte(more), []byte{}, db.Micros(tx.Now().Add(time.Hour)))); err != nil {
+					VALUES ($1, $2, $3, 'customers', '', 'authorization_code', 'openid', '', '', FALSE, FALSE, '', '', '', 0, '', '1', 0, $4, 1, 1, $5, $5, 0, 0, $6, $6, 0, '')`,
+					more, fmt.Sprintf("cli_%d", i%10), w.alice.ID, []byte(more), []byte{}, db.Micros(tx.Now().Add(time.Hour)))); err != nil {
 					return err
 				}
 			}

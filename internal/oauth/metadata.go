@@ -22,6 +22,8 @@ type document struct {
 	TokenEndpoint         string   `json:"token_endpoint"`
 	UserinfoEndpoint      string   `json:"userinfo_endpoint,omitempty"`
 	EndSessionEndpoint    string   `json:"end_session_endpoint,omitempty"`
+	PAREndpoint           string   `json:"pushed_authorization_request_endpoint,omitempty"`
+	RequirePAR            bool     `json:"require_pushed_authorization_requests,omitempty"`
 	JWKSURI               string   `json:"jwks_uri"`
 	IntrospectionEndpoint string   `json:"introspection_endpoint"`
 	RevocationEndpoint    string   `json:"revocation_endpoint"`
@@ -34,6 +36,8 @@ type document struct {
 	SubjectTypes          []string `json:"subject_types_supported"`
 	IDTokenAlgs           []string `json:"id_token_signing_alg_values_supported,omitempty"`
 	Claims                []string `json:"claims_supported,omitempty"`
+	ClaimsParameter       bool     `json:"claims_parameter_supported,omitempty"`
+	ACRs                  []string `json:"acr_values_supported,omitempty"`
 	Prompts               []string `json:"prompt_values_supported,omitempty"`
 	ChallengeMethods      []string `json:"code_challenge_methods_supported,omitempty"`
 	TokenAuth             []string `json:"token_endpoint_auth_methods_supported"`
@@ -80,14 +84,24 @@ func (s *Server) document(alg string) document {
 	d.AuthorizationEndpoint, d.UserinfoEndpoint = s.issuer+"/oauth2/authorize", s.issuer+"/oauth2/userinfo"
 	d.EndSessionEndpoint = s.issuer + "/oauth2/logout"
 	d.DeviceEndpoint = s.issuer + "/oauth2/device_authorization"
+	d.PAREndpoint, d.RequirePAR = s.issuer+"/oauth2/par", s.people.RequirePAR
 	d.Scopes = commonScopes
-	d.GrantTypes = append(d.GrantTypes, grantAuthorizationCode, grantRefreshToken, grantDeviceCode)
-	d.ResponseTypes, d.ResponseModes = []string{"code"}, []string{modeQuery, modeFragment, modeFormPost}
+	d.GrantTypes = append(d.GrantTypes, grantAuthorizationCode, grantRefreshToken, grantDeviceCode, registry.GrantImplicit)
+	d.ResponseTypes, d.ResponseModes = responseTypes, []string{modeQuery, modeFragment, modeFormPost}
 	if alg != "" {
 		d.IDTokenAlgs = []string{alg}
 	}
-	d.Claims = []string{"iss", "sub", "aud", "azp", "iat", "exp", "auth_time", "nonce", "acr", "amr", "at_hash", "name", "preferred_username", "email", "email_verified"}
-	d.Prompts, d.ChallengeMethods = prompts, []string{"S256"}
+	d.Claims = []string{"iss", "sub", "aud", "azp", "iat", "exp", "auth_time", "nonce", "acr", "amr", "at_hash", "c_hash", "name", "preferred_username", "email", "email_verified"}
+	d.ClaimsParameter, d.SubjectTypes = true, []string{"public", registry.SubjectPairwise}
+	d.ACRs = []string{classOne}
+	if s.people.StepUp != nil {
+		d.ACRs = append(d.ACRs, classTwo)
+	}
+	d.Prompts = prompts
+	if s.people.RegisterAt == nil {
+		d.Prompts = slices.DeleteFunc(slices.Clone(prompts), func(prompt string) bool { return prompt == promptCreate })
+	}
+	d.ChallengeMethods = []string{"S256"}
 	d.TokenAuth = append(slices.Clone(methods), registry.AuthNone)
 	d.RevocationAuth = d.TokenAuth
 	d.IssInAnswer, d.RequestURI = true, &no

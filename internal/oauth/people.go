@@ -44,6 +44,15 @@ type ConsentView struct {
 	Flow        string // hidden field flow; the buttons send decision=allow or decision=deny
 }
 
+// SelectView is which account a person may go on with.
+type SelectView struct {
+	ClientName  string
+	RedirectURI string
+	User        identity.User // who is signed in
+	Flow        string        // hidden field flow; the button sends choice=continue
+	Other       string        // where to sign in as somebody else
+}
+
 // Sessions tells who is signed in (session.Manager).
 type Sessions interface {
 	Current(ctx context.Context, r *http.Request) (session.Session, bool, error)
@@ -69,15 +78,27 @@ type Pages interface {
 	Error(w http.ResponseWriter, r *http.Request, status int, code, text string)
 	Consent(w http.ResponseWriter, r *http.Request, v ConsentView)
 	Device(w http.ResponseWriter, r *http.Request, v DeviceView)
+	// Select asks which account to go on with.
+	Select(w http.ResponseWriter, r *http.Request, v SelectView)
 }
 
-// PeopleOptions are what the server needs to serve people as well as services. All must be set.
+// PeopleOptions are what the server needs to serve people as well as services. All must be set but those that say
+// otherwise.
 type PeopleOptions struct {
 	Keyring  *seal.Keyring
 	Sessions Sessions
 	People   People
 	Catalog  Catalog
 	Pages    Pages
+
+	// RequirePAR refuses requests for authorization that were not pushed first, of all clients.
+	RequirePAR bool
+	// StepUp tells whether a person who is signed in can prove to be it by another factor as well, at /login with
+	// acr_values=2; a session of which that is true has "mfa" among its methods. nil: nobody can.
+	StepUp func(ctx context.Context, u identity.User) (bool, error)
+	// RegisterAt is the address, with a query, of the page to register at, from which the browser goes on to returnTo,
+	// signed in. nil: people cannot register.
+	RegisterAt func(returnTo string) string
 }
 
 // The bounds of what people let clients do.
@@ -102,6 +123,7 @@ type people struct {
 
 	changes *db.Batch[change]
 	begun   *limiter // requests that wait for a person, by address
+	pushes  *limiter // pushed requests, by client
 
 	devices   *limiter // devices that wait for a person, by address
 	devicesOf *limiter // and by client
@@ -115,7 +137,7 @@ func (s *Server) servePeople(o PeopleOptions) error {
 	if p.secure {
 		p.cookie = "__Host-" + p.cookie
 	}
-	p.begun = newFlowLimiter(s.clock)
+	p.begun, p.pushes = newFlowLimiter(s.clock), newPushLimiter(s.clock)
 	p.devices, p.devicesOf = newLimiter(s.clock), newLimiter(s.clock)
 	p.devices.limit, p.devicesOf.limit = deviceLimit, deviceClientLimit
 	p.changes = db.NewBatch(s.db, batchSize, p.writeChanges)
@@ -130,6 +152,9 @@ func (p *people) register(m *route.Mux) {
 	m.Handle("/oauth2/device_authorization", only(http.MethodPost, p.deviceAuthorization))
 	m.Handle("GET /device", p.devicePage)
 	m.Handle("POST /device", p.devicePage)
+	m.Handle("GET /select", p.selectAccount)
+	m.Handle("POST /select", p.selectAccount)
+	m.Handle("/oauth2/par", only(http.MethodPost, p.pushRequest))
 	m.Handle("/oauth2/userinfo", p.userinfo)
 	m.Handle("/oauth2/logout", p.logout)
 	p.s.approvalRoutes(m)
@@ -168,6 +193,10 @@ func mayAsk(c Client, scope string) bool {
 	}
 	return slices.Contains(commonScopes, scope) || slices.Contains(c.OwnerScopes, scope)
 }
+
+// trusted tells whether nobody needs to be asked about the scope: it is a client of the organisation itself, and the scope
+// does not outlast the person's session.
+func trusted(c Client, scope string) bool { return c.Metadata.FirstParty && scope != scopeOffline }
 
 // covers tells whether all of some scopes are among those that were allowed.
 func covers(allowed, scopes []string) bool {

@@ -31,6 +31,7 @@ type folk struct {
 	*whole
 	sessions *session.Manager
 	pages    *fakePages
+	patched  *patched
 	alice    identity.User
 	bob      identity.User
 	shop     pair
@@ -45,6 +46,7 @@ type fakePages struct {
 	status  int        // of the last error
 	code    string
 	consent *oauth.ConsentView
+	choice  *oauth.SelectView
 	csrf    string
 	device  *oauth.DeviceView
 }
@@ -59,6 +61,13 @@ func (p *fakePages) Device(w http.ResponseWriter, r *http.Request, v oauth.Devic
 	} else if v.Wrong {
 		w.WriteHeader(http.StatusBadRequest)
 	}
+}
+
+func (p *fakePages) Select(w http.ResponseWriter, r *http.Request, v oauth.SelectView) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.choice, p.csrf = &v, p.sessions.Token(w, r)
+	w.Header().Set("Content-Type", "text/html")
 }
 
 func (p *fakePages) Error(w http.ResponseWriter, _ *http.Request, status int, code, _ string) {
@@ -103,7 +112,40 @@ func (fakeCatalog) Describe(_ context.Context, _ db.ReadTx, scope string) (oauth
 
 const shopBack = "https://shop.example.org/cb"
 
-func newFolk(t testing.TB, engine db.Engine) *folk {
+// patched are clients of which a test says more than their teams did.
+type patched struct {
+	oauth.Clients
+	mu     sync.Mutex
+	change map[string]func(*oauth.Client) // by id; owned by mu
+}
+
+func (p *patched) patch(c oauth.Client) oauth.Client {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if change := p.change[c.ID]; change != nil {
+		change(&c)
+	}
+	return c
+}
+
+func (p *patched) Client(ctx context.Context, id string) (oauth.Client, error) {
+	c, err := p.Clients.Client(ctx, id)
+	return p.patch(c), err
+}
+
+func (p *patched) AuthenticateClient(ctx context.Context, id string, secret redact.Secret) (oauth.Client, int64, error) {
+	c, version, err := p.Clients.AuthenticateClient(ctx, id, secret)
+	return p.patch(c), version, err
+}
+
+// say changes what is known of a client.
+func (w *folk) say(client pair, change func(c *oauth.Client)) {
+	w.patched.mu.Lock()
+	defer w.patched.mu.Unlock()
+	w.patched.change[client.ClientID] = change
+}
+
+func newFolk(t testing.TB, engine db.Engine, more ...func(*oauth.PeopleOptions)) *folk {
 	t.Helper()
 	w := &folk{pages: &fakePages{}}
 	w.whole = newWhole(t, engine, func(base *whole, o *oauth.Options) {
@@ -112,7 +154,12 @@ func newFolk(t testing.TB, engine db.Engine) *folk {
 			t.Fatal(err)
 		}
 		w.pages.sessions = w.sessions
+		w.patched = &patched{Clients: o.Clients, change: map[string]func(*oauth.Client){}}
+		o.Clients = w.patched
 		o.People = &oauth.PeopleOptions{Keyring: base.keyring, Sessions: w.sessions, People: fakePeople{o.DB}, Catalog: fakeCatalog{}, Pages: w.pages}
+		for _, f := range more {
+			f(o.People)
+		}
 	})
 	w.identity.OnPersonDisabled(func(ctx context.Context, tx db.WriteTx, u identity.User) error {
 		return w.server.PersonDisabled(ctx, tx, u.ID)
@@ -181,9 +228,10 @@ func folks(t *testing.T, f func(t *testing.T, w *folk)) {
 type browser struct {
 	w       *folk
 	cookies map[string]string
+	amr     []string // how it signs in; nil: by password
 }
 
-func (w *folk) browser() *browser { return &browser{w, map[string]string{}} }
+func (w *folk) browser() *browser { return &browser{w: w, cookies: map[string]string{}} }
 
 func (b *browser) with(r *http.Request) {
 	for name, value := range b.cookies {
@@ -220,7 +268,11 @@ func (b *browser) login(u identity.User) *browser {
 	b.w.t.Helper()
 	rec, r := httptest.NewRecorder(), httptest.NewRequest("POST", "/login", nil)
 	b.with(r)
-	if _, err := b.w.sessions.Begin(b.w.t.Context(), rec, r, u, []string{"pwd"}); err != nil {
+	amr := b.amr
+	if amr == nil {
+		amr = []string{"pwd"}
+	}
+	if _, err := b.w.sessions.Begin(b.w.t.Context(), rec, r, u, amr); err != nil {
 		b.w.t.Fatal(err)
 	}
 	b.keep(rec.Header())
@@ -238,7 +290,9 @@ func (b *browser) logout() {
 }
 
 // copy is another browser with the same cookies.
-func (b *browser) copy() *browser { return &browser{b.w, maps.Clone(b.cookies)} }
+func (b *browser) copy() *browser {
+	return &browser{w: b.w, cookies: maps.Clone(b.cookies), amr: b.amr}
+}
 
 const verifier = "correct-horse-battery-staple-correct-horse-battery"
 
@@ -375,6 +429,16 @@ func (w *folk) active(client pair, token string) bool {
 	active, _ := r.json["active"].(bool)
 	return active
 }
+
+func (w *folk) count(query string) (n int) {
+	w.t.Helper()
+	if err := w.db.Read(w.t.Context(), func(tx db.ReadTx) error { return tx.QueryRow(w.t.Context(), query).Scan(&n) }); err != nil {
+		w.t.Fatal(err)
+	}
+	return n
+}
+
+func (w *folk) engine() db.Engine { return dbtest.Engines(w.t)[0] }
 
 func (w *folk) events(action string) (n int) {
 	w.t.Helper()

@@ -69,25 +69,24 @@ type refresh struct {
 	token      redact.Secret
 	grantID    string
 	generation int64
-	asked      []string
+	asked      []string // scopes
+	resources  []string // asked for
 	caller     access.Caller
 
 	// The outcome.
-	grant  *grant
-	scopes []string
-	next   redact.Secret
-	err    error
-	other  bool // another client's token
+	grant    *grant
+	scopes   []string
+	audience []string
+	next     redact.Secret
+	err      error
+	other    bool // another client's token
 }
 
 // refreshToken is the grant refresh_token (RFC 6749 section 6).
 func (p *people) refreshToken(r *http.Request, client Client, q parameters, asked []string, t *tokenRequest) ([]byte, error) {
-	x := &refresh{client: client, token: redact.New(q.get("refresh_token")), asked: asked, caller: clientCaller(r, client)}
+	x := &refresh{client: client, token: redact.New(q.get("refresh_token")), asked: asked, resources: q.all("resource"), caller: clientCaller(r, client)}
 	if x.token.Empty() {
 		return nil, refuse(invalidRequest, "refresh_token is missing.")
-	}
-	if resource, given := q.find("resource"); given && resource != p.s.audience[0] {
-		return nil, refuse(invalidTarget, "No such resource is known.")
 	}
 	var ok bool
 	if x.grantID, x.generation, ok = p.parseToken(x.token); !ok {
@@ -102,6 +101,7 @@ func (p *people) refreshToken(r *http.Request, client Client, q parameters, aske
 	if x.err != nil {
 		return nil, x.err
 	}
+	t.audience = x.audience
 	return p.answer(r, t, x.client, x.grant, x.scopes, x.next, false)
 }
 
@@ -117,7 +117,7 @@ func (p *people) writeRefreshes(ctx context.Context, tx db.WriteTx, items []*ref
 		return err
 	}
 	for _, x := range items {
-		x.grant, x.scopes, x.next, x.err, x.other = nil, nil, redact.Secret{}, badCredentials(), false
+		x.grant, x.scopes, x.audience, x.next, x.err, x.other = nil, nil, nil, redact.Secret{}, badCredentials(), false
 		for _, g := range grants {
 			if g.id == x.grantID {
 				if err := p.turn(ctx, tx, x, g); err != nil {
@@ -153,9 +153,17 @@ func (p *people) turn(ctx context.Context, tx db.WriteTx, x *refresh, g *grant) 
 	return p.endLoudly(ctx, tx, g, x.caller, "refresh_reuse")
 }
 
+// mayRefresh passes the gate: it notes what the next access token is good for, or why there is none.
+func (p *people) mayRefresh(x *refresh, g *grant) bool {
+	if x.scopes, x.err = p.s.admit(admission{grant: grantRefreshToken, client: x.client, owner: g.owner(), asked: x.asked}); x.err == nil {
+		x.audience, x.err = p.s.narrowResources(x.client, g.resources, x.resources)
+	}
+	return x.err == nil
+}
+
 // rotate makes the next token of the family.
 func (p *people) rotate(x *refresh, g *grant, now time.Time) error {
-	if x.scopes, x.err = p.s.admit(admission{grant: grantRefreshToken, client: x.client, owner: g.owner(), asked: x.asked}); x.err != nil {
+	if !p.mayRefresh(x, g) {
 		return nil
 	}
 	next := p.newToken(g.id, g.generation+1)
@@ -181,7 +189,7 @@ func (p *people) again(ctx context.Context, tx db.WriteTx, x *refresh, g *grant,
 	if g.retries >= maxRetries {
 		return nil
 	}
-	if x.scopes, x.err = p.s.admit(admission{grant: grantRefreshToken, client: x.client, owner: g.owner(), asked: x.asked}); x.err != nil {
+	if !p.mayRefresh(x, g) {
 		return nil
 	}
 	g.retries++

@@ -38,13 +38,23 @@ func (p parameters) get(name string) string {
 	return v
 }
 
+// all are the values of the one parameter that may stand more than once (RFC 8707 section 2).
+func (p parameters) all(name string) (values []string) {
+	for _, q := range p {
+		if q.name == name {
+			values = append(values, q.value)
+		}
+	}
+	return values
+}
+
 // add refuses a parameter that stands twice (RFC 6749 section 3.2): one of two parsers in a row would otherwise see one,
 // and the second the other. The error holds the name only if it is one that we know.
 func (p *parameters) add(name, value string) error {
 	if len(*p) == maxParameters {
 		return refuse(invalidRequest, "Too many parameters.")
 	}
-	if _, twice := p.find(name); twice {
+	if _, twice := p.find(name); twice && name != "resource" {
 		return refuse(invalidRequest, "A parameter is given more than once"+ofKnown(name)+".")
 	}
 	if len(value) > maxValue || !utf8.ValidString(value) || !utf8.ValidString(name) || strings.IndexByte(value, 0) >= 0 {

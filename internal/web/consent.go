@@ -52,3 +52,23 @@ func (p *Pages) Consent(w http.ResponseWriter, r *http.Request, v ConsentView) {
 	}
 	p.show(w, r, http.StatusOK, "consent", consentData{p.frame("Allow access"), v, host}, v.RedirectURI)
 }
+
+// SelectView is which account a person may go on with.
+type SelectView struct {
+	ClientName  string
+	RedirectURI string // as registered: the form's answer may end there
+	User        identity.User
+	Flow        string // hidden field flow
+	Other       string // address to sign in at as somebody else
+}
+
+type selectData struct {
+	frame
+	SelectView
+	CSRF string
+}
+
+// Select shows the page that asks which account to go on with. The button sends choice=continue.
+func (p *Pages) Select(w http.ResponseWriter, r *http.Request, v SelectView) {
+	p.show(w, r, http.StatusOK, "select", selectData{p.frame("Choose an account"), v, p.info.Sessions.Token(w, r)}, v.RedirectURI)
+}

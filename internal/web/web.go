@@ -76,7 +76,7 @@ type Pages struct {
 func New(info Info) (*Pages, error) {
 	p := &Pages{info: info, stylePath: "/static/style-" + digest(stylesheet) + ".css", iconPath: "/static/icon-" + digest(icon) + ".svg"}
 	p.templates = map[string]*template.Template{}
-	for _, name := range []string{"home", "not_found", "login", "logout", "account", "consent", "device", "error"} {
+	for _, name := range []string{"home", "not_found", "login", "logout", "account", "consent", "select", "device", "error"} {
 		t, err := template.ParseFS(pageFiles, "pages/layout.html", "pages/"+name+".html")
 		if err != nil {
 			return nil, fmt.Errorf("parse the page %s: %w", name, err)

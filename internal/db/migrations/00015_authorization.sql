@@ -34,6 +34,7 @@ CREATE INDEX approvals_client ON approvals (client_id);
 --   claims                what the client asked to be told with the parameter claims, such as "id_token.email"
 --   offline               it goes on after the person has signed out: offline_access was allowed
 --   front                 tokens came with the answer itself, before any code of it was used
+--   acr                   the class of the login that is told to the client: 1, or 2 for more than one factor
 --   code_mac, token_mac   MACs of the code and of the newest refresh token; the tokens themselves are stored nowhere
 --   code_used             0 until the one use of the code, right or wrong
 --   generation            of the newest refresh token; 0 without one. Each refresh adds one, whatever clocks say
@@ -60,6 +61,7 @@ CREATE TABLE grants (
     nonce TEXT NOT NULL,
     auth_time BIGINT NOT NULL,
     amr TEXT NOT NULL,
+    acr TEXT NOT NULL,
     created BIGINT NOT NULL,
     code_mac BYTEA NOT NULL,
     code_used BIGINT NOT NULL,
