@@ -96,4 +96,6 @@ func (a *App) followPeople() {
 	})
 	a.registry.OnApplicationChanged(a.oauth.ApplicationChanged)
 	a.registry.OnReduced(a.oauth.RightsReduced)
+	a.registry.OnClientEnded(a.oauth.ClientEnded)
+	a.registry.ClientUsed(a.oauth.ClientUsed)
 }

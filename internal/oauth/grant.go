@@ -497,20 +497,41 @@ func (s *Server) PasswordChanged(ctx context.Context, tx db.WriteTx, userID stri
 // ApplicationChanged ends all that people let the client of an inactive application do, in the transaction that sets it
 // inactive.
 func (s *Server) ApplicationChanged(ctx context.Context, tx db.WriteTx, a registry.Application) error {
-	if a.Active || s.people == nil {
+	if a.Active {
 		return nil
 	}
-	// In one statement, because there may be very many, and nothing may keep an application from being deactivated. No
-	// access token needs to be named: all of the client's are invalid by themselves, also when it is active again.
-	now := tx.Now()
-	if _, err := tx.Exec(ctx, `UPDATE grants SET ended = $2, ended_by = 'application_inactive', successor_box = $3, idle_until = $4 WHERE client_id = $1 AND ended = 0`,
-		a.ClientID, db.Micros(now), []byte{}, db.Micros(now.Add(s.people.longestLife()+time.Minute))); err != nil {
-		return fmt.Errorf("end the grants of an application: %w", err)
+	return s.endClient(ctx, tx, a.ClientID, "application_inactive")
+}
+
+// ClientEnded is ApplicationChanged for a client without an application that is disabled or deleted.
+func (s *Server) ClientEnded(ctx context.Context, tx db.WriteTx, clientID string) error {
+	return s.endClient(ctx, tx, clientID, "client_ended")
+}
+
+func (s *Server) endClient(ctx context.Context, tx db.WriteTx, clientID, why string) error {
+	if s.people == nil {
+		return nil
 	}
-	if _, err := tx.Exec(ctx, `DELETE FROM approvals WHERE client_id = $1`, a.ClientID); err != nil {
-		return fmt.Errorf("delete the approvals of an application: %w", err)
+	// In one statement, because there may be very many, and nothing may keep a client from being ended. No access token
+	// needs to be named: all of the client's are invalid by themselves, also when it is enabled again.
+	now := tx.Now()
+	if _, err := tx.Exec(ctx, `UPDATE grants SET ended = $2, ended_by = $3, successor_box = $4, idle_until = $5 WHERE client_id = $1 AND ended = 0`,
+		clientID, db.Micros(now), why, []byte{}, db.Micros(now.Add(s.people.longestLife()+time.Minute))); err != nil {
+		return fmt.Errorf("end the grants of a client: %w", err)
+	}
+	if _, err := tx.Exec(ctx, `DELETE FROM approvals WHERE client_id = $1`, clientID); err != nil {
+		return fmt.Errorf("delete the approvals of a client: %w", err)
 	}
 	return nil
+}
+
+// ClientUsed tells whether anybody has let the client do anything.
+func (s *Server) ClientUsed(ctx context.Context, tx db.ReadTx, clientID string) (used bool, err error) {
+	err = tx.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM grants WHERE client_id = $1) OR EXISTS (SELECT 1 FROM approvals WHERE client_id = $1)`, clientID).Scan(&used)
+	if err != nil {
+		return false, fmt.Errorf("look for what a client was allowed: %w", err)
+	}
+	return used, nil
 }
 
 func (s *Server) forget(ctx context.Context, tx db.WriteTx, why, condition string, args ...any) error {

@@ -85,7 +85,7 @@ func (r *Registry) AddKey(ctx context.Context, tx db.WriteTx, c access.Caller, c
 	}
 	details := proofDetails(k.ID, label, expires)
 	details["kid"], details["thumbprint"] = k.Kid, key.thumbprint
-	if err := audit.Done(ctx, tx, c, "client.key.add", "client", clientID, details); err != nil {
+	if err := audit.Done(ctx, tx, c, "client_key.add", "client", clientID, details); err != nil {
 		return ClientKey{}, err
 	}
 	return k, tx.Changed(ctx, topicClient, clientID)
@@ -113,5 +113,5 @@ func insertKey(ctx context.Context, tx db.WriteTx, c access.Caller, clientID, la
 // DeleteKey removes a key: what is signed with it is refused from the commit on, here at once and on every node within a
 // second.
 func (r *Registry) DeleteKey(ctx context.Context, tx db.WriteTx, c access.Caller, clientID, keyID string) error {
-	return r.deleteProof(ctx, tx, c, "client_keys", "client.key.remove", clientID, keyID)
+	return r.deleteProof(ctx, tx, c, "client_keys", "client_key.remove", clientID, keyID)
 }

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/mintmark/mintmark/internal/access"
 	"github.com/mintmark/mintmark/internal/db"
+	"github.com/mintmark/mintmark/internal/fault"
 )
 
 // clientRow is what the table of clients holds of one.
@@ -54,15 +56,18 @@ func (c clientRow) target() (access.Action, access.Target) {
 	return access.WriteClient, access.Target{Type: "client", ID: c.ID, Team: c.Team, Owner: c.Owner}
 }
 
-// permitClient reads a client that the caller may change.
+// permitClient reads a client that the caller may change. Who may not even read clients does not learn which there are.
 func permitClient(ctx context.Context, tx db.ReadTx, c access.Caller, clientID string) (clientRow, error) {
-	if c.Kind == access.Anonymous {
-		return clientRow{}, access.Allow(c, access.WriteClient, access.Target{Type: "client"})
-	}
 	row, err := loadClientRow(ctx, tx, clientID)
+	if fault.Is(err, fault.NotFound) {
+		return clientRow{}, cmp.Or(access.Allow(c, access.ReadClient, access.Target{Type: "client", ID: clientID}), err)
+	}
 	if err != nil {
 		return clientRow{}, err
 	}
 	action, target := row.target()
-	return row, access.Allow(c, action, target)
+	if err := access.Allow(c, action, target); err != nil {
+		return clientRow{}, err
+	}
+	return row, nil
 }

@@ -73,6 +73,7 @@ func (r *Registry) Routes(m *route.Mux) {
 	route.Write(m, op(http.MethodPut, applications+"/{id}/scopes/{scope}", "grant.put", "Grant a scope to an application", access.GrantScope), r.putScope)
 	route.Write(m, op(http.MethodDelete, applications+"/{id}/scopes/{scope}", "grant.delete", "Take a scope from an application", access.GrantScope), r.deleteScope)
 	r.clientRoutes(m)
+	r.standaloneRoutes(m)
 }
 
 func (r *Registry) getTeams(ctx context.Context, tx db.ReadTx, c access.Caller, in *route.Page) (*teamsOutput, error) {

@@ -155,7 +155,7 @@ func (r *Registry) CreateSecret(ctx context.Context, tx db.WriteTx, c access.Cal
 	if err != nil {
 		return none(err)
 	}
-	if err := audit.Done(ctx, tx, c, "client.secret.create", "client", clientID, proofDetails(s.ID, label, expires)); err != nil {
+	if err := audit.Done(ctx, tx, c, "client_secret.create", "client", clientID, proofDetails(s.ID, label, expires)); err != nil {
 		return none(err)
 	}
 	return s, secret, tx.Changed(ctx, topicClient, clientID)
@@ -231,7 +231,7 @@ func (r *Registry) Secrets(ctx context.Context, tx db.ReadTx, c access.Caller, c
 
 // DeleteSecret revokes a labelled secret: it is refused from the commit on, here at once and on every node within a second.
 func (r *Registry) DeleteSecret(ctx context.Context, tx db.WriteTx, c access.Caller, clientID, secretID string) error {
-	return r.deleteProof(ctx, tx, c, secretsTable, "client.secret.revoke", clientID, secretID)
+	return r.deleteProof(ctx, tx, c, secretsTable, "client_secret.revoke", clientID, secretID)
 }
 
 func (r *Registry) deleteProof(ctx context.Context, tx db.WriteTx, c access.Caller, table, action, clientID, proofID string) error {

@@ -60,6 +60,8 @@ type Registry struct {
 	hooks   []func(ctx context.Context, tx db.WriteTx, app Application) error
 
 	onReduced []func(ctx context.Context, tx db.WriteTx, x Reduction) error
+	onEnded   []func(ctx context.Context, tx db.WriteTx, clientID string) error
+	usedBy    []func(ctx context.Context, tx db.ReadTx, clientID string) (bool, error)
 }
 
 // New makes a Registry. It must be made before the database's feed starts; Run writes what it observes.

@@ -38,11 +38,7 @@ func (r *Registry) getClient(ctx context.Context, tx db.ReadTx, c access.Caller,
 }
 
 func (r *Registry) putClient(ctx context.Context, tx db.WriteTx, c access.Caller, in *putClientInput) (*clientOutput, error) {
-	b := in.Body
-	s, a, err := r.PutSettings(ctx, tx, c, in.ID, Settings{
-		Name: b.Name, RedirectURIs: b.RedirectURIs, PostLogoutRedirectURIs: b.PostLogoutRedirectURIs, GrantTypes: b.GrantTypes,
-		RefreshTokens: RefreshTokens(b.RefreshTokens), Metadata: metadataOf(b.ClientMetadata),
-	}, in.Check)
+	s, a, err := r.PutSettings(ctx, tx, c, in.ID, settingsOf(in.Body), in.Check)
 	if err != nil {
 		return nil, err
 	}
@@ -54,22 +50,35 @@ func clientAnswer(ctx context.Context, tx db.ReadTx, s Settings, a Application) 
 	if err != nil {
 		return nil, err
 	}
-	w := api.ClientSettings{
-		ClientID: a.ClientID, Name: s.Name, Confidential: a.Confidential, RedirectURIs: orEmpty(s.RedirectURIs),
-		PostLogoutRedirectURIs: orEmpty(s.PostLogoutRedirectURIs), GrantTypes: []string{}, RefreshTokens: string(s.RefreshTokens),
-		ClientMetadata: s.Metadata.wire(), ResourceOwnerScopes: []string{}, LastModified: s.Modified, LastModifiedBy: s.ModifiedBy,
-	}
-	for _, g := range s.grantTypes(a.Confidential) {
-		if g != GrantRefreshToken { // that is said by refresh_tokens
-			w.GrantTypes = append(w.GrantTypes, g)
-		}
-	}
+	w := wireSettings(a.ClientID, s, a.Confidential)
 	for _, g := range grants {
 		if g.ResourceOwnerScope {
 			w.ResourceOwnerScopes = append(w.ResourceOwnerScopes, g.Scope)
 		}
 	}
 	return &clientOutput{route.AtVersion(s.Revision), w}, nil
+}
+
+func settingsOf(b api.PutClientSettings) Settings {
+	return Settings{
+		Name: b.Name, RedirectURIs: b.RedirectURIs, PostLogoutRedirectURIs: b.PostLogoutRedirectURIs, GrantTypes: b.GrantTypes,
+		RefreshTokens: RefreshTokens(b.RefreshTokens), Metadata: metadataOf(b.ClientMetadata),
+	}
+}
+
+// wireSettings is all but the scopes.
+func wireSettings(clientID string, s Settings, confidential bool) api.ClientSettings {
+	w := api.ClientSettings{
+		ClientID: clientID, Name: s.Name, Confidential: confidential, RedirectURIs: orEmpty(s.RedirectURIs),
+		PostLogoutRedirectURIs: orEmpty(s.PostLogoutRedirectURIs), GrantTypes: []string{}, RefreshTokens: string(s.RefreshTokens),
+		ClientMetadata: s.Metadata.wire(), ResourceOwnerScopes: []string{}, LastModified: s.Modified, LastModifiedBy: s.ModifiedBy,
+	}
+	for _, g := range s.grantTypes(confidential) {
+		if g != GrantRefreshToken { // that is said by refresh_tokens
+			w.GrantTypes = append(w.GrantTypes, g)
+		}
+	}
+	return w
 }
 
 func orEmpty(list []string) []string {
