@@ -81,6 +81,7 @@ const (
 	IssueStorageKey   Action = "storage.issue_key" // an S3 access key that reads one application's own prefix
 	ManageUsers       Action = "user.manage"       // users and access keys of administrators
 	RevokeTokens      Action = "token.revoke"      // other people's tokens
+	ManageTrust       Action = "trust.manage"      // issuers whose JWTs count as authorization
 	ManageRoles       Action = "role.manage"       // client types, roles, and who has which role at which client
 )
 
@@ -141,6 +142,7 @@ var rules = map[Action]rule{
 	IssueStorageKey:   anyOf(owner, administrator),
 	ManageUsers:       administrator,
 	RevokeTokens:      administrator,
+	ManageTrust:       administrator,
 	ManageRoles:       administrator,
 }
 

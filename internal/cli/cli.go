@@ -37,6 +37,7 @@ type Commands struct {
 	Rotate rotateCommand  `cmd:"" group:"use" help:"Rotate the credentials of an application now."`
 	Key    keyCommands    `cmd:"" group:"use" help:"Signing keys."`
 	Token  tokenCommands  `cmd:"" group:"use" help:"Get and check access tokens."`
+	Trust  trustCommands  `cmd:"" group:"use" help:"Issuers whose tokens are exchanged for ours, such as clusters and CI systems."`
 
 	Agent agentCommand `cmd:"" group:"machine" help:"Fetch an application's credentials into a directory and keep them fresh."`
 

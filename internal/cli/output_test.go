@@ -112,6 +112,11 @@ func world() map[string]any {
 		{Seq: 42, ID: "evt_2", At: ago(time.Minute), Action: "application.write", Outcome: "denied", Reason: "forbidden", Actor: api.AuditActor{Kind: "person", ID: "usr_2", Name: "joe", Realm: "employees"}, TargetType: "application", TargetID: "sales-orders"},
 		{Seq: 41, ID: "evt_1", At: ago(time.Hour), Action: "application.write", Outcome: "success", Actor: api.AuditActor{Kind: "system"}, TargetType: "application", TargetID: "sales-orders"},
 	}
+	trust := api.TrustedIssuer{ID: "cluster", Issuer: "https://cluster.example.org", Enabled: true, JWKS: `{"keys":[]}`, MaxLifetime: 3900,
+		Rules: []api.TrustRule{
+			{Subject: "system:serviceaccount:shop:orders", Application: "sales-orders", Public: true},
+			{Subject: "ci", Claims: map[string]string{"ref": "refs/heads/main", "environment": "production"}, Person: "usr_1", Scopes: []string{"uid"}},
+		}, Created: c.created, CreatedBy: c.by, LastModified: c.changed, LastModifiedBy: c.who}
 	return map[string]any{
 		"GET /api/teams":           api.Teams{Items: []api.Team{shop}},
 		"GET /api/teams/shop":      shop,
@@ -154,6 +159,12 @@ func world() map[string]any {
 		"PUT /api/resource-types/sales_order/scopes/read_all": readAll,
 		"PUT /api/resource-types/sales_order/scopes/read":     read,
 		"DELETE /api/resource-types/sales_order/scopes/read":  nil,
+		"GET /api/trusted-issuers":                            api.TrustedIssuers{Items: []api.TrustedIssuer{trust}},
+		"GET /api/trusted-issuers/cluster":                    trust,
+		"PUT /api/trusted-issuers/cluster":                    trust,
+		"GET /api/trusted-issuers/{id}":                       &api.Problem{Status: 404, Code: "trusted_issuer_not_found", Detail: "There is no such trusted issuer."},
+		"PUT /api/trusted-issuers/ci":                         trust,
+		"DELETE /api/trusted-issuers/cluster":                 nil,
 		"GET /api/keys":                                       api.SigningKeys{Items: []api.SigningKey{next, key, old}},
 		"POST /api/keys/rotations":                            next,
 		"DELETE /api/keys/" + key.Kid:                         nil,
@@ -223,6 +234,7 @@ func TestCommands(t *testing.T) {
 	file("user.json", `{"application_username":"sales-orders","application_password":"p4ss"}`)
 	file("client.json", `{"client_id":"sales-orders","client_secret":"s3cret"}`)
 	wrong := file("wrong", "wrong\n")
+	jwks := file("jwks.json", `{"keys":[{"kty":"OKP"}]}`)
 
 	for name, args := range map[string][]string{
 		"app-create":             {"app", "create", "sales-orders", "--team", "shop", "--name", "Sales orders"},
@@ -261,6 +273,16 @@ func TestCommands(t *testing.T) {
 		"team-list":              {"team", "list"},
 		"client-show":            {"client", "show", "sales-orders"},
 		"client-set":             {"client", "set", "sales-orders", "--redirect-uri", "https://orders.example.org/cb", "--name", "Sales"},
+		"trust-list":             {"trust", "list"},
+		"trust-show":             {"trust", "show", "cluster"},
+		"trust-set":              {"trust", "set", "ci", "--issuer", "https://ci.example.org", "--jwks", jwks, "--max-lifetime", "10m"},
+		"trust-set-nothing":      {"trust", "set", "ci"},
+		"trust-set-disabled":     {"trust", "set", "cluster", "--disabled"},
+		"trust-set-once":         {"trust", "set", "cluster", "--single-use", "--no-disabled"},
+		"trust-allow":            {"trust", "allow", "cluster", "job", "--application", "sales-orders", "--claim", "ref=a=b;c", "--scope", "uid", "--public"},
+		"trust-forbid":           {"trust", "forbid", "cluster", "ci"},
+		"trust-forbid-unknown":   {"trust", "forbid", "cluster", "nobody"},
+		"trust-delete":           {"trust", "delete", "cluster"},
 		"team-show":              {"team", "show", "shop"},
 		"team-show-unknown":      {"team", "show", "nobody"},
 		"team-create-forbidden":  {"team", "create", "forbidden"},

@@ -19,11 +19,12 @@ const serviceRealm = realm.Robots
 
 // Routes puts the endpoints into the mux.
 func (s *Server) Routes(m *route.Mux) {
-	grants := []string{grantPassword, grantClientCredentials}
+	grants := []string{grantPassword, grantClientCredentials, grantJWTBearer}
 	if s.people != nil {
 		grants = append(grants, grantAuthorizationCode, grantRefreshToken, grantDeviceCode)
 		s.people.register(m)
 	}
+	s.trustRoutes(m)
 	m.Handle("/oauth2/token", only(http.MethodPost, s.tokenEndpoint(strictly, grants...)))
 	m.Handle("/oauth2/access_token", only(http.MethodPost, s.tokenEndpoint(legacy, grants...)))
 	m.Handle("/z/oauth2/access_token", only(http.MethodPost, s.tokenEndpoint(legacy, grantPassword)))
@@ -73,6 +74,7 @@ type tokenRequest struct {
 	scopes []string
 	// Whom the token is for; nil: this installation.
 	audience []string
+	until    time.Time // what it gives lives no longer; zero: as long as others
 }
 
 // tokenEndpoint serves one of the addresses for the grants named.
@@ -122,6 +124,9 @@ func (s *Server) grantToken(r *http.Request, d dialect, grants []string, t *toke
 	t.grant = grant
 	if grant == grantAuthorizationCode || grant == grantRefreshToken || grant == grantDeviceCode {
 		return s.grantOwned(r, p, d, t)
+	}
+	if grant == grantJWTBearer {
+		return s.grantAsserted(r, p, d, t)
 	}
 	if t.realm, err = s.realmOf(r, p, grant); err != nil {
 		t.realm = "unknown"
@@ -226,6 +231,9 @@ func (s *Server) tokenAnswer(ctx context.Context, t *tokenRequest, subject strin
 	life, now := s.lifetime(t.realm), s.clock.Now().Truncate(time.Second)
 	if first := wholeSecond(since); first.After(now) {
 		now = first
+	}
+	if life = t.shorten(life, now); life <= 0 {
+		return nil, badCredentials()
 	}
 	c := &Claims{
 		Issuer: s.issuer, Audience: s.audienceOf(t), Subject: subject, ClientID: t.client, Realm: t.realm, Scopes: t.scopes, Grant: t.grant,

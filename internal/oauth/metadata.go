@@ -67,7 +67,7 @@ func (s *Server) document(alg string) document {
 		IntrospectionEndpoint: s.issuer + "/oauth2/introspect",
 		RevocationEndpoint:    s.issuer + "/oauth2/revoke",
 		TokeninfoEndpoint:     s.issuer + "/oauth2/tokeninfo",
-		GrantTypes:            []string{grantClientCredentials, grantPassword},
+		GrantTypes:            []string{grantClientCredentials, grantPassword, grantJWTBearer},
 		ResponseTypes:         []string{},
 		SubjectTypes:          []string{"public"},
 		TokenAuth:             methods,

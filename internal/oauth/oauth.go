@@ -84,6 +84,7 @@ type Server struct {
 	keys     Keys
 	secrets  SharedSecrets // nil: none
 	used     *replayGuard
+	trust    *trust
 	clock    clock.Clock
 	log      *slog.Logger
 	metrics  *metrics
@@ -146,6 +147,7 @@ func New(o Options) (*Server, error) {
 		issuerClaim: appendText([]byte(`{"iss":`), o.Issuer),
 	}
 	s.verifier = &Verifier{keys: o.Keys, clients: o.Clients, clock: o.Clock, issuer: o.Issuer, realms: o.Realms, revoked: s.revoked, cache: newTokenCache(o.CachedTokens)}
+	s.trust = newTrust(s)
 	s.gauges(o.Metrics)
 	if o.People != nil {
 		if err := s.servePeople(*o.People); err != nil {

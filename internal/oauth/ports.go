@@ -25,6 +25,8 @@ type Clients interface {
 	// kind Unauthenticated, apart from a client that has no secret: registry.ErrPublicClient. Any other error says that
 	// it could not be found out.
 	AuthenticateClient(ctx context.Context, id string, secret redact.Secret) (Client, int64, error)
+	// OfApplication finds the client of an application; a fault of kind NotFound if there is none.
+	OfApplication(ctx context.Context, application string) (Client, error)
 }
 
 // SharedSecrets are the secrets of clients that sign with them (client_secret_jwt). A MAC does not sign, so these must be
@@ -39,6 +41,9 @@ type SharedSecrets interface {
 // answer or by its time whether the name exists.
 type Users interface {
 	ServicePassword(ctx context.Context, realm, username string, password redact.Secret) (Subject, error)
+	// ServiceUser finds a service user for whom somebody else has vouched; a fault of kind Unauthenticated if there is
+	// none, or if it is disabled.
+	ServiceUser(ctx context.Context, realm, username string) (Subject, error)
 }
 
 // Keys are the keys that tokens are signed and verified with (keys.Ring). All of it answers from memory.

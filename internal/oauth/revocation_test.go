@@ -218,7 +218,7 @@ func TestDiscoveryIgnoresTheHost(t *testing.T) {
 		"issuer": issuer, "token_endpoint": issuer + "/oauth2/token", "jwks_uri": issuer + "/oauth2/jwks",
 		"introspection_endpoint": issuer + "/oauth2/introspect", "revocation_endpoint": issuer + "/oauth2/revoke",
 		"tokeninfo_endpoint":                            issuer + "/oauth2/tokeninfo",
-		"grant_types_supported":                         []any{"client_credentials", "password"},
+		"grant_types_supported":                         []any{"client_credentials", "password", "urn:ietf:params:oauth:grant-type:jwt-bearer"},
 		"response_types_supported":                      []any{},
 		"subject_types_supported":                       []any{"public"},
 		"token_endpoint_auth_methods_supported":         methods,

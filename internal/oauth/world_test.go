@@ -82,6 +82,15 @@ func (f *fakeClients) AuthenticateClient(ctx context.Context, id string, secret 
 	return oauth.Client{}, 0, fault.New(fault.Unauthenticated, "wrong_secret", "no")
 }
 
+func (f *fakeClients) OfApplication(ctx context.Context, application string) (oauth.Client, error) {
+	for id, c := range f.byID {
+		if c.Application == application {
+			return f.Client(ctx, id)
+		}
+	}
+	return oauth.Client{}, fault.New(fault.NotFound, "application_not_found", "no")
+}
+
 type fakeUsers struct {
 	apps      map[string]string
 	passwords map[string][]string
@@ -100,6 +109,16 @@ func (f *fakeUsers) ServicePassword(_ context.Context, realm, username string, p
 		}
 	}
 	return oauth.Subject{}, fault.New(fault.Unauthenticated, "wrong_password", "no")
+}
+
+func (f *fakeUsers) ServiceUser(_ context.Context, realm, username string) (oauth.Subject, error) {
+	if f.down != nil {
+		return oauth.Subject{}, f.down
+	}
+	if app, ok := f.apps[username]; ok && realm == "services" {
+		return oauth.Subject{UserID: "usr_" + username, Username: username, Realm: realm, Application: app}, nil
+	}
+	return oauth.Subject{}, fault.New(fault.Unauthenticated, "no_such_user", "no")
 }
 
 var errDown = fault.Wrap(errors.New("dial tcp 10.0.0.1: secret host"), fault.Unavailable, "db_unavailable", "The database is not available.")

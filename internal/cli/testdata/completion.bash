@@ -61,6 +61,13 @@ _mintmark() {
       "token check") path="token check" ;;
       "token introspect") path="token introspect" ;;
       "token revoke") path="token revoke" ;;
+      "trust") path="trust" ;;
+      "trust list") path="trust list" ;;
+      "trust show") path="trust show" ;;
+      "trust set") path="trust set" ;;
+      "trust allow") path="trust allow" ;;
+      "trust forbid") path="trust forbid" ;;
+      "trust delete") path="trust delete" ;;
       "agent") path="agent" ;;
       "completion") path="completion" ;;
       "audit") path="audit" ;;
@@ -69,7 +76,7 @@ _mintmark() {
     esac
   done
   case "$path" in
-    "") words="agent app audit bucket client completion key rotate scope team token user --help --output --server --timeout --token-file" ;;
+    "") words="agent app audit bucket client completion key rotate scope team token trust user --help --output --server --timeout --token-file" ;;
     "app") words="activate bucket create deactivate grant list revoke scopes show status storage-key update --help --output --server --timeout --token-file" ;;
     "app create") words="--criticality --description --documentation-url --help --incident-contact --name --output --public-client --scm-url --server --service-url --subtitle --support-url --team --timeout --token-file" ;;
     "app list") words="--active --help --output --search --server --team --timeout --token-file" ;;
@@ -128,6 +135,13 @@ _mintmark() {
     "token check") words="--help --output --server --timeout --token-file" ;;
     "token introspect") words="--client-id --client-secret-file --credentials --help --output --password-file --server --timeout --token-file --username" ;;
     "token revoke") words="--client-id --client-secret-file --credentials --help --output --password-file --server --timeout --token-file --username" ;;
+    "trust") words="allow delete forbid list set show --help --output --server --timeout --token-file" ;;
+    "trust list") words="--help --output --server --timeout --token-file" ;;
+    "trust show") words="--help --output --server --timeout --token-file" ;;
+    "trust set") words="--disabled --help --issuer --jwks --max-lifetime --output --server --single-use --timeout --token-file" ;;
+    "trust allow") words="--application --claim --help --output --person --public --scope --server --timeout --token-file" ;;
+    "trust forbid") words="--help --output --server --timeout --token-file" ;;
+    "trust delete") words="--help --output --server --timeout --token-file" ;;
     "agent") words="--application --bucket --credentials-file --endpoint --file-mode --help --hook --hook-timeout --interval --listen --log --once --output --pid-file --profile --region --server --signal --timeout --token-file --wait" ;;
     "completion") words="bash zsh --help --output --server --timeout --token-file" ;;
     "audit") words="checkpoint list --help --output --server --timeout --token-file" ;;

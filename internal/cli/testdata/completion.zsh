@@ -61,6 +61,13 @@ _mintmark() {
       "token check") path_here="token check" ;;
       "token introspect") path_here="token introspect" ;;
       "token revoke") path_here="token revoke" ;;
+      "trust") path_here="trust" ;;
+      "trust list") path_here="trust list" ;;
+      "trust show") path_here="trust show" ;;
+      "trust set") path_here="trust set" ;;
+      "trust allow") path_here="trust allow" ;;
+      "trust forbid") path_here="trust forbid" ;;
+      "trust delete") path_here="trust delete" ;;
       "agent") path_here="agent" ;;
       "completion") path_here="completion" ;;
       "audit") path_here="audit" ;;
@@ -69,7 +76,7 @@ _mintmark() {
     esac
   done
   case "$path_here" in
-    "") words_here="agent app audit bucket client completion key rotate scope team token user --help --output --server --timeout --token-file" ;;
+    "") words_here="agent app audit bucket client completion key rotate scope team token trust user --help --output --server --timeout --token-file" ;;
     "app") words_here="activate bucket create deactivate grant list revoke scopes show status storage-key update --help --output --server --timeout --token-file" ;;
     "app create") words_here="--criticality --description --documentation-url --help --incident-contact --name --output --public-client --scm-url --server --service-url --subtitle --support-url --team --timeout --token-file" ;;
     "app list") words_here="--active --help --output --search --server --team --timeout --token-file" ;;
@@ -128,6 +135,13 @@ _mintmark() {
     "token check") words_here="--help --output --server --timeout --token-file" ;;
     "token introspect") words_here="--client-id --client-secret-file --credentials --help --output --password-file --server --timeout --token-file --username" ;;
     "token revoke") words_here="--client-id --client-secret-file --credentials --help --output --password-file --server --timeout --token-file --username" ;;
+    "trust") words_here="allow delete forbid list set show --help --output --server --timeout --token-file" ;;
+    "trust list") words_here="--help --output --server --timeout --token-file" ;;
+    "trust show") words_here="--help --output --server --timeout --token-file" ;;
+    "trust set") words_here="--disabled --help --issuer --jwks --max-lifetime --output --server --single-use --timeout --token-file" ;;
+    "trust allow") words_here="--application --claim --help --output --person --public --scope --server --timeout --token-file" ;;
+    "trust forbid") words_here="--help --output --server --timeout --token-file" ;;
+    "trust delete") words_here="--help --output --server --timeout --token-file" ;;
     "agent") words_here="--application --bucket --credentials-file --endpoint --file-mode --help --hook --hook-timeout --interval --listen --log --once --output --pid-file --profile --region --server --signal --timeout --token-file --wait" ;;
     "completion") words_here="bash zsh --help --output --server --timeout --token-file" ;;
     "audit") words_here="checkpoint list --help --output --server --timeout --token-file" ;;
