@@ -74,7 +74,6 @@ func (t table) print(on map[string][]*server, o options) (exceeded int) {
 }
 
 func row(operation, server string, results []loadgen.Result, ratio, gate, target string) string {
-	ms := func(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 	rate := over(results, loadgen.Result.Rate)
 	cpu := over(results, func(r loadgen.Result) float64 { return r.PerThousand })
 	database := over(results, func(r loadgen.Result) float64 { return r.CPU["database"] / float64(max(r.OK, 1)) * 1000 })

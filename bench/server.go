@@ -33,6 +33,7 @@ type server struct {
 	base, ready string // URLs
 	args        []string
 	database    string         // PostgreSQL: made for this run
+	url         string         // of that database
 	pids        map[string]int // whose processor time counts
 	process     *exec.Cmd
 
@@ -122,7 +123,8 @@ func (s *server) makeDatabase(ctx context.Context) (string, error) {
 		return "", err
 	}
 	u.Path = "/" + s.database
-	return u.String(), nil
+	s.url = u.String()
+	return s.url, nil
 }
 
 // start runs the program and answers how long it took to get ready.

@@ -93,7 +93,7 @@ func open(ctx context.Context, c Config, build Build, log *slog.Logger, prepare 
 	a := &App{config: c, build: build, log: log, clock: clock.System, metrics: prometheus.NewRegistry()}
 	a.node, a.started = id.New(id.Node, a.clock.Now()), a.clock.Now()
 	a.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	a.db, err = db.Open(ctx, db.Options{URL: c.Database.URL.Reveal(), Clock: a.clock, Logger: log, MaxConns: c.Database.MaxConnections})
+	a.db, err = db.Open(ctx, db.Options{URL: c.Database.URL.Reveal(), Clock: a.clock, Logger: log, MaxConns: c.Database.MaxConnections, Expired: a.countExpired()})
 	if err != nil {
 		return nil, fmt.Errorf("%w: database: %w", ErrConfig, err)
 	}

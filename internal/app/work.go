@@ -26,15 +26,15 @@ func (a *App) load(ctx context.Context) error {
 func (a *App) startRecorders(ctx context.Context, g *group) *sync.WaitGroup {
 	wg := new(sync.WaitGroup)
 	for name, run := range map[string]func(context.Context) error{
-		"signing keys":             a.keys.Run,
-		"uses of service users":    a.identity.Run,
-		"sessions":                 a.sessions.Run,
-		"uses of clients":          a.registry.Run,
-		"observation of uses":      a.watchUses,
-		"token journal":            a.oauth.Run,
-		"denials":                  a.denials.Run,
-		"sequencer":                a.sequencer.Run,
-		"sweeping the change feed": a.sweep,
+		"signing keys":                a.keys.Run,
+		"uses of service users":       a.identity.Run,
+		"sessions":                    a.sessions.Run,
+		"uses of clients":             a.registry.Run,
+		"observation of uses":         a.watchUses,
+		"token journal":               a.oauth.Run,
+		"denials":                     a.denials.Run,
+		"sequencer":                   a.sequencer.Run,
+		"removal of what has expired": a.clean,
 	} {
 		g.start(ctx, wg, name, run)
 	}
@@ -56,25 +56,6 @@ func (a *App) startWorkers(ctx context.Context, g *group) *sync.WaitGroup {
 	wg := new(sync.WaitGroup)
 	g.start(ctx, wg, "jobs", a.jobs.Run)
 	return wg
-}
-
-// sweep removes what the change feed and the counts of wrong passwords have outlived.
-func (a *App) sweep(ctx context.Context) error {
-	tick := time.NewTicker(time.Minute)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-			if err := a.db.Sweep(ctx); err != nil && ctx.Err() == nil {
-				a.log.Warn("the change feed could not be swept; it is tried again", "error", err)
-			}
-			if _, err := a.identity.SweepAttempts(ctx); err != nil && ctx.Err() == nil {
-				a.log.Warn("the counts of wrong passwords could not be swept; it is tried again", "error", err)
-			}
-		}
-	}
 }
 
 // staleAfter is when a node that hears no changes stops being ready. Its caches promise one second.

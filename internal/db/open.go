@@ -28,6 +28,8 @@ type Options struct {
 	// quarter loads caches and follows changes. One more listens. For SQLite it is the number of readers (default twice
 	// the cores); there is one writer.
 	MaxConns int
+	// Expired hears how many rows RemoveExpired has removed from a table. Default: nobody.
+	Expired func(table string, rows int64)
 }
 
 // DB is an open database. It is safe for concurrent use.
@@ -39,6 +41,7 @@ type DB struct {
 
 	limit   time.Duration // of one transaction with all its attempts
 	last    atomic.Int64  // micros of the latest Now that a transaction was given: Now never runs back
+	expired func(table string, rows int64)
 	writing atomic.Uint64 // goroutine that holds SQLite's only writer, 0 for none
 
 	feed feed
@@ -84,12 +87,15 @@ type record struct {
 
 // Open opens the database. It does not connect to a PostgreSQL server yet (see Ping) and makes no tables (see Migrate).
 func Open(_ context.Context, o Options) (*DB, error) {
-	d := &DB{clock: o.Clock, log: o.Logger, limit: defaultLimit, feed: newFeed()}
+	d := &DB{clock: o.Clock, log: o.Logger, limit: defaultLimit, feed: newFeed(), expired: o.Expired}
 	if d.clock == nil {
 		d.clock = clock.System
 	}
 	if d.log == nil {
 		d.log = slog.New(slog.DiscardHandler)
+	}
+	if d.expired == nil {
+		d.expired = func(string, int64) {}
 	}
 	scheme, rest, _ := strings.Cut(o.URL, ":")
 	switch scheme {

@@ -169,15 +169,6 @@ func (dir *Directory) ForgetDevice(ctx context.Context, tx db.WriteTx, c access.
 
 // SweepDevices forgets browsers that were not used for longer than they keep what they are known by.
 func (dir *Directory) SweepDevices(ctx context.Context) error {
-	for {
-		var n int64
-		err := dir.d.Write(ctx, func(tx db.WriteTx) (err error) {
-			n, err = tx.Exec(ctx, `DELETE FROM known_devices WHERE id IN (SELECT id FROM known_devices WHERE last_used < $1 ORDER BY last_used LIMIT $2)`,
-				db.Micros(tx.Now().Add(-forgetDevices)), sweepAtOnce)
-			return err
-		})
-		if err != nil || n < sweepAtOnce {
-			return err
-		}
-	}
+	_, err := dir.d.RemoveExpired(ctx, db.Expiry{Table: "known_devices", Key: "id", Column: "last_used", Keep: forgetDevices})
+	return err
 }

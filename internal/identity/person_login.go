@@ -311,24 +311,9 @@ func (p *people) refused(a *attempt, origin Origin, err error) {
 	go p.onRefused(c, err)
 }
 
-// sweepAtOnce is how many counts one transaction removes.
-const sweepAtOnce = 1000
-
-// SweepAttempts removes the counts of names that nobody has and that are over, in transactions of a bounded size, and
-// tells how many they were. Those of a person stay until a password is right: they are few, and must not be outwaited.
+// SweepAttempts removes the counts of names that nobody has and that are over, and tells how many they were. Those of a
+// person stay until a password is right: they are few, and must not be outwaited.
 func (dir *Directory) SweepAttempts(ctx context.Context) (removed int64, err error) {
-	for {
-		var n int64
-		err := dir.d.Write(ctx, func(tx db.WriteTx) (err error) {
-			n, err = tx.Exec(ctx, `DELETE FROM login_attempts WHERE account IN
-				(SELECT account FROM login_attempts WHERE last < $1 AND user_id = '' ORDER BY last LIMIT $2)`, db.Micros(tx.Now().Add(-triesWindow)), sweepAtOnce)
-			return err
-		})
-		if err != nil {
-			return removed, fmt.Errorf("sweep login attempts: %w", err)
-		}
-		if removed += n; n < sweepAtOnce {
-			return removed, nil
-		}
-	}
+	n, err := dir.d.RemoveExpired(ctx, db.Expiry{Table: "login_attempts", Key: "account", Column: "last", Keep: triesWindow, And: `user_id = ''`})
+	return n["login_attempts"], err
 }

@@ -548,34 +548,6 @@ func (s *Server) forget(ctx context.Context, tx db.WriteTx, why, condition strin
 	return nil
 }
 
-// sweep removes what is over, in batches, so that no transaction is long. Ended grants stay until no token of theirs can
-// be good.
-func (p *people) sweep(ctx context.Context, keep time.Duration) error {
-	const rows, batches = 500, 200
-	for _, query := range []string{
-		`DELETE FROM pushed_requests WHERE handle IN (SELECT handle FROM pushed_requests WHERE expires < $1 ORDER BY expires LIMIT $2)`,
-		`DELETE FROM authorization_flows WHERE handle IN (SELECT handle FROM authorization_flows WHERE expires < $1 ORDER BY expires LIMIT $2)`,
-		`DELETE FROM grants WHERE id IN (SELECT id FROM grants WHERE idle_until < $1 ORDER BY idle_until LIMIT $2)`,
-		`DELETE FROM device_authorizations WHERE device_mac IN (SELECT device_mac FROM device_authorizations WHERE expires < $1 ORDER BY expires LIMIT $2)`,
-		`DELETE FROM device_guesses WHERE who IN (SELECT who FROM device_guesses WHERE since < $1 ORDER BY since LIMIT $2)`,
-	} {
-		for range batches {
-			var n int64
-			err := p.s.db.Write(ctx, func(tx db.WriteTx) (err error) {
-				n, err = tx.Exec(ctx, query, db.Micros(tx.Now().Add(-keep)), rows)
-				return err
-			})
-			if err != nil {
-				return fmt.Errorf("sweep what people let clients do: %w", err)
-			}
-			if n < rows {
-				break
-			}
-		}
-	}
-	return nil
-}
-
 // The classes of a login: by one factor, and by more than one.
 const (
 	classOne = "1"

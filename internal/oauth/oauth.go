@@ -176,12 +176,11 @@ func (s *Server) Run(ctx context.Context) error {
 	return nil
 }
 
-// keepRevocations loads again when the feed has lost track, and prunes and sweeps what has expired.
+// keepRevocations loads again when the feed has lost track, and forgets what has expired.
 func (s *Server) keepRevocations(ctx context.Context) {
-	const retry, sweepPeriod = time.Second, 10 * time.Minute
-	prune, sweep := time.NewTicker(time.Minute), time.NewTicker(sweepPeriod)
+	const retry = time.Second
+	prune := time.NewTicker(time.Minute)
 	defer prune.Stop()
-	defer sweep.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -193,22 +192,34 @@ func (s *Server) keepRevocations(ctx context.Context) {
 			}
 		case <-prune.C:
 			s.revoked.prune(s.clock.Now())
-		case <-sweep.C:
-			if err := s.Sweep(ctx); err != nil && ctx.Err() == nil {
-				s.log.WarnContext(ctx, "what has expired could not be swept; it is tried again", "error", err)
-			}
 		}
 	}
 }
 
-// Sweep removes what has expired: revocations, used assertions, requests that wait for nobody, grants. Run calls it.
+// Sweep removes what has expired.
 func (s *Server) Sweep(ctx context.Context) error {
-	const keep = time.Hour // for clocks that differ
-	err := errors.Join(s.revoked.sweep(ctx, keep), s.used.sweep(ctx))
-	if s.people != nil {
-		err = errors.Join(err, s.people.sweep(ctx, keep))
-	}
+	_, err := s.db.RemoveExpired(ctx, s.expiries()...)
 	return err
+}
+
+// expiries say which rows nobody needs any more: revocations of tokens that have expired, used assertions, requests that
+// wait for nobody, grants that are over. Ended grants stay until no token of theirs can be good.
+func (s *Server) expiries() []db.Expiry {
+	const keep = time.Hour // for clocks that differ
+	list := []db.Expiry{
+		{Table: "revoked_tokens", Key: "jti", Column: "expires", Keep: keep},
+		{Table: "used_assertions", Key: "hash", Column: "expires", Keep: usedKeep},
+	}
+	if s.people == nil {
+		return list
+	}
+	return append(list,
+		db.Expiry{Table: "pushed_requests", Key: "handle", Column: "expires", Keep: keep},
+		db.Expiry{Table: "authorization_flows", Key: "handle", Column: "expires", Keep: keep},
+		db.Expiry{Table: "grants", Key: "id", Column: "idle_until", Keep: keep},
+		db.Expiry{Table: "device_authorizations", Key: "device_mac", Column: "expires", Keep: keep},
+		db.Expiry{Table: "device_guesses", Key: "who", Column: "since", Keep: keep},
+	)
 }
 
 // Ready answers why this node cannot issue and check tokens yet, or nil.

@@ -82,23 +82,3 @@ func (g *replayGuard) write(ctx context.Context, tx db.WriteTx, items []*use) er
 	}
 	return rows.Err()
 }
-
-// sweep removes the rows of assertions that have expired, in batches.
-func (g *replayGuard) sweep(ctx context.Context) error {
-	const rows, batches = 500, 400
-	for range batches {
-		var n int64
-		err := g.db.Write(ctx, func(tx db.WriteTx) (err error) {
-			n, err = tx.Exec(ctx, `DELETE FROM used_assertions WHERE hash IN (SELECT hash FROM used_assertions WHERE expires < $1 ORDER BY expires LIMIT $2)`,
-				db.Micros(tx.Now().Add(-usedKeep)), rows)
-			return err
-		})
-		if err != nil {
-			return fmt.Errorf("sweep used assertions: %w", err)
-		}
-		if n < rows {
-			break
-		}
-	}
-	return nil
-}

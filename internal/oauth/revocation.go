@@ -151,14 +151,3 @@ func (v *revocations) announce(ctx context.Context, tx db.WriteTx) error {
 	tx.AfterCommit(func() { v.hear(nil) })
 	return nil
 }
-
-// sweep deletes the rows of tokens that have expired. keep is for clocks that differ between nodes.
-func (v *revocations) sweep(ctx context.Context, keep time.Duration) error {
-	return v.db.Write(ctx, func(tx db.WriteTx) error {
-		// How many there were does not matter: none is as good as all.
-		if _, err := tx.Exec(ctx, `DELETE FROM revoked_tokens WHERE expires < $1`, db.Micros(tx.Now().Add(-keep))); err != nil {
-			return fmt.Errorf("delete expired revocations: %w", err)
-		}
-		return nil
-	})
-}

@@ -272,33 +272,13 @@ func tidy(ctx context.Context, tx db.WriteTx, userID string) error {
 	return nil
 }
 
-// sweepRows is how much one transaction of Sweep removes.
-const sweepRows = 1000
-
-// Sweep removes what is over, in transactions of a bounded size.
+// Sweep removes what is over.
 func (s *Service) Sweep(ctx context.Context) error {
-	for _, q := range []struct {
-		text string
-		keep time.Duration
-	}{
-		{`DELETE FROM passkey_challenges WHERE mac IN (SELECT mac FROM passkey_challenges WHERE expires < $1 ORDER BY expires LIMIT $2)`, 0},
-		{`DELETE FROM login_steps WHERE mac IN (SELECT mac FROM login_steps WHERE expires < $1 ORDER BY expires LIMIT $2)`, 0},
-		{`DELETE FROM totp_enrolments WHERE bound IN (SELECT bound FROM totp_enrolments WHERE expires < $1 ORDER BY expires LIMIT $2)`, 0},
-		{`DELETE FROM factor_attempts WHERE account IN (SELECT account FROM factor_attempts WHERE day_began < $1 ORDER BY day_began LIMIT $2)`, dayWindow},
-	} {
-		for {
-			var n int64
-			err := s.d.Write(ctx, func(tx db.WriteTx) (err error) {
-				n, err = tx.Exec(ctx, q.text, db.Micros(tx.Now().Add(-q.keep)), sweepRows)
-				return err
-			})
-			if err != nil {
-				return fmt.Errorf("sweep logins that are over: %w", err)
-			}
-			if n < sweepRows {
-				break
-			}
-		}
-	}
-	return nil
+	_, err := s.d.RemoveExpired(ctx,
+		db.Expiry{Table: "passkey_challenges", Key: "mac", Column: "expires"},
+		db.Expiry{Table: "login_steps", Key: "mac", Column: "expires"},
+		db.Expiry{Table: "totp_enrolments", Key: "bound", Column: "expires"},
+		db.Expiry{Table: "factor_attempts", Key: "account", Column: "day_began", Keep: dayWindow},
+	)
+	return err
 }

@@ -8,11 +8,10 @@ import (
 	"github.com/mintmark/mintmark/internal/db"
 )
 
-// Run writes when sessions were last used, and removes those that are over, until ctx ends, and then writes the rest.
+// Run writes when sessions were last used until ctx ends, and then writes the rest.
 func (m *Manager) Run(ctx context.Context) error {
-	flush, sweep := time.NewTicker(flushEvery), time.NewTicker(sweepEvery)
+	flush := time.NewTicker(flushEvery)
 	defer flush.Stop()
-	defer sweep.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -22,10 +21,6 @@ func (m *Manager) Run(ctx context.Context) error {
 		case <-flush.C:
 			if err := m.Flush(ctx); err != nil && ctx.Err() == nil {
 				m.o.Logger.Warn("uses of sessions could not be written; they are kept and tried again", "error", err)
-			}
-		case <-sweep.C:
-			if _, err := m.Sweep(ctx); err != nil && ctx.Err() == nil {
-				m.o.Logger.Warn("old sessions could not be removed; it is tried again", "error", err)
 			}
 		}
 	}
@@ -40,7 +35,7 @@ func (m *Manager) Flush(ctx context.Context) error {
 	for len(taken) > 0 {
 		var batch []string
 		for sessionID := range taken {
-			if batch = append(batch, sessionID); len(batch) == sweepRows {
+			if batch = append(batch, sessionID); len(batch) == flushRows {
 				break
 			}
 		}
@@ -74,30 +69,12 @@ func (m *Manager) putBack(taken map[string]time.Time) {
 	}
 }
 
-// Sweep removes sessions that are over, in transactions of a bounded size, and tells how many.
+// Sweep removes sessions that are over, and tells how many.
 func (m *Manager) Sweep(ctx context.Context) (removed int64, err error) {
-	for {
-		var n int64
-		err := m.d.Write(ctx, func(tx db.WriteTx) error {
-			// What a node has in memory about the last use may be two minutes ahead of the row.
-			ids, err := list(ctx, tx, `SELECT id FROM sessions WHERE expires <= $1 OR last_seen <= $2 LIMIT $3`,
-				db.Micros(tx.Now()), db.Micros(tx.Now().Add(-m.o.Idle-2*seenEvery)), sweepRows)
-			if err != nil {
-				return err
-			}
-			n = int64(len(ids))
-			for _, sessionID := range ids {
-				if _, err := tx.Exec(ctx, `DELETE FROM sessions WHERE id = $1`, sessionID); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-		if err != nil {
-			return removed, fmt.Errorf("remove old sessions: %w", err)
-		}
-		if removed += n; n < sweepRows {
-			return removed, nil
-		}
-	}
+	n, err := m.d.RemoveExpired(ctx,
+		db.Expiry{Table: "sessions", Key: "id", Column: "expires"},
+		// What a node has in memory about the last use may be two minutes ahead of the row.
+		db.Expiry{Table: "sessions", Key: "id", Column: "last_seen", Keep: m.o.Idle + 2*seenEvery},
+	)
+	return n["sessions"], err
 }

@@ -103,8 +103,7 @@ const (
 	// seenEvery is how often the use of one session is noted.
 	seenEvery  = time.Minute
 	flushEvery = 5 * time.Second
-	sweepEvery = time.Minute
-	sweepRows  = 1000
+	flushRows  = 1000
 	deviceLife = 400 * 24 * time.Hour // longer browsers keep no cookie
 	maxSeen    = 100_000
 )
