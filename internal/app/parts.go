@@ -102,7 +102,8 @@ func (a *App) makeParts(ctx context.Context) (err error) {
 		Clock: a.clock, Logger: a.log, Metrics: a.metrics,
 		Issuer: a.config.Issuer, Realms: a.identity.Realms(), SlashRealms: a.config.Tokens.RealmForm == "slash",
 		Lifetimes: map[string]time.Duration{"services": time.Duration(a.config.Tokens.ServiceLifetime)}, Version: a.build.Version,
-		People: &oauth.PeopleOptions{Keyring: a.keyring, Sessions: a.sessions, People: people{a.db}, Catalog: scopeTexts{a.catalog}, Pages: oauthPages{a}},
+		People: &oauth.PeopleOptions{Keyring: a.keyring, Sessions: a.sessions, People: people{a.db}, Catalog: scopeTexts{a.catalog}, Pages: oauthPages{a},
+			RequirePAR: a.config.Tokens.RequirePushedRequests},
 	}); err != nil {
 		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}

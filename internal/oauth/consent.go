@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/mintmark/mintmark/internal/access"
 	"github.com/mintmark/mintmark/internal/audit"
@@ -97,10 +98,19 @@ func (p *people) ask(w http.ResponseWriter, r *http.Request, handle string) {
 	if !ok {
 		return
 	}
+	lasts, offline := p.lasts(a.q, a.s)
 	p.Pages.Consent(w, r, ConsentView{
-		ClientName: a.q.client.Name, Team: a.q.client.Team, RedirectURI: a.q.redirect, User: a.s.User, Scopes: a.wish,
+		ClientName: a.q.client.Name, Team: a.q.client.Team, RedirectURI: a.q.redirect, User: a.s.User, Scopes: a.wish, Lasts: lasts, Offline: offline,
 		Flow: handle + "." + a.shown(),
 	})
+}
+
+// lasts is how long the client can go on with what the person allows now, and whether it can after she has signed out.
+func (p *people) lasts(q *authRequest, s session.Session) (life time.Duration, offline bool) {
+	if q.kind.code && refreshable(q.client, q.scopes) {
+		return absoluteLife, slices.Contains(q.scopes, scopeOffline)
+	}
+	return p.lifetimeOf(s.User.Realm), false
 }
 
 func (p *people) decide(w http.ResponseWriter, r *http.Request, handle, shown, decision string) {

@@ -41,7 +41,9 @@ type ConsentView struct {
 	RedirectURI string
 	User        identity.User
 	Scopes      []ScopeText
-	Flow        string // hidden field flow; the buttons send decision=allow or decision=deny
+	Lasts       time.Duration // how long the client can go on without asking again
+	Offline     bool          // also after the person has signed out
+	Flow        string        // hidden field flow; the buttons send decision=allow or decision=deny
 }
 
 // SelectView is which account a person may go on with.

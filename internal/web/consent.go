@@ -3,6 +3,8 @@ package web
 import (
 	"net/http"
 	"net/url"
+	"strconv"
+	"time"
 
 	"github.com/mintmark/mintmark/internal/identity"
 )
@@ -20,15 +22,31 @@ type ConsentView struct {
 	RedirectURI string // as registered: shown by its host, and the form's answer may end there
 	User        identity.User
 	Scopes      []ConsentScope
-	Flow        string // hidden field flow
-	CSRF        string // hidden field csrf; empty: a token of the session
-	Action      string // where the form goes; empty: the address of this page, without its query
+	Lasts       time.Duration // how long the client can go on without asking again; 0: it is not said
+	Offline     bool          // also after the person has signed out
+	Flow        string        // hidden field flow
+	CSRF        string        // hidden field csrf; empty: a token of the session
+	Action      string        // where the form goes; empty: the address of this page, without its query
 }
 
 type consentData struct {
 	frame
 	ConsentView
 	RedirectHost string
+	Span         string // Lasts in words
+}
+
+// span is a duration in words, in the largest unit that is not one too many.
+func span(d time.Duration) string {
+	for _, unit := range []struct {
+		length time.Duration
+		name   string
+	}{{24 * time.Hour, "days"}, {time.Hour, "hours"}, {time.Minute, "minutes"}} {
+		if d >= 2*unit.length {
+			return strconv.Itoa(int(d/unit.length)) + " " + unit.name
+		}
+	}
+	return "a minute"
 }
 
 // Consent shows the page that asks the person. The buttons send decision=allow or decision=deny.
@@ -50,7 +68,7 @@ func (p *Pages) Consent(w http.ResponseWriter, r *http.Request, v ConsentView) {
 			host = u.Scheme + ":"
 		}
 	}
-	p.show(w, r, http.StatusOK, "consent", consentData{p.frame("Allow access"), v, host}, v.RedirectURI)
+	p.show(w, r, http.StatusOK, "consent", consentData{p.frame("Allow access"), v, host, span(v.Lasts)}, v.RedirectURI)
 }
 
 // SelectView is which account a person may go on with.

@@ -483,12 +483,14 @@ func TestConsentPage(t *testing.T) {
 	b.signIn("/login", "jane", janes)
 	s.consent = web.ConsentView{
 		ClientName: "The shop", Team: "shop", RedirectURI: "https://shop.example.org/cb", User: u, Flow: "flow-1",
+		Lasts: 180 * 24 * time.Hour, Offline: true,
 		Scopes: []web.ConsentScope{{Name: "sales_order.read", Text: "Read your orders"}, {Name: "uid"}},
 	}
 	a := b.get("/consent?client_id=x")
 	for _, want := range []string{
 		"The shop", "team <bdi>shop</bdi>", "Jane Doe", `id="consent-host">shop.example.org<`, "Read your orders", "<code>sales_order.read</code>", "<code>uid</code>",
 		`name="flow" value="flow-1"`, `action="/consent"`, `id="consent-allow" type="submit" name="decision" value="allow"`, `id="consent-deny"`, `value="deny"`,
+		"for up to 180 days, also after you sign out",
 	} {
 		if !strings.Contains(a.body, want) {
 			t.Errorf("the page lacks %s:\n%s", want, a.body)
