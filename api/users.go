@@ -9,6 +9,8 @@ type User struct {
 	Username    string     `json:"username" example:"jane"`
 	DisplayName string     `json:"display_name" example:"Jane Doe"`
 	Email       string     `json:"email,omitempty" example:"jane@example.org"`
+	Phone       string     `json:"phone,omitempty" example:"+41 31 555 01 01"`
+	Address     string     `json:"address,omitempty" doc:"Of a house, in lines."`
 	Admin       bool       `json:"admin" doc:"Holds the administrator role."`
 	Enabled     bool       `json:"enabled"`
 	HasPassword bool       `json:"has_password" doc:"Whether the person can sign in with a password."`
@@ -28,6 +30,8 @@ type CreateUser struct {
 	Username    string `json:"username" maxLength:"400" example:"jane" doc:"Kept in the form of RFC 8265, UsernameCaseMapped; it never changes."`
 	DisplayName string `json:"display_name,omitempty" maxLength:"200" example:"Jane Doe" doc:"Default: the username."`
 	Email       string `json:"email,omitempty" maxLength:"254" example:"jane@example.org" doc:"Also a name to sign in with."`
+	Phone       string `json:"phone,omitempty" maxLength:"40" example:"+41 31 555 01 01"`
+	Address     string `json:"address,omitempty" maxLength:"400" doc:"Of a house, in lines."`
 	Admin       bool   `json:"admin,omitempty" doc:"Give the administrator role."`
 	Password    string `json:"password,omitempty" maxLength:"1024" doc:"At least 15 characters. Without one the person cannot sign in with a password."`
 }

@@ -21,7 +21,7 @@ func (j people) Person(ctx context.Context, userID string) (p oauth.Person, err 
 	err = j.db.Read(ctx, func(tx db.ReadTx) error {
 		u, err := identity.LoadPerson(ctx, tx, userID)
 		// Addresses are what an administrator wrote: nobody has shown yet to receive mail there.
-		p = oauth.Person{ID: u.ID, Realm: u.Realm, Username: u.Username, Name: u.DisplayName, Email: u.Email, Enabled: u.Disabled.IsZero()}
+		p = oauth.Person{ID: u.ID, Realm: u.Realm, Username: u.Username, Name: u.DisplayName, Email: u.Email, Phone: u.Phone, Address: u.Address, Enabled: u.Disabled.IsZero()}
 		return err
 	})
 	return p, err

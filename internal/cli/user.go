@@ -54,6 +54,8 @@ type userCreate struct {
 	passwordFlags
 	DisplayName     string `help:"Name to show. Default: the name."`
 	Email           string `placeholder:"ADDRESS" help:"E-mail address; also a name to sign in with."`
+	Phone           string `placeholder:"NUMBER" help:"Telephone number, for applications that the person lets see it."`
+	Address         string `help:"Address of a house, likewise."`
 	Admin           bool   `help:"Give the administrator role."`
 	WithoutPassword bool   `help:"Set none: the person cannot sign in until it has one."`
 }
@@ -76,7 +78,7 @@ func (cmd *userCreate) Run(ctx context.Context, s *Session, in io.Reader) error 
 	if cmd.WithoutPassword && cmd.PasswordFile != "" {
 		return usage(errors.New("--without-password and --password-file exclude one another"))
 	}
-	body := api.CreateUser{Realm: realm, Username: name, DisplayName: cmd.DisplayName, Email: cmd.Email, Admin: cmd.Admin}
+	body := api.CreateUser{Realm: realm, Username: name, DisplayName: cmd.DisplayName, Email: cmd.Email, Phone: cmd.Phone, Address: cmd.Address, Admin: cmd.Admin}
 	if !cmd.WithoutPassword {
 		if body.Password, err = cmd.read(ctx, s, in); err != nil {
 			return err

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/mintmark/mintmark/internal/access"
 	"github.com/mintmark/mintmark/internal/db"
@@ -23,6 +25,8 @@ type NewPerson struct {
 	Username    string
 	DisplayName string // "": the username
 	Email       string // may be empty
+	Phone       string // may be empty, and so may Address
+	Address     string // of a house, in lines
 	Admin       bool
 }
 
@@ -30,6 +34,8 @@ type NewPerson struct {
 type Person struct {
 	User
 	Email           string
+	Phone           string
+	Address         string
 	HasPassword     bool
 	PasswordChanged time.Time // zero without a password
 }
@@ -131,7 +137,8 @@ func (dir *Directory) CreatePersonHashed(ctx context.Context, tx db.WriteTx, c a
 	if mail.key != "" {
 		key = mail.key
 	}
-	if err := db.One(tx.Exec(ctx, `INSERT INTO people (user_id, realm, email, email_key) VALUES ($1, $2, $3, $4)`, u.ID, u.Realm, mail.text, key)); err != nil {
+	if err := db.One(tx.Exec(ctx, `INSERT INTO people (user_id, realm, email, email_key, phone, address) VALUES ($1, $2, $3, $4, $5, $6)`,
+		u.ID, u.Realm, mail.text, key, p.Phone, p.Address)); err != nil {
 		return User{}, fmt.Errorf("store person: %w", err)
 	}
 	if !h.form.Empty() {
@@ -159,8 +166,28 @@ func (dir *Directory) checked(p NewPerson) (User, address, error) {
 	if !printableName(u.DisplayName) {
 		return User{}, address{}, fault.New(fault.Invalid, "display_name", "The name to show must be text of at most %d bytes without control characters.", maxDisplayName).At("display_name", "not valid")
 	}
+	if err := checkContact(p.Phone, p.Address); err != nil {
+		return User{}, address{}, err
+	}
 	mail, err := parseAddress(p.Email)
 	return u, mail, err
+}
+
+const (
+	maxPhone  = 40
+	maxStreet = 400
+)
+
+// checkContact tells what is wrong with how else a person is reached.
+func checkContact(phone, street string) error {
+	if len(phone) > maxPhone || strings.Trim(phone, "+0123456789 ()-.") != "" || phone != "" && !strings.ContainsAny(phone, "0123456789") {
+		return fault.New(fault.Invalid, "phone", "A telephone number has digits, spaces, and the characters + ( ) - and point, %d at most.", maxPhone).At("phone", "not valid")
+	}
+	odd := func(r rune) bool { return r != '\n' && r != ' ' && !unicode.IsPrint(r) || r == utf8.RuneError }
+	if len(street) > maxStreet || !utf8.ValidString(street) || strings.TrimSpace(street) != street || strings.ContainsFunc(street, odd) {
+		return fault.New(fault.Invalid, "address", "An address is text of at most %d bytes, in lines, without other control characters.", maxStreet).At("address", "not valid")
+	}
+	return nil
 }
 
 // free refuses a name or address that leads to somebody already, as whatever it does: whoever signs in with it must be

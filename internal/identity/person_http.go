@@ -104,7 +104,7 @@ func (dir *Directory) postUser(ctx context.Context, c access.Caller, in *createU
 		return nil, err
 	}
 	b := in.Body
-	p := NewPerson{Realm: b.Realm, Username: b.Username, DisplayName: b.DisplayName, Email: b.Email, Admin: b.Admin}
+	p := NewPerson{Realm: b.Realm, Username: b.Username, DisplayName: b.DisplayName, Email: b.Email, Phone: b.Phone, Address: b.Address, Admin: b.Admin}
 	if _, _, err := dir.checked(p); err != nil {
 		return nil, err
 	}
@@ -160,7 +160,7 @@ func (dir *Directory) postEnable(ctx context.Context, tx db.WriteTx, c access.Ca
 
 func wireUser(p Person) api.User {
 	u := api.User{
-		ID: p.ID, Realm: p.Realm, Username: p.Username, DisplayName: p.DisplayName, Email: p.Email, Admin: p.Admin,
+		ID: p.ID, Realm: p.Realm, Username: p.Username, DisplayName: p.DisplayName, Email: p.Email, Phone: p.Phone, Address: p.Address, Admin: p.Admin,
 		Enabled: p.Disabled.IsZero(), HasPassword: p.HasPassword, Created: p.Created,
 	}
 	if !u.Enabled {

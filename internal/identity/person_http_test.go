@@ -56,9 +56,9 @@ func TestUserEndpoints(t *testing.T) {
 			}
 		}
 		var jane, joe api.User
-		must(201, "POST", "/api/users", `{"realm":"/employees","username":"Jane","display_name":"Jane Doe","email":"jane@example.org","admin":true,"password":"`+janes+`"}`, &jane)
+		must(201, "POST", "/api/users", `{"realm":"/employees","username":"Jane","display_name":"Jane Doe","email":"jane@example.org","phone":"+41 31 555 01 01","address":"Bundesplatz 3\n3005 Bern","admin":true,"password":"`+janes+`"}`, &jane)
 		must(201, "POST", "/api/users", `{"realm":"customers","username":"joe"}`, &joe)
-		if !id.Is(jane.ID, id.User) || jane.Realm != "employees" || jane.Username != "jane" || jane.Email != "jane@example.org" || !jane.Admin || !jane.Enabled || !jane.HasPassword || !jane.Created.Equal(start) || jane.Disabled != nil {
+		if !id.Is(jane.ID, id.User) || jane.Realm != "employees" || jane.Username != "jane" || jane.Email != "jane@example.org" || jane.Phone != "+41 31 555 01 01" || jane.Address != "Bundesplatz 3\n3005 Bern" || !jane.Admin || !jane.Enabled || !jane.HasPassword || !jane.Created.Equal(start) || jane.Disabled != nil {
 			t.Errorf("%+v", jane)
 		}
 		if joe.DisplayName != "joe" || joe.Admin || joe.HasPassword {
@@ -170,6 +170,10 @@ func TestUserEndpointsRefuseWhatCannotBe(t *testing.T) {
 			`{"realm":"employees","username":"eve","password":"short"}`:             400,
 			`{"realm":"employees","username":"eve","email":"x"}`:                    400,
 			`{"realm":"employees","username":"eve","id":"usr_1"}`:                   400,
+			`{"realm":"employees","username":"eve","phone":"call me"}`:              400,
+			`{"realm":"employees","username":"eve","phone":"()"}`:                   400,
+			`{"realm":"employees","username":"eve","address":"a\u0000b"}`:           400,
+			`{"realm":"employees","username":"eve","address":" a"}`:                 400,
 			`{"realm":"employees","username":"eve","enabled":true}`:                 400,
 			`{"realm":"employees","username":"eve","username":"bob"}`:               400,
 			`{"realm":"employees","username":"` + strings.Repeat("x", 500) + `"}`:   400,

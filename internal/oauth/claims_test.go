@@ -388,3 +388,23 @@ func TestDefaultMaxAge(t *testing.T) {
 		t.Errorf("%s", r.header.Get("Location"))
 	}
 }
+
+// The scopes phone and address, and their claims.
+func TestPhoneAndAddress(t *testing.T) {
+	w := aWorldOfPeople(t)
+	b := w.browser().login(w.alice)
+	tokens := w.exchange(w.shop, b.allow(asks(w.shop, "scope", "openid phone", "claims", `{"id_token":{"address":null}}`)))
+	where := map[string]any{"formatted": "Bundesplatz 3\n3005 Bern"}
+	if id := payloadOf(t, tokens.text("id_token")); !cmp.Equal(id["address"], any(where)) || id["phone_number"] != nil {
+		t.Errorf("ID token %v", id)
+	}
+	info := w.send("GET", "/oauth2/userinfo", "", bearer(tokens.text("access_token")))
+	if want := map[string]any{"sub": w.alice.ID, "phone_number": "+41 31 555 01 01", "phone_number_verified": false}; !cmp.Equal(info.json, want) {
+		t.Errorf("userinfo %s", info.body)
+	}
+	tokens = w.exchange(w.shop, b.allow(asks(w.shop, "scope", "openid address")))
+	info = w.send("GET", "/oauth2/userinfo", "", bearer(tokens.text("access_token")))
+	if want := map[string]any{"sub": w.alice.ID, "address": where}; !cmp.Equal(info.json, want) {
+		t.Errorf("userinfo %s", info.body)
+	}
+}

@@ -26,11 +26,13 @@ type claimsRequest struct {
 var claimScopes = map[string]string{
 	"name": scopeProfile, "preferred_username": scopeProfile,
 	"email": scopeEmail, "email_verified": scopeEmail,
+	"phone_number": scopePhone, "phone_number_verified": scopePhone, "address": scopeAddress,
 }
 
 // claimTexts are the claims in words. What comes with another claim has none of its own.
 var claimTexts = map[string]string{
 	"name": "See your name.", "preferred_username": "See your user name.", "email": "See your e-mail address.",
+	"phone_number": "See your telephone number.", "address": "See where you live.",
 }
 
 // claimUnit is the claim that a person allows together with this one.

@@ -158,6 +158,13 @@ func appendAbout(b []byte, person Person, tells func(claim string) bool) []byte 
 	if person.Email != "" && tells("email_verified") {
 		b = strconv.AppendBool(append(b, `,"email_verified":`...), person.EmailVerified)
 	}
+	text("phone_number", person.Phone)
+	if person.Phone != "" && tells("phone_number_verified") {
+		b = append(b, `,"phone_number_verified":false`...) // nobody has called it
+	}
+	if person.Address != "" && tells("address") {
+		b = append(appendText(append(b, `,"address":{"formatted":`...), person.Address), '}')
+	}
 	return b
 }
 

@@ -94,7 +94,7 @@ func (s *Server) document(alg string) document {
 	if alg != "" {
 		d.IDTokenAlgs = []string{alg}
 	}
-	d.Claims = []string{"iss", "sub", "aud", "azp", "iat", "exp", "auth_time", "nonce", "acr", "amr", "at_hash", "c_hash", "name", "preferred_username", "email", "email_verified"}
+	d.Claims = []string{"iss", "sub", "aud", "azp", "iat", "exp", "auth_time", "nonce", "acr", "amr", "at_hash", "c_hash", "name", "preferred_username", "email", "email_verified", "phone_number", "phone_number_verified", "address"}
 	d.ClaimsParameter, d.SubjectTypes = true, []string{"public", registry.SubjectPairwise}
 	d.ACRs = []string{classOne}
 	if s.people.StepUp != nil {

@@ -24,6 +24,8 @@ type Person struct {
 	Name          string
 	Email         string // may be empty
 	EmailVerified bool
+	Phone         string // may be empty, and so may Address
+	Address       string // of a house, in lines
 	Enabled       bool
 }
 
@@ -172,16 +174,20 @@ const (
 	scopeOpenID  = "openid"
 	scopeProfile = "profile"
 	scopeEmail   = "email"
+	scopePhone   = "phone"
+	scopeAddress = "address"
 	scopeOffline = "offline_access"
 )
 
-var commonScopes = []string{scopeOpenID, scopeProfile, scopeEmail, scopeOffline, scopeUID, scopeAZP}
+var commonScopes = []string{scopeOpenID, scopeProfile, scopeEmail, scopePhone, scopeAddress, scopeOffline, scopeUID, scopeAZP}
 
 // texts of the scopes that the catalog does not hold.
 var commonTexts = map[string]string{
 	scopeOpenID:  "Know that it is you.",
 	scopeProfile: "See your name.",
 	scopeEmail:   "See your e-mail address.",
+	scopePhone:   "See your telephone number.",
+	scopeAddress: "See where you live.",
 	scopeOffline: "Keep doing this while you are away, until you or an administrator ends it.",
 	scopeUID:     "Know which user you are.",
 	scopeAZP:     "Show its own name to the services that it calls for you.",

@@ -91,7 +91,7 @@ type fakePeople struct{ d *db.DB }
 func (f fakePeople) Person(ctx context.Context, userID string) (p oauth.Person, err error) {
 	err = f.d.Read(ctx, func(tx db.ReadTx) error {
 		u, err := identity.LoadUser(ctx, tx, userID)
-		p = oauth.Person{ID: u.ID, Realm: u.Realm, Username: u.Username, Name: u.DisplayName, Email: u.Username + "@example.org", Enabled: u.Disabled.IsZero()}
+		p = oauth.Person{ID: u.ID, Realm: u.Realm, Username: u.Username, Name: u.DisplayName, Email: u.Username + "@example.org", Phone: "+41 31 555 01 01", Address: "Bundesplatz 3\n3005 Bern", Enabled: u.Disabled.IsZero()}
 		return err
 	})
 	return p, err

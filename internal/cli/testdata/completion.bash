@@ -114,7 +114,7 @@ _mintmark() {
     "team list") words="--help --output --server --timeout --token-file" ;;
     "team show") words="--help --output --server --timeout --token-file" ;;
     "user") words="approvals create disable enable list set-password withdraw --help --output --server --timeout --token-file" ;;
-    "user create") words="--admin --display-name --email --help --output --password-file --server --timeout --token-file --without-password" ;;
+    "user create") words="--address --admin --display-name --email --help --output --password-file --phone --server --timeout --token-file --without-password" ;;
     "user list") words="--help --output --realm --server --timeout --token-file" ;;
     "user disable") words="--help --output --server --timeout --token-file" ;;
     "user enable") words="--help --output --server --timeout --token-file" ;;

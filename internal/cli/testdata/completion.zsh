@@ -114,7 +114,7 @@ _mintmark() {
     "team list") words_here="--help --output --server --timeout --token-file" ;;
     "team show") words_here="--help --output --server --timeout --token-file" ;;
     "user") words_here="approvals create disable enable list set-password withdraw --help --output --server --timeout --token-file" ;;
-    "user create") words_here="--admin --display-name --email --help --output --password-file --server --timeout --token-file --without-password" ;;
+    "user create") words_here="--address --admin --display-name --email --help --output --password-file --phone --server --timeout --token-file --without-password" ;;
     "user list") words_here="--help --output --realm --server --timeout --token-file" ;;
     "user disable") words_here="--help --output --server --timeout --token-file" ;;
     "user enable") words_here="--help --output --server --timeout --token-file" ;;

@@ -1,12 +1,15 @@
 -- +goose Up
 -- What people have besides the row in users that every user has. realm is that of users, so that one index can hold an
 -- address to one person of a realm. email is as it was given, email_key the form in which addresses are compared; it is
--- NULL where there is none (NULLs do not collide in a unique index on either engine).
+-- NULL where there is none (NULLs do not collide in a unique index on either engine). phone and address are as an
+-- administrator wrote them, for clients that the person lets see them; empty where there is none.
 CREATE TABLE people (
     user_id TEXT PRIMARY KEY REFERENCES users (id),
     realm TEXT NOT NULL,
     email TEXT NOT NULL,
-    email_key TEXT
+    email_key TEXT,
+    phone TEXT NOT NULL,
+    address TEXT NOT NULL
 );
 CREATE UNIQUE INDEX people_email ON people (realm, email_key);
 
