@@ -36,7 +36,7 @@ var ladder = [][]string{
 	{"internal/registry"},
 	{"internal/oauth", "internal/rotation"},
 	{"internal/authn"},
-	{"internal/web", "internal/s3api"},
+	{"internal/web", "internal/mithril", "internal/s3api"},
 	{"internal/app"},
 }
 

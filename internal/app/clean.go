@@ -34,13 +34,17 @@ func (a *App) cleaners() map[string]func(context.Context) error {
 	counted := func(f func(context.Context) (int64, error)) func(context.Context) error {
 		return func(ctx context.Context) error { _, err := f(ctx); return err }
 	}
-	return map[string]func(context.Context) error{
+	parts := map[string]func(context.Context) error{
 		"change feed":     a.db.Sweep,
 		"authorization":   a.oauth.Sweep,
 		"sessions":        counted(a.sessions.Sweep),
 		"wrong passwords": counted(a.identity.SweepAttempts),
 		"known browsers":  a.identity.SweepDevices,
 	}
+	if a.mithril != nil {
+		parts["tokens of the Mithril interface"] = a.mithril.Sweep
+	}
+	return parts
 }
 
 // countExpired counts the rows that are removed, by table.

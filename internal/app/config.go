@@ -46,12 +46,24 @@ type Config struct {
 	Stores   []Store  `yaml:"stores"` // besides `local`, the embedded endpoint, which is always there
 	Log      Log      `yaml:"log"`
 	Outbound Outbound `yaml:"outbound"`
+	Mithril  Mithril  `yaml:"mithril"`
 
 	// TrustedProxies are the networks of the reverse proxies whose X-Forwarded-For is believed. Default: none.
 	TrustedProxies []string `yaml:"trusted_proxies"`
 
 	// ShutdownGrace is how long requests and jobs in flight may take to finish after a signal. Default: 25s.
 	ShutdownGrace Duration `yaml:"shutdown_grace"`
+}
+
+// Mithril says how the interface below /mithril behaves. It is on by default because it gives nothing to anybody before an
+// administrator has made a client type, a client with it, and a role.
+type Mithril struct {
+	Serve string `yaml:"serve"` // on (default) or off
+	Realm string `yaml:"realm"` // where its users live, a realm of people. Default: customers
+	// TrustedConsumers are the networks of gateways whose X-Consumer-ID and X-Consumer-Scope are believed. Nobody else
+	// may reach the public listener from there. Default: none, and the headers mean nothing.
+	TrustedConsumers []string `yaml:"trusted_consumers"`
+	UrgentInData     bool     `yaml:"urgent_in_data"` // repeat `urgent` inside `data`, for the oldest clients
 }
 
 // Database says where the data is.
@@ -339,6 +351,8 @@ func (c *Config) complete() error {
 	c.Rotation.SecretPeriod = cmp.Or(c.Rotation.SecretPeriod, Duration(30*24*time.Hour))
 	c.Rotation.Grace = cmp.Or(c.Rotation.Grace, Duration(30*time.Minute))
 	c.Rotation.MaxOverlap = cmp.Or(c.Rotation.MaxOverlap, Duration(24*time.Hour))
+	c.Mithril.Serve = cmp.Or(c.Mithril.Serve, "on")
+	c.Mithril.Realm = cmp.Or(c.Mithril.Realm, "customers")
 	c.Log.Level = cmp.Or(c.Log.Level, "info")
 	c.Log.Format = cmp.Or(c.Log.Format, "json")
 	c.ShutdownGrace = cmp.Or(c.ShutdownGrace, Duration(25*time.Second))

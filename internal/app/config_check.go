@@ -58,6 +58,14 @@ func (c *Config) check() error {
 	if !slices.Contains([]string{"json", "text"}, c.Log.Format) {
 		return fmt.Errorf("log.format: %q is neither json nor text", c.Log.Format)
 	}
+	if !slices.Contains([]string{"on", "off"}, c.Mithril.Serve) {
+		return fmt.Errorf("mithril.serve: %q is neither on nor off", c.Mithril.Serve)
+	}
+	for _, p := range c.Mithril.TrustedConsumers {
+		if _, err := netip.ParsePrefix(p); err != nil {
+			return fmt.Errorf("mithril.trusted_consumers: %q is not a network such as 10.0.0.0/8", p)
+		}
+	}
 	for _, p := range c.TrustedProxies {
 		if _, err := netip.ParsePrefix(p); err != nil {
 			return fmt.Errorf("trusted_proxies: %q is not a network such as 10.0.0.0/8", p)

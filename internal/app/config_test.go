@@ -70,6 +70,8 @@ func TestRefusesWithTheNameOfTheSetting(t *testing.T) {
 		{"relative directory", "stores:\n- {name: a, kind: directory, path: x}\n", "", "stores[0]"},
 		{"store of another kind", "stores:\n- {name: a, kind: ftp}\n", "", "stores[0]"},
 		{"proxy that is no network", "trusted_proxies: [10.0.0.1]\n", "", "trusted_proxies"},
+		{"gateway that is no network", "mithril:\n  trusted_consumers: [gateway]\n", "", "mithril.trusted_consumers"},
+		{"mithril neither on nor off", "mithril:\n  serve: perhaps\n", "", "mithril.serve"},
 		{"allowed address that is no network", "outbound:\n  allow: [10.0.0.1]\n", "", "outbound.allow"},
 		{"http neither on nor off", "", "MINTMARK_OUTBOUND_HTTP=maybe", "MINTMARK_OUTBOUND_HTTP"},
 	} {

@@ -22,6 +22,7 @@ import (
 	"github.com/mintmark/mintmark/internal/jobs"
 	"github.com/mintmark/mintmark/internal/keys"
 	"github.com/mintmark/mintmark/internal/lifecycle"
+	"github.com/mintmark/mintmark/internal/mithril"
 	"github.com/mintmark/mintmark/internal/oauth"
 	"github.com/mintmark/mintmark/internal/objstore"
 	"github.com/mintmark/mintmark/internal/outbound"
@@ -54,6 +55,7 @@ type parts struct {
 	sequencer *audit.Sequencer
 	denials   *audit.Denials
 	pages     *web.Pages
+	mithril   *mithril.Service // nil when it is off
 }
 
 // makeCore makes the parts that need nothing but the database and the keyring.
@@ -136,6 +138,15 @@ func (a *App) makeParts(ctx context.Context) (err error) {
 		Directory: a.identity, Sessions: a.sessions, Destination: a.destination,
 	}); err != nil {
 		return err
+	}
+	if a.config.Mithril.Serve == "on" {
+		if a.mithril, err = mithril.New(mithril.Options{
+			DB: a.db, Keyring: a.keyring, OAuth: a.oauth, Registry: a.registry, Identity: a.identity, Issuer: a.config.Issuer,
+			Clock: a.clock, Logger: a.log, Realm: a.config.Mithril.Realm, TrustedConsumers: networks(a.config.Mithril.TrustedConsumers),
+			UrgentInData: a.config.Mithril.UrgentInData, Denied: a.denials.Record,
+		}); err != nil {
+			return fmt.Errorf("%w: %w", ErrConfig, err)
+		}
 	}
 	a.routes()
 	return nil

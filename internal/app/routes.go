@@ -31,6 +31,11 @@ func (a *App) routes() {
 		s3api.NewStorage(a.keyring, applications{a.registry}).Routes(a.mux)
 	}
 
+	// /mithril/…: users, roles, clients, approvals and tokens for programs that were written for Mithril.
+	if a.mithril != nil {
+		a.mithril.Routes(a.mux)
+	}
+
 	// Pages.
 	a.mux.Handle("GET /{$}", a.pages.Home)
 	a.mux.Handle("GET /login", a.pages.LoginForm)

@@ -85,7 +85,11 @@ func (s *Server) authenticate(r *http.Request, p parameters, d dialect) (Client,
 	if err != nil {
 		return Client{}, err
 	}
-	ctx := r.Context()
+	return s.identify(r.Context(), cred)
+}
+
+// identify checks credentials, and slows down who guesses.
+func (s *Server) identify(ctx context.Context, cred credentials) (Client, error) {
 	key := newLimiterKey(route.ClientIP(ctx), harmless(cred.id))
 	if wait := s.limiter.blocked(key); wait > 0 {
 		s.metrics.blocked.Inc()

@@ -149,10 +149,17 @@ func approve(ctx context.Context, tx db.WriteTx, c access.Caller, userID, client
 		return err
 	}
 	all := slices.Compact(slices.Sorted(slices.Values(slices.Concat(before, scopes))))
-	if err := db.One(tx.Exec(ctx, `INSERT INTO approvals (user_id, client_id, scopes, granted, id) VALUES ($1, $2, $3, $4, $5)
-		ON CONFLICT (user_id, client_id) DO UPDATE SET scopes = excluded.scopes, granted = excluded.granted`,
-		userID, clientID, strings.Join(all, " "), db.Micros(tx.Now()), id.New(id.Approval, tx.Now()))); err != nil {
-		return fmt.Errorf("store an approval: %w", err)
+	if err := storeApproval(ctx, tx, userID, clientID, all); err != nil {
+		return err
 	}
 	return audit.Done(ctx, tx, c, "approval.grant", "client", clientID, map[string]any{"scopes": scopes, "scopes_before": before})
+}
+
+func storeApproval(ctx context.Context, tx db.WriteTx, userID, clientID string, scopes []string) error {
+	if err := db.One(tx.Exec(ctx, `INSERT INTO approvals (user_id, client_id, scopes, granted, id) VALUES ($1, $2, $3, $4, $5)
+		ON CONFLICT (user_id, client_id) DO UPDATE SET scopes = excluded.scopes, granted = excluded.granted`,
+		userID, clientID, strings.Join(scopes, " "), db.Micros(tx.Now()), id.New(id.Approval, tx.Now()))); err != nil {
+		return fmt.Errorf("store an approval: %w", err)
+	}
+	return nil
 }

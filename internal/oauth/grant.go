@@ -3,6 +3,7 @@ package oauth
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -61,9 +62,10 @@ type beginning struct {
 	caller   access.Caller
 	by       string        // the grant type; "": authorization_code
 	front    bool          // an access token goes with the answer itself
-	life     time.Duration // of the code; 0: codeLife
+	life     time.Duration // of the code, or without one of the grant; 0: codeLife
+	direct   bool          // the person gave the client the password: there is no code
 	// check is asked in the transaction whether all is still as it was found; nil: nothing else is asked.
-	check func(ctx context.Context, tx db.ReadTx) error
+	check func(ctx context.Context, tx db.WriteTx) error
 
 	id      string
 	codeMAC []byte
@@ -132,8 +134,14 @@ func (p *people) writeBeginnings(ctx context.Context, tx db.WriteTx, items []*be
 	for _, b := range items {
 		b.lost, b.refused, b.grant, b.scopes, b.audience = false, nil, nil, nil, nil
 		if b.check != nil {
-			if b.refused = b.check(ctx, tx); b.refused != nil {
+			var no *refusal
+			err := b.check(ctx, tx)
+			if errors.As(err, &no) {
+				b.refused = err
 				continue
+			}
+			if err != nil {
+				return err
 			}
 		}
 		if b.flow != nil {
@@ -149,7 +157,7 @@ func (p *people) writeBeginnings(ctx context.Context, tx db.WriteTx, items []*be
 		} else if b.lost = !ok; b.lost {
 			continue
 		}
-		used, until, offline := int64(0), now.Add(cmp.Or(b.life, codeLife)), slices.Contains(b.request.scopes, scopeOffline)
+		used, until, offline := int64(0), now.Add(cmp.Or(b.life, codeLife)), b.person.ID == "" || slices.Contains(b.request.scopes, scopeOffline)
 		if b.device != nil {
 			ok, err := decideDevice(ctx, tx, b.device.mac, deviceAllowed, b.id)
 			if err != nil {
@@ -166,6 +174,9 @@ func (p *people) writeBeginnings(ctx context.Context, tx db.WriteTx, items []*be
 			if err := approve(ctx, tx, b.caller, u.ID, q.client.ID, q.permissions()); err != nil {
 				return err
 			}
+		}
+		if b.direct {
+			used = db.Micros(now)
 		}
 		if b.front {
 			until = now.Add(p.lifetimeOf(u.Realm) + time.Minute)
@@ -416,7 +427,7 @@ func (p *people) endOne(ctx context.Context, tx db.WriteTx, grantID, clientID, w
 
 // longestLife is how long an access token of any person can live.
 func (p *people) longestLife() time.Duration {
-	longest := personLife
+	longest := max(personLife, sessionTokenLife)
 	for _, name := range p.s.realms.Names() {
 		longest = max(longest, p.s.lifetime(name))
 	}

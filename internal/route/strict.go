@@ -252,3 +252,6 @@ func hex4(b []byte) uint64 {
 	}
 	return r
 }
+
+// CheckJSON refuses what encoding/json would quietly accept, for protocol endpoints that take JSON in a form of their own.
+func CheckJSON(b []byte) error { return checkJSON(b) }

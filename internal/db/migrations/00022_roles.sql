@@ -62,7 +62,8 @@ CREATE TABLE mithril_users (
 
 -- Tokens that were given through the Mithril interface, so that they can be listed and taken back one by one. The values
 -- are stored nowhere: mac is one of the value, prefix its first characters. id is the jti of an access token. superseded
--- is when a refresh token was replaced or a code was used, else 0.
+-- is when a refresh token was replaced or a code was used, else 0; revoked when the token was taken back here, else 0: it is
+-- listed no more, but its value is still known for what it was.
 CREATE TABLE mithril_tokens (
     id TEXT PRIMARY KEY,
     name TEXT NOT NULL,
@@ -76,7 +77,8 @@ CREATE TABLE mithril_tokens (
     redirect_uri TEXT NOT NULL,
     created BIGINT NOT NULL,
     expires BIGINT NOT NULL,
-    superseded BIGINT NOT NULL
+    superseded BIGINT NOT NULL,
+    revoked BIGINT NOT NULL
 );
 CREATE UNIQUE INDEX mithril_tokens_mac ON mithril_tokens (mac);
 CREATE INDEX mithril_tokens_user ON mithril_tokens (user_id, client_id);

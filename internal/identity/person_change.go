@@ -1,0 +1,103 @@
+package identity
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/mintmark/mintmark/internal/access"
+	"github.com/mintmark/mintmark/internal/db"
+	"github.com/mintmark/mintmark/internal/fault"
+)
+
+// EmailKey is the form in which addresses are compared; "" for what is none.
+func EmailKey(text string) string {
+	a, err := parseAddress(text)
+	if err != nil {
+		return ""
+	}
+	return a.key
+}
+
+// ChangeEmail gives a person another address. A username that was the address before follows it, if it can.
+func (dir *Directory) ChangeEmail(ctx context.Context, tx db.WriteTx, c access.Caller, userID, email string) error {
+	if err := access.Allow(c, access.ManageUsers, access.Target{Type: "user", ID: userID}); err != nil {
+		return err
+	}
+	p, err := LoadPerson(ctx, tx, userID)
+	if err != nil {
+		return err
+	}
+	mail, err := parseAddress(email)
+	if err != nil {
+		return err
+	}
+	if mail.key == "" {
+		return fault.InvalidAt("body.email", "required", "The e-mail address must not be empty.")
+	}
+	if mail.text == p.Email {
+		return nil
+	}
+	username := p.Username
+	if p.Username == EmailKey(p.Email) {
+		if username, err = canonicalUsername(email); err != nil {
+			username = userID
+		}
+	}
+	if err := freeBut(ctx, tx, p.User, username, mail); err != nil {
+		return err
+	}
+	if err := db.One(tx.Exec(ctx, `UPDATE people SET email = $2, email_key = $3 WHERE user_id = $1`, userID, mail.text, mail.key)); err != nil {
+		return fmt.Errorf("store an address: %w", err)
+	}
+	if err := db.One(tx.Exec(ctx, `UPDATE users SET username = $2 WHERE id = $1`, userID, username)); err != nil {
+		return fmt.Errorf("store a name: %w", err)
+	}
+	return record(ctx, tx, c, "user.change_email", userID, map[string]any{"realm": p.Realm, "username": username, "username_before": p.Username})
+}
+
+// freeBut is free for somebody who may have the name or address already.
+func freeBut(ctx context.Context, tx db.ReadTx, u User, username string, mail address) error {
+	for _, name := range []string{username, mail.key} {
+		var other string
+		err := tx.QueryRow(ctx, `SELECT id FROM users WHERE realm = $1 AND username = $2 AND id <> $3
+			UNION ALL SELECT user_id FROM people WHERE realm = $1 AND email_key = $2 AND user_id <> $3 LIMIT 1`, u.Realm, name, u.ID).Scan(&other)
+		if err == nil {
+			return fault.New(fault.Conflict, "user_exists", "Somebody in realm %s has this name or address already.", u.Realm)
+		}
+		if !errors.Is(err, db.ErrNoRows) {
+			return fmt.Errorf("look for the name: %w", err)
+		}
+	}
+	return nil
+}
+
+// RemovePerson disables a person and removes what it was known by: name, address, password. The id stays, with nothing
+// behind it, so that it never comes to mean somebody else; the name is free again.
+func (dir *Directory) RemovePerson(ctx context.Context, tx db.WriteTx, c access.Caller, userID string) error {
+	if err := access.Allow(c, access.ManageUsers, access.Target{Type: "user", ID: userID}); err != nil {
+		return err
+	}
+	u, err := loadPersonUser(ctx, tx, userID)
+	if err != nil {
+		return err
+	}
+	if u.Disabled.IsZero() {
+		if err := dir.DisablePerson(ctx, tx, c, userID); err != nil {
+			return err
+		}
+	}
+	if err := dir.ForgetAttempts(ctx, tx, userID); err != nil {
+		return err
+	}
+	// Not everybody has a password, and the first administrator has no address.
+	for _, query := range []string{`DELETE FROM person_passwords WHERE user_id = $1`, `DELETE FROM people WHERE user_id = $1`} {
+		if _, err := tx.Exec(ctx, query, userID); err != nil {
+			return fmt.Errorf("remove a person: %w", err)
+		}
+	}
+	if err := db.One(tx.Exec(ctx, `UPDATE users SET username = id, display_name = id, admin = $2 WHERE id = $1`, userID, false)); err != nil {
+		return fmt.Errorf("remove a person: %w", err)
+	}
+	return record(ctx, tx, c, "user.remove", userID, map[string]any{"realm": u.Realm})
+}
