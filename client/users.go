@@ -50,3 +50,19 @@ func (c *Client) DisableUser(ctx context.Context, id string) (*api.User, error) 
 func (c *Client) EnableUser(ctx context.Context, id string) (*api.User, error) {
 	return post[api.User](ctx, c, nil, "users", id, "enable")
 }
+
+// UserFactors lists what a person signs in with besides a password. Access requirement: user.manage.
+func (c *Client) UserFactors(ctx context.Context, id string) (*api.Factors, error) {
+	return get[api.Factors](ctx, c, nil, nil, "users", id, "factors")
+}
+
+// RemoveUserFactor takes one second factor off a person, and ends all its sessions. Access requirement: user.manage.
+func (c *Client) RemoveUserFactor(ctx context.Context, id, factor string) error {
+	return c.do(ctx, call{method: http.MethodDelete, path: []string{"users", id, "factors", factor}}, nil)
+}
+
+// ResetUserFactors takes all second factors off a person who has lost them, and ends all its sessions. Access
+// requirement: user.manage.
+func (c *Client) ResetUserFactors(ctx context.Context, id string) error {
+	return c.do(ctx, call{method: http.MethodDelete, path: []string{"users", id, "factors"}}, nil)
+}

@@ -40,6 +40,7 @@ func (a *App) cleaners() map[string]func(context.Context) error {
 		"sessions":        counted(a.sessions.Sweep),
 		"wrong passwords": counted(a.identity.SweepAttempts),
 		"known browsers":  a.identity.SweepDevices,
+		"second factors":  a.factors.Sweep,
 	}
 	if a.mithril != nil {
 		parts["tokens of the Mithril interface"] = a.mithril.Sweep

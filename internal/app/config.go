@@ -43,6 +43,7 @@ type Config struct {
 	Tokens   Tokens   `yaml:"tokens"`
 	Keys     Keys     `yaml:"signing_keys"`
 	Rotation Rotation `yaml:"rotation"`
+	Realms   []Realm  `yaml:"realms"` // settings of realms; one that is not among the standard ones becomes a realm of people
 	Stores   []Store  `yaml:"stores"` // besides `local`, the embedded endpoint, which is always there
 	Log      Log      `yaml:"log"`
 	Outbound Outbound `yaml:"outbound"`
@@ -124,6 +125,14 @@ type Rotation struct {
 	Grace Duration `yaml:"grace"`
 	// MaxOverlap is when an old version is refused although it may be in use, with an alert. Default: 24h.
 	MaxOverlap Duration `yaml:"max_overlap"`
+}
+
+// Realm is what is set for one realm of people.
+type Realm struct {
+	Name string `yaml:"name"` // such as employees
+	// SecondFactor is "required" if everybody in the realm must sign in with more than a password, or "optional", where
+	// only those must who have set something up. Administrators always must. Default: optional.
+	SecondFactor string `yaml:"second_factor"`
 }
 
 // Store is a place that credentials are delivered to.

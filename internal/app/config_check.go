@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/mintmark/mintmark/internal/keys"
+
+	"github.com/mintmark/mintmark/internal/realm"
 )
 
 // check refuses a configuration that cannot work or is not safe, naming the setting.
@@ -79,7 +81,46 @@ func (c *Config) check() error {
 	if err := c.checkTimes(); err != nil {
 		return err
 	}
+	if err := c.checkRealms(); err != nil {
+		return err
+	}
 	return c.checkStores()
+}
+
+func (c *Config) checkRealms() error {
+	seen := map[string]bool{}
+	for i, r := range c.Realms {
+		at := fmt.Sprintf("realms[%d]", i)
+		name, err := realm.Canonical(r.Name)
+		if err != nil {
+			return fmt.Errorf("%s: name %q is not made of a-z, 0-9 and single hyphens", at, r.Name)
+		}
+		if seen[name] {
+			return fmt.Errorf("%s: realm %s is set twice", at, name)
+		}
+		if seen[name] = true; name == realm.Robots {
+			return fmt.Errorf("%s: nobody of realm %s signs in at a page", at, name)
+		}
+		if !slices.Contains([]string{"", "optional", "required"}, r.SecondFactor) {
+			return fmt.Errorf("%s: second_factor %q is neither optional nor required", at, r.SecondFactor)
+		}
+	}
+	return nil
+}
+
+// realmNames are the realms that are set, and those among them whose people need a second factor.
+func (c *Config) realmNames() (all, strict []string) {
+	for _, r := range c.Realms {
+		name, err := realm.Canonical(r.Name)
+		if err != nil {
+			continue // checked by Load
+		}
+		all = append(all, name)
+		if r.SecondFactor == "required" {
+			strict = append(strict, name)
+		}
+	}
+	return all, strict
 }
 
 // checkTimes refuses settings under which an application could be locked out or a verifier meet an unknown key.

@@ -8,6 +8,7 @@ import (
 	"github.com/mintmark/mintmark/internal/catalog"
 	"github.com/mintmark/mintmark/internal/db"
 	"github.com/mintmark/mintmark/internal/identity"
+	"github.com/mintmark/mintmark/internal/identity/mfa"
 	"github.com/mintmark/mintmark/internal/oauth"
 	"github.com/mintmark/mintmark/internal/web"
 )
@@ -79,6 +80,10 @@ func (j oauthPages) Select(w http.ResponseWriter, r *http.Request, v oauth.Selec
 	j.a.pages.Select(w, r, web.SelectView{ClientName: v.ClientName, RedirectURI: v.RedirectURI, User: v.User, Flow: v.Flow, Other: v.Other})
 }
 
+// stepUp tells the authorization server that everybody can prove more than a password: who has no second factor gets one at
+// the login.
+func stepUp(context.Context, identity.User) (bool, error) { return true, nil }
+
 // destination tells the page to sign in at which client a login is for.
 func (a *App) destination(ctx context.Context, address string) (web.Destination, bool) {
 	client, redirectURI, ok := a.oauth.Destination(ctx, address)
@@ -95,6 +100,13 @@ func (a *App) followPeople() {
 		return a.oauth.PasswordChanged(ctx, tx, u.ID)
 	})
 	a.registry.OnApplicationChanged(a.oauth.ApplicationChanged)
+	// Whoever took the person's phone may be signed in with it.
+	a.factors.OnFactorsChanged(func(ctx context.Context, tx db.WriteTx, c mfa.Change) error {
+		if c.What != mfa.Removed || c.By.ID == c.User.ID {
+			return nil
+		}
+		return a.sessions.EndAllOf(ctx, tx, c.User.ID)
+	})
 	a.registry.OnReduced(a.oauth.RightsReduced)
 	a.registry.OnClientEnded(a.oauth.ClientEnded)
 	a.registry.ClientUsed(a.oauth.ClientUsed)

@@ -18,6 +18,7 @@ import (
 	"github.com/mintmark/mintmark/internal/db"
 	"github.com/mintmark/mintmark/internal/fault"
 	"github.com/mintmark/mintmark/internal/identity"
+	"github.com/mintmark/mintmark/internal/identity/mfa"
 	"github.com/mintmark/mintmark/internal/identity/session"
 	"github.com/mintmark/mintmark/internal/jobs"
 	"github.com/mintmark/mintmark/internal/keys"
@@ -26,6 +27,7 @@ import (
 	"github.com/mintmark/mintmark/internal/oauth"
 	"github.com/mintmark/mintmark/internal/objstore"
 	"github.com/mintmark/mintmark/internal/outbound"
+	"github.com/mintmark/mintmark/internal/realm"
 	"github.com/mintmark/mintmark/internal/redact"
 	"github.com/mintmark/mintmark/internal/registry"
 	"github.com/mintmark/mintmark/internal/rotation"
@@ -44,6 +46,7 @@ type core struct {
 type parts struct {
 	mux       *route.Mux
 	outbound  *outbound.Client // for addresses that clients gave
+	factors   *mfa.Service
 	sessions  *session.Manager
 	catalog   *catalog.Catalog
 	registry  *registry.Registry
@@ -60,7 +63,12 @@ type parts struct {
 
 // makeCore makes the parts that need nothing but the database and the keyring.
 func (a *App) makeCore() (err error) {
-	a.identity, err = identity.New(a.db, a.keyring, identity.Options{Clock: a.clock, Logger: a.log})
+	names, _ := a.config.realmNames()
+	realms, err := realm.NewSet(names...)
+	if err != nil {
+		return fmt.Errorf("%w: realms: %w", ErrConfig, err)
+	}
+	a.identity, err = identity.New(a.db, a.keyring, identity.Options{Realms: realms, Clock: a.clock, Logger: a.log})
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}
@@ -90,8 +98,12 @@ func (a *App) makeParts(ctx context.Context) (err error) {
 	a.outbound = outbound.New(outbound.Options{
 		Allow: networks(a.config.Outbound.Allow), HTTP: a.config.Outbound.HTTP, Agent: "mintmark/" + a.build.Version, Metrics: a.metrics,
 	})
+	_, strict := a.config.realmNames()
+	if a.factors, err = mfa.New(a.db, a.keyring, a.identity, mfa.Options{Issuer: a.config.Issuer, Required: strict, Clock: a.clock, Logger: a.log}); err != nil {
+		return fmt.Errorf("make the second factors: %w", err)
+	}
 	if a.sessions, err = session.New(a.db, a.keyring, a.identity, session.Options{
-		Secure: strings.HasPrefix(a.config.Issuer, "https://"), Origin: a.config.Issuer, Clock: a.clock, Logger: a.log,
+		Secure: strings.HasPrefix(a.config.Issuer, "https://"), Origin: a.config.Issuer, Clock: a.clock, Logger: a.log, Admit: a.factors.Admit,
 	}); err != nil {
 		return fmt.Errorf("make the sessions: %w", err)
 	}
@@ -105,7 +117,7 @@ func (a *App) makeParts(ctx context.Context) (err error) {
 		Issuer: a.config.Issuer, Realms: a.identity.Realms(), SlashRealms: a.config.Tokens.RealmForm == "slash",
 		Lifetimes: map[string]time.Duration{"services": time.Duration(a.config.Tokens.ServiceLifetime)}, Version: a.build.Version,
 		People: &oauth.PeopleOptions{Keyring: a.keyring, Sessions: a.sessions, People: people{a.db}, Catalog: scopeTexts{a.catalog}, Pages: oauthPages{a},
-			RequirePAR: a.config.Tokens.RequirePushedRequests},
+			RequirePAR: a.config.Tokens.RequirePushedRequests, StepUp: stepUp},
 	}); err != nil {
 		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}
@@ -128,6 +140,7 @@ func (a *App) makeParts(ctx context.Context) (err error) {
 	})
 	a.denials = audit.NewDenials(a.db, a.clock, a.log)
 	a.identity.OnLoginRefused(func(c access.Caller, err error) { a.denials.Record(context.Background(), c, "session.begin", err) })
+	a.factors.OnRefused(func(c access.Caller, op string, err error) { a.denials.Record(context.Background(), c, op, err) })
 	if a.sequencer, err = a.makeSequencer(); err != nil {
 		return fmt.Errorf("make the sequencer of the audit log: %w", err)
 	}
@@ -135,7 +148,7 @@ func (a *App) makeParts(ctx context.Context) (err error) {
 	if a.pages, err = web.New(web.Info{
 		Version: a.build.Version, Node: a.node, Engine: engineName(a.db.Engine()), Issuer: a.config.Issuer, S3: a.s3Address(),
 		Operations: a.config.Listen.Operations, Started: a.started, Clock: a.clock, Ready: a.ready.Err,
-		Directory: a.identity, Sessions: a.sessions, Destination: a.destination,
+		Directory: a.identity, DB: a.db, Sessions: a.sessions, Factors: a.factors, Destination: a.destination,
 	}); err != nil {
 		return err
 	}

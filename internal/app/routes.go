@@ -24,6 +24,7 @@ func (a *App) routes() {
 	a.catalog.Routes(a.mux)
 	a.registry.Routes(a.mux)
 	a.identity.Routes(a.mux)
+	a.factors.Routes(a.mux)
 	a.rotation.Routes(a.mux)
 	a.keys.Routes(a.mux)
 	audit.Routes(a.mux, a.keyring, a.auditOrigin())
@@ -43,6 +44,7 @@ func (a *App) routes() {
 	a.mux.Handle("GET /logout", a.pages.LogoutForm)
 	a.mux.Handle("POST /logout", a.pages.Logout)
 	a.mux.Handle("GET /account", a.pages.Account)
+	a.pages.SecurityRoutes(a.mux)
 	a.mux.Handle("GET "+a.pages.StylePath(), a.pages.Style)
 	a.mux.Handle("GET "+a.pages.IconPath(), a.pages.Icon)
 }

@@ -17,6 +17,7 @@ type userCommands struct {
 	Disable     userDisable     `cmd:"" help:"Refuse a person, and end its sessions and access keys."`
 	Enable      userEnable      `cmd:"" help:"Accept a person again."`
 	SetPassword userSetPassword `cmd:"" help:"Give a person another password, and end all its sessions."`
+	Factors     userFactors     `cmd:"" help:"See and take away what people sign in with besides a password."`
 	Approvals   userApprovals   `cmd:"" help:"List what a person has allowed clients to do."`
 	Withdraw    userWithdraw    `cmd:"" help:"Take back what a person has allowed a client, and end its tokens."`
 }

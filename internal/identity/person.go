@@ -280,7 +280,47 @@ func (dir *Directory) SetPasswordHashed(ctx context.Context, tx db.WriteTx, c ac
 	if err := dir.storePassword(ctx, tx, userID, h, false); err != nil {
 		return err
 	}
-	if err := dir.ForgetAttempts(ctx, tx, userID); err != nil {
+	return dir.passwordChanged(ctx, tx, c, u, "user.set_password")
+}
+
+var errNotOwn error = fault.New(fault.Forbidden, "forbidden", "Only the person itself may do this.")
+
+// ChangePassword gives the caller another password of its own. u is what VerifyPersonPassword answered for the present one;
+// if that was changed since, nothing happens. What the old one began ends: see OnPasswordChanged.
+func (dir *Directory) ChangePassword(ctx context.Context, tx db.WriteTx, c access.Caller, u User, h Hashed) error {
+	if c.Kind != access.Person || c.ID != u.ID {
+		return errNotOwn
+	}
+	if ok, err := StillProved(ctx, tx, u); err != nil {
+		return err
+	} else if !ok {
+		return ErrCredentials
+	}
+	if h.form.Empty() {
+		return fault.New(fault.Invalid, "password_form", "The password must not be empty.").At("password", "empty")
+	}
+	if err := dir.storePassword(ctx, tx, u.ID, h, false); err != nil {
+		return err
+	}
+	return dir.passwordChanged(ctx, tx, c, u, "user.change_password")
+}
+
+// RemovePassword takes the caller's own password away. That something else to sign in with is left is up to the caller.
+func (dir *Directory) RemovePassword(ctx context.Context, tx db.WriteTx, c access.Caller, u User) error {
+	if c.Kind != access.Person || c.ID != u.ID {
+		return errNotOwn
+	}
+	if n, err := tx.Exec(ctx, `DELETE FROM person_passwords WHERE user_id = $1`, u.ID); err != nil {
+		return fmt.Errorf("remove the password: %w", err)
+	} else if n == 0 {
+		return nil
+	}
+	return dir.passwordChanged(ctx, tx, c, u, "user.remove_password")
+}
+
+// passwordChanged ends what the password before began, and records the change.
+func (dir *Directory) passwordChanged(ctx context.Context, tx db.WriteTx, c access.Caller, u User, action string) error {
+	if err := dir.ForgetAttempts(ctx, tx, u.ID); err != nil {
 		return err
 	}
 	for _, hook := range dir.people.onPassword {
@@ -288,7 +328,7 @@ func (dir *Directory) SetPasswordHashed(ctx context.Context, tx db.WriteTx, c ac
 			return err
 		}
 	}
-	return record(ctx, tx, c, "user.set_password", u.ID, map[string]any{"realm": u.Realm, "username": u.Username})
+	return record(ctx, tx, c, action, u.ID, map[string]any{"realm": u.Realm, "username": u.Username})
 }
 
 // DisablePerson refuses the person from the commit on and ends its access keys, and what the hooks end. The password

@@ -4,12 +4,14 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/mintmark/mintmark/internal/access"
 	"github.com/mintmark/mintmark/internal/fault"
 	"github.com/mintmark/mintmark/internal/identity"
+	"github.com/mintmark/mintmark/internal/identity/mfa"
 	"github.com/mintmark/mintmark/internal/identity/session"
 	"github.com/mintmark/mintmark/internal/route"
 )
@@ -37,8 +39,13 @@ func how(amr []string) string {
 	var words []string
 	for _, m := range amr {
 		switch m {
-		case "pwd":
+		case mfa.Password:
 			words = append(words, "password")
+		case mfa.OTP:
+			words = append(words, "one-time code")
+		case mfa.Hardware, mfa.Software:
+			words = append(words, "passkey")
+		case mfa.Presence, mfa.Multiple:
 		default:
 			words = append(words, m)
 		}
@@ -136,12 +143,21 @@ func (p *Pages) fail(w http.ResponseWriter, r *http.Request, err error) {
 		status = http.StatusForbidden
 	case f.Kind == fault.Invalid, f.Kind == fault.TooLarge:
 		status = http.StatusBadRequest
+	case f.Kind == fault.Unauthenticated:
+		status = http.StatusUnauthorized
+	case f.Kind == fault.NotFound:
+		status = http.StatusNotFound
+	case f.Kind == fault.Conflict:
+		status = http.StatusConflict
 	case f.Kind == fault.Limited:
 		status = http.StatusTooManyRequests
 	case f.Kind == fault.Unavailable:
 		status = http.StatusServiceUnavailable
 	default:
 		f = fault.Of(errors.New("hidden")) // whatever it says was not written for strangers
+	}
+	if f.RetryAfter > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(seconds(f.RetryAfter)))
 	}
 	p.Error(w, r, status, f.Code, f.Detail)
 	route.NoteError(r.Context(), f.Code, err)

@@ -10,9 +10,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/mintmark/mintmark/internal/access"
 	"github.com/mintmark/mintmark/internal/fault"
 	"github.com/mintmark/mintmark/internal/identity"
+	"github.com/mintmark/mintmark/internal/identity/mfa"
 	"github.com/mintmark/mintmark/internal/identity/session"
 	"github.com/mintmark/mintmark/internal/realm"
 	"github.com/mintmark/mintmark/internal/redact"
@@ -42,13 +42,23 @@ type loginData struct {
 	Realms   []option
 	Username string
 	Problem  string
+	Step     string // again or two, or ""
 }
+
+// What /login?step= may ask for besides a login.
+const (
+	stepAgain = "again" // whoever is signed in is to prove it anew
+	stepTwo   = "two"   // with two factors, whatever the account's own policy is
+)
 
 // LoginForm is the page at GET /login.
 func (p *Pages) LoginForm(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
 	to := returnTo(q.Get("return_to"))
-	d := loginData{ReturnTo: to, Realm: q.Get("realm"), Username: q.Get("login_hint")}
+	d := loginData{ReturnTo: to, Realm: q.Get("realm"), Username: q.Get("login_hint"), Step: q.Get("step")}
+	if q.Get("acr_values") == "2" { // as the authorization endpoint says it
+		d.Step = stepTwo
+	}
 	if asked, err := url.Parse(to); err == nil {
 		if d.Realm == "" {
 			d.Realm = asked.Query().Get("realm")
@@ -62,9 +72,15 @@ func (p *Pages) LoginForm(w http.ResponseWriter, r *http.Request) {
 
 // login shows the form. With fixed the realm is not to be chosen, if it exists.
 func (p *Pages) login(w http.ResponseWriter, r *http.Request, status int, d loginData, fixed bool) {
-	d.frame = p.frame("Sign in")
+	d.frame = p.scripted("Sign in")
+	if d.Step != stepAgain && d.Step != stepTwo {
+		d.Step = ""
+	}
 	if s, ok, err := p.info.Sessions.Current(r.Context(), r); err == nil && ok {
 		d.Signed = s.User.DisplayName
+		if d.Step != "" && d.Username == "" {
+			d.Username, d.Realm, fixed = s.User.Username, s.User.Realm, true
+		}
 	}
 	d.CSRF = p.info.Sessions.Token(w, r)
 	if len(d.Username) > maxTyped {
@@ -111,22 +127,23 @@ func (p *Pages) Login(w http.ResponseWriter, r *http.Request) {
 	ctx := r.Context()
 	err := p.info.Sessions.CheckToken(r)
 	form := r.PostForm
-	d := loginData{ReturnTo: returnTo(form.Get("return_to")), Realm: form.Get("realm"), Username: form.Get("username")}
+	d := loginData{ReturnTo: returnTo(form.Get("return_to")), Realm: form.Get("realm"), Username: form.Get("username"), Step: form.Get("step")}
 	if err == nil {
 		var u identity.User
-		origin := identity.Origin{IP: route.ClientIP(ctx), RequestID: route.RequestID(ctx)}
-		u, err = p.info.Directory.VerifyPersonPassword(ctx, d.Realm, d.Username, redact.New(form.Get("password")), origin)
+		u, err = p.info.Directory.VerifyPersonPassword(ctx, d.Realm, d.Username, redact.New(form.Get("password")), p.origin(r))
 		if err == nil {
-			var s session.Session
-			if s, err = p.info.Sessions.Begin(ctx, w, r, u, []string{"pwd"}); err == nil {
-				route.Identify(ctx, access.Caller{Kind: access.Person, ID: s.User.ID, Name: s.User.Username, Realm: s.User.Realm})
-				w.Header().Set("Location", d.ReturnTo)
-				w.WriteHeader(http.StatusSeeOther)
+			if err = p.goOn(w, r, u, []string{mfa.Password}, d.Step == stepTwo, d.ReturnTo); err == nil {
 				return
 			}
 		}
 	}
 	p.refuseLogin(w, r, d, err)
+}
+
+// origin is where a request comes from, for what counts tries.
+func (p *Pages) origin(r *http.Request) identity.Origin {
+	device, _ := p.info.Sessions.Device(r)
+	return identity.Origin{IP: route.ClientIP(r.Context()), RequestID: route.RequestID(r.Context()), Device: device}
 }
 
 // refuseLogin shows the form again, and why.
@@ -138,12 +155,16 @@ func (p *Pages) refuseLogin(w http.ResponseWriter, r *http.Request, d loginData,
 		status, d.Problem = http.StatusForbidden, "This page was open for too long, or cookies are switched off. Please try again."
 	case f.Kind == fault.Unauthenticated:
 		// Unknown, wrong, disabled: one answer.
-		status, d.Problem = http.StatusUnauthorized, "The name or the password is not right. Check the realm, too."
+		status, d.Problem = http.StatusUnauthorized, "The name or the password is not right. Check the realm, too. After very many wrong passwords only a passkey helps, or a new password from an administrator."
 		w.Header().Set("WWW-Authenticate", `Form realm="mintmark"`)
 	case f.Kind == fault.Limited:
 		status, d.Problem = http.StatusTooManyRequests, "There were too many wrong passwords. Wait "+wait(f.RetryAfter)+", then try again."
 	case f.Kind == fault.Unavailable:
 		status, d.Problem = http.StatusServiceUnavailable, "Signing in does not work just now. Please try again in a moment."
+	case errors.Is(err, mfa.ErrSecondFactor):
+		status, d.Problem = http.StatusForbidden, "Your account has changed in this moment. Please sign in again."
+	case f.Code == "passkey_refused", f.Code == "passkey_copied":
+		status, d.Problem = http.StatusBadRequest, f.Detail
 	case f.Kind == fault.TooLarge, f.Kind == fault.Invalid:
 		p.Error(w, r, http.StatusBadRequest, "malformed_form", "The form could not be read.")
 		return

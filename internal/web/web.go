@@ -1,13 +1,16 @@
 // Package web serves the pages for people.
 //
 // What it guards:
-//   - Pages are made by html/template alone, load nothing from anywhere else, run no script, and carry the same strict
-//     headers whether they answer 200 or 404. A form may lead only to this server, and, where the answer to it goes on
+//   - Pages are made by html/template alone, load nothing from anywhere else, run no script but, where passkeys are, the
+//     one that talks to the authenticator, and carry the same strict headers whether they answer 200 or 404. A form may lead only to this server, and, where the answer to it goes on
 //     to a client, to that client's own address.
 //   - The front page is public, so it tells what runs where and nothing about applications, people or credentials.
 //   - Every form that changes something carries a token of package session. After a login one is led only to pages of
 //     this server.
-//   - A refused login says the same, in the same form, whatever was wrong (login.go).
+//   - A refused login says the same, in the same form, whatever was wrong (login.go). One of which the password was right
+//     and the rest is to come is no session, and its cookie opens nothing but the next step (step.go).
+//   - What people sign in with is changed only by somebody who has just proved to be it, by all that the account has
+//     (security.go).
 package web
 
 import (
@@ -24,7 +27,9 @@ import (
 	"time"
 
 	"github.com/mintmark/mintmark/internal/clock"
+	"github.com/mintmark/mintmark/internal/db"
 	"github.com/mintmark/mintmark/internal/identity"
+	"github.com/mintmark/mintmark/internal/identity/mfa"
 	"github.com/mintmark/mintmark/internal/identity/session"
 	"github.com/mintmark/mintmark/internal/route"
 )
@@ -37,6 +42,9 @@ var stylesheet []byte
 
 //go:embed static/icon.svg
 var icon []byte
+
+//go:embed static/passkey.js
+var passkeyScript []byte
 
 // Info is what the front page tells.
 type Info struct {
@@ -52,7 +60,9 @@ type Info struct {
 	Ready func() error
 
 	Directory *identity.Directory
+	DB        *db.DB
 	Sessions  *session.Manager
+	Factors   *mfa.Service
 	// Destination tells, for an address of the authorization endpoint, which client a login leads to. It answers false
 	// unless the client and its redirect URI are good. nil: it is never known.
 	Destination func(ctx context.Context, address string) (Destination, bool)
@@ -70,14 +80,20 @@ type Pages struct {
 	templates map[string]*template.Template // by the file's name without its ending
 	stylePath string
 	iconPath  string
+	passkeys  string // address of the script
+	stepName  string // name of the cookie of a login that is under way
 }
 
 // New parses the pages; a template that does not parse is a bug found at start.
 func New(info Info) (*Pages, error) {
-	p := &Pages{info: info, stylePath: "/static/style-" + digest(stylesheet) + ".css", iconPath: "/static/icon-" + digest(icon) + ".svg"}
+	p := &Pages{info: info, stylePath: "/static/style-" + digest(stylesheet) + ".css", iconPath: "/static/icon-" + digest(icon) + ".svg",
+		passkeys: "/static/passkey-" + digest(passkeyScript) + ".js", stepName: "mintmark-login"}
+	if strings.HasPrefix(info.Issuer, "https://") {
+		p.stepName = "__Host-" + p.stepName
+	}
 	p.templates = map[string]*template.Template{}
-	for _, name := range []string{"home", "not_found", "login", "logout", "account", "consent", "select", "device", "error"} {
-		t, err := template.ParseFS(pageFiles, "pages/layout.html", "pages/"+name+".html")
+	for _, name := range []string{"home", "not_found", "login", "logout", "account", "consent", "select", "device", "error", "verify", "enrol", "codes", "security", "app", "password", "sessions"} {
+		t, err := template.ParseFS(pageFiles, "pages/layout.html", "pages/seed.html", "pages/"+name+".html")
 		if err != nil {
 			return nil, fmt.Errorf("parse the page %s: %w", name, err)
 		}
@@ -101,6 +117,11 @@ func (p *Pages) IconPath() string { return p.iconPath }
 // Style serves the stylesheet.
 func (p *Pages) Style(w http.ResponseWriter, r *http.Request) {
 	serve(w, r, "text/css; charset=utf-8", stylesheet)
+}
+
+// PasskeyScript serves the script that talks to the authenticator.
+func (p *Pages) PasskeyScript(w http.ResponseWriter, r *http.Request) {
+	serve(w, r, "text/javascript; charset=utf-8", passkeyScript)
 }
 
 // Icon serves the icon.
@@ -145,9 +166,22 @@ var directory = []group{
 }
 
 // frame is what the layout needs of every page.
-type frame struct{ Title, Style, Icon string }
+type frame struct{ Title, Style, Icon, Script string }
 
-func (p *Pages) frame(title string) frame { return frame{title, p.stylePath, p.iconPath} }
+func (p *Pages) frame(title string) frame {
+	return frame{Title: title, Style: p.stylePath, Icon: p.iconPath}
+}
+
+// scripted is frame for a page on which passkeys are used: the only ones that run a script.
+func (p *Pages) scripted(title string) frame {
+	f := p.frame(title)
+	if p.info.Factors.OffersPasskeys() {
+		f.Script = p.passkeys
+	}
+	return f
+}
+
+func (f frame) script() bool { return f.Script != "" }
 
 type homeData struct {
 	frame
@@ -182,6 +216,10 @@ func (p *Pages) show(w http.ResponseWriter, r *http.Request, status int, name st
 		return
 	}
 	setHeaders(w, to...)
+	if f, ok := data.(interface{ script() bool }); ok && f.script() {
+		csp := w.Header().Get("Content-Security-Policy")
+		w.Header().Set("Content-Security-Policy", csp+"; script-src 'self'; connect-src 'self'")
+	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)

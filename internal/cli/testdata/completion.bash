@@ -45,6 +45,9 @@ _mintmark() {
       "user disable") path="user disable" ;;
       "user enable") path="user enable" ;;
       "user set-password") path="user set-password" ;;
+      "user factors") path="user factors" ;;
+      "user factors list") path="user factors list" ;;
+      "user factors reset") path="user factors reset" ;;
       "user approvals") path="user approvals" ;;
       "user withdraw") path="user withdraw" ;;
       "bucket") path="bucket" ;;
@@ -113,12 +116,15 @@ _mintmark() {
     "team create") words="--help --member --name --output --server --timeout --token-file" ;;
     "team list") words="--help --output --server --timeout --token-file" ;;
     "team show") words="--help --output --server --timeout --token-file" ;;
-    "user") words="approvals create disable enable list set-password withdraw --help --output --server --timeout --token-file" ;;
+    "user") words="approvals create disable enable factors list set-password withdraw --help --output --server --timeout --token-file" ;;
     "user create") words="--address --admin --display-name --email --help --output --password-file --phone --server --timeout --token-file --without-password" ;;
     "user list") words="--help --output --realm --server --timeout --token-file" ;;
     "user disable") words="--help --output --server --timeout --token-file" ;;
     "user enable") words="--help --output --server --timeout --token-file" ;;
     "user set-password") words="--help --output --password-file --server --timeout --token-file" ;;
+    "user factors") words="list reset --help --output --server --timeout --token-file" ;;
+    "user factors list") words="--help --output --server --timeout --token-file" ;;
+    "user factors reset") words="--all --factor --help --output --server --timeout --token-file" ;;
     "user approvals") words="--help --output --server --timeout --token-file" ;;
     "user withdraw") words="--help --output --server --timeout --token-file" ;;
     "bucket") words="create list show --help --output --server --timeout --token-file" ;;

@@ -45,6 +45,9 @@ _mintmark() {
       "user disable") path_here="user disable" ;;
       "user enable") path_here="user enable" ;;
       "user set-password") path_here="user set-password" ;;
+      "user factors") path_here="user factors" ;;
+      "user factors list") path_here="user factors list" ;;
+      "user factors reset") path_here="user factors reset" ;;
       "user approvals") path_here="user approvals" ;;
       "user withdraw") path_here="user withdraw" ;;
       "bucket") path_here="bucket" ;;
@@ -113,12 +116,15 @@ _mintmark() {
     "team create") words_here="--help --member --name --output --server --timeout --token-file" ;;
     "team list") words_here="--help --output --server --timeout --token-file" ;;
     "team show") words_here="--help --output --server --timeout --token-file" ;;
-    "user") words_here="approvals create disable enable list set-password withdraw --help --output --server --timeout --token-file" ;;
+    "user") words_here="approvals create disable enable factors list set-password withdraw --help --output --server --timeout --token-file" ;;
     "user create") words_here="--address --admin --display-name --email --help --output --password-file --phone --server --timeout --token-file --without-password" ;;
     "user list") words_here="--help --output --realm --server --timeout --token-file" ;;
     "user disable") words_here="--help --output --server --timeout --token-file" ;;
     "user enable") words_here="--help --output --server --timeout --token-file" ;;
     "user set-password") words_here="--help --output --password-file --server --timeout --token-file" ;;
+    "user factors") words_here="list reset --help --output --server --timeout --token-file" ;;
+    "user factors list") words_here="--help --output --server --timeout --token-file" ;;
+    "user factors reset") words_here="--all --factor --help --output --server --timeout --token-file" ;;
     "user approvals") words_here="--help --output --server --timeout --token-file" ;;
     "user withdraw") words_here="--help --output --server --timeout --token-file" ;;
     "bucket") words_here="create list show --help --output --server --timeout --token-file" ;;

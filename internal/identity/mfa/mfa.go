@@ -260,6 +260,18 @@ func keep(ctx context.Context, tx db.ReadTx, userID string, passkeys int) error 
 	return nil
 }
 
+// RemovePassword takes the password of somebody away who has a passkey to sign in with.
+func (s *Service) RemovePassword(ctx context.Context, tx db.WriteTx, c access.Caller, u identity.User) error {
+	list, err := loadPasskeys(ctx, tx, u.ID)
+	if err != nil {
+		return err
+	}
+	if len(list) == 0 {
+		return fault.New(fault.Conflict, "last_credential", "Your password is the only thing that you can sign in with. Add a passkey first.")
+	}
+	return s.dir.RemovePassword(ctx, tx, c, u)
+}
+
 // tidy removes recovery codes when nothing is left that they could stand in for.
 func tidy(ctx context.Context, tx db.WriteTx, userID string) error {
 	has, err := hasSecond(ctx, tx, userID)

@@ -8,6 +8,8 @@ import (
 	"github.com/mintmark/mintmark/internal/redact"
 )
 
+var start = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+
 // The vectors of RFC 6238 appendix B for SHA-1, cut to six digits.
 func TestOTPVectors(t *testing.T) {
 	seed := redact.New("12345678901234567890")

@@ -90,8 +90,8 @@ func (p Passkey) credential() webauthn.Credential {
 	return c
 }
 
-// methods are those of a login that this passkey signed for, with its owner's fingerprint, face or PIN.
-func (p Passkey) methods() []string {
+// Methods are those of a login that this passkey signed for, with its owner's fingerprint, face or PIN.
+func (p Passkey) Methods() []string {
 	if p.Synced {
 		return []string{Software, Presence, Multiple}
 	}
@@ -132,6 +132,9 @@ func (s *Service) EnrolPasskey(ctx context.Context, p *Step, browser redact.Secr
 		return nil, err
 	}
 	err = s.d.Write(ctx, func(tx db.WriteTx) error {
+		if err := stillWithout(ctx, tx, p.User.ID); err != nil {
+			return err
+		}
 		if err := s.insertPasskey(ctx, tx, c, p.User, &made); err != nil {
 			return err
 		}
@@ -140,7 +143,7 @@ func (s *Service) EnrolPasskey(ctx context.Context, p *Step, browser redact.Secr
 	if err != nil {
 		return nil, err
 	}
-	return append(slices.Clone(p.AMR), made.methods()...), nil
+	return append(slices.Clone(p.AMR), made.Methods()...), nil
 }
 
 // made checks a new passkey (WebAuthn section 7.1).
@@ -218,7 +221,7 @@ func (s *Service) SignIn(ctx context.Context, browser redact.Secret, answer stri
 		}
 		return s.dir.ForgetAttempts(ctx, tx, u.ID)
 	})
-	return u, p.methods(), err
+	return u, p.Methods(), err
 }
 
 // VerifyPasskey takes a passkey that has signed for VerifyOptions as the second factor of the step, and uses the step up.
@@ -238,7 +241,7 @@ func (s *Service) VerifyPasskey(ctx context.Context, p *Step, browser redact.Sec
 	if err != nil {
 		return nil, err
 	}
-	return append(slices.Clone(p.AMR), used.methods()...), nil
+	return append(slices.Clone(p.AMR), used.Methods()...), nil
 }
 
 // signed checks a signature (WebAuthn section 7.2). u becomes the passkey's owner as soon as that is known. Unknown

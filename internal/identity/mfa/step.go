@@ -66,6 +66,34 @@ func (s *Service) Next(ctx context.Context, tx db.ReadTx, u identity.User, amr [
 	return "", nil
 }
 
+// Start tells what a login by these methods must do before it becomes a session, and notes it: nothing, with an empty
+// kind, or a step, of which the browser keeps the cookie. See Next.
+func (s *Service) Start(ctx context.Context, u identity.User, amr []string, two bool, returnTo string) (kind StepKind, cookie redact.Secret, err error) {
+	if err := s.d.Read(ctx, func(tx db.ReadTx) (err error) {
+		kind, err = s.Next(ctx, tx, u, amr, two)
+		return err
+	}); err != nil || kind == "" {
+		return kind, cookie, err
+	}
+	err = s.d.Write(ctx, func(tx db.WriteTx) (err error) {
+		cookie, err = s.BeginStep(ctx, tx, kind, u, amr, returnTo)
+		return err
+	})
+	return kind, cookie, err
+}
+
+// Step is FindStep in a transaction of its own, with the seed of a step that wants a factor.
+func (s *Service) Step(ctx context.Context, cookie string) (p *Step, seed Seed, err error) {
+	err = s.d.Read(ctx, func(tx db.ReadTx) (err error) {
+		if p, err = s.FindStep(ctx, tx, cookie); err != nil || p.Kind != Enrol {
+			return err
+		}
+		seed, err = s.PendingTOTP(ctx, tx, p.User, p.Bound())
+		return err
+	})
+	return p, seed, err
+}
+
 // BeginStep notes that the first part of a login was right and what comes next. The browser keeps the answer in a cookie.
 func (s *Service) BeginStep(ctx context.Context, tx db.WriteTx, kind StepKind, u identity.User, amr []string, returnTo string) (redact.Secret, error) {
 	if len(returnTo) > maxReturn {
@@ -88,7 +116,7 @@ func (s *Service) BeginStep(ctx context.Context, tx db.WriteTx, kind StepKind, u
 }
 
 // ErrNoStep is the one answer to a step that is unknown, over or used.
-var ErrNoStep error = fault.New(fault.NotFound, "login_over", "This took too long, or was done already. Please sign in again.")
+var ErrNoStep error = fault.New(fault.Invalid, "login_over", "This took too long, or was done already. Please sign in again.")
 
 // FindStep finds the step that a browser's cookie names.
 func (s *Service) FindStep(ctx context.Context, tx db.ReadTx, cookie string) (*Step, error) {
@@ -117,6 +145,11 @@ func (s *Service) FindStep(ctx context.Context, tx db.ReadTx, cookie string) (*S
 		if err := s.stillGood(ctx, tx, p); err != nil {
 			return nil, err
 		}
+		if p.Kind == Enrol {
+			if err := stillWithout(ctx, tx, userID); err != nil {
+				return nil, err
+			}
+		}
 		p.Factors, err = Load(ctx, tx, userID)
 		return p, err
 	}
@@ -131,6 +164,16 @@ func (s *Service) stillGood(ctx context.Context, tx db.ReadTx, p *Step) error {
 		return ErrNoStep
 	}
 	return nil
+}
+
+// stillWithout ends a login that is to set a factor up when somebody has done so meanwhile: else whoever knows the password
+// could put a factor of his own in place of the person's.
+func stillWithout(ctx context.Context, tx db.ReadTx, userID string) error {
+	has, err := hasSecond(ctx, tx, userID)
+	if err == nil && has {
+		err = ErrNoStep
+	}
+	return err
 }
 
 // useStep marks the step as used: by compare-and-set, so that it becomes one session at most.
@@ -158,6 +201,9 @@ func (s *Service) VerifyCode(ctx context.Context, p *Step, typed string, recover
 		if err != nil || !right {
 			return false, err
 		}
+		if err := s.stillGood(ctx, tx, p); err != nil {
+			return false, err
+		}
 		return true, useStep(ctx, tx, p, Verify)
 	})
 	if err != nil {
@@ -170,6 +216,9 @@ func (s *Service) VerifyCode(ctx context.Context, p *Step, typed string, recover
 func (s *Service) EnrolTOTP(ctx context.Context, p *Step, typed string, o identity.Origin) (amr []string, err error) {
 	c := access.Caller{Kind: access.Person, ID: p.User.ID, Name: p.User.Username, Realm: p.User.Realm, IP: o.IP, RequestID: o.RequestID}
 	err = s.attempt(ctx, c, "factor.add", o, func(tx db.WriteTx) (bool, error) {
+		if err := stillWithout(ctx, tx, p.User.ID); err != nil {
+			return false, err
+		}
 		right, err := s.confirm(ctx, tx, c, p.User, p.Bound(), typed)
 		if err != nil || !right {
 			return false, err

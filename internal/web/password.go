@@ -1,0 +1,129 @@
+package web
+
+import (
+	"net/http"
+
+	"github.com/mintmark/mintmark/internal/db"
+	"github.com/mintmark/mintmark/internal/fault"
+	"github.com/mintmark/mintmark/internal/identity"
+	"github.com/mintmark/mintmark/internal/identity/session"
+	"github.com/mintmark/mintmark/internal/redact"
+	"github.com/mintmark/mintmark/internal/route"
+)
+
+type passwordData struct {
+	frame
+	CSRF    string
+	User    identity.User
+	Has     bool
+	Problem string
+}
+
+// PasswordForm is the page at GET /account/password.
+func (p *Pages) PasswordForm(w http.ResponseWriter, r *http.Request) {
+	s, ok := p.signedIn(w, r)
+	if !ok {
+		return
+	}
+	f, _, err := p.held(r, s)
+	if err != nil {
+		p.fail(w, r, err)
+		return
+	}
+	if !p.fresh(s, f) {
+		seeOther(w, again("/account/password"))
+		return
+	}
+	p.password(w, r, http.StatusOK, s, "")
+}
+
+func (p *Pages) password(w http.ResponseWriter, r *http.Request, status int, s session.Session, problem string) {
+	_, person, err := p.held(r, s)
+	if err != nil {
+		p.fail(w, r, err)
+		return
+	}
+	p.show(w, r, status, "password", passwordData{p.frame("Password"), p.info.Sessions.Token(w, r), s.User, person.HasPassword, problem})
+}
+
+// ChangePassword takes the form at POST /account/password. The current password is counted like at a login. All sessions
+// and all that clients were let do end with it; this browser gets a new session.
+func (p *Pages) ChangePassword(w http.ResponseWriter, r *http.Request) {
+	s, _, ok := p.owner(w, r)
+	if !ok {
+		return
+	}
+	if problem, err := p.changePassword(r, s); err != nil {
+		f := fault.Of(err)
+		status := map[fault.Kind]int{fault.Invalid: http.StatusBadRequest, fault.Unauthenticated: http.StatusUnauthorized, fault.Limited: http.StatusTooManyRequests}[f.Kind]
+		if status == 0 {
+			p.fail(w, r, err)
+			return
+		}
+		if problem == "" {
+			problem = f.Detail
+		}
+		route.NoteError(r.Context(), f.Code, err)
+		p.password(w, r, status, s, problem)
+		return
+	}
+	if err := p.signIn(w, r, s.User, s.AMR); err != nil {
+		p.fail(w, r, err)
+		return
+	}
+	seeOther(w, securityPage+"?done=password")
+}
+
+func (p *Pages) changePassword(r *http.Request, s session.Session) (problem string, err error) {
+	ctx, form, dir := r.Context(), r.PostForm, p.info.Directory
+	_, person, err := p.held(r, s)
+	if err != nil {
+		return "", err
+	}
+	proved := s.User
+	if person.HasPassword {
+		if proved, err = dir.VerifyPersonPassword(ctx, s.User.Realm, s.User.Username, redact.New(form.Get("current")), p.origin(r)); err != nil {
+			switch {
+			case fault.Is(err, fault.Unauthenticated):
+				problem = "The current password is not right."
+			case fault.Is(err, fault.Limited):
+				problem = "There were too many wrong passwords. Wait " + wait(fault.Of(err).RetryAfter) + ", then try again."
+			}
+			return problem, err
+		}
+	}
+	if form.Get("password") != form.Get("again") {
+		return "", fault.New(fault.Invalid, "password_twice", "The two new passwords are not the same.")
+	}
+	var words []string
+	if err := p.info.DB.Read(ctx, func(tx db.ReadTx) (err error) {
+		words, err = identity.PasswordWords(ctx, tx, s.User.ID)
+		return err
+	}); err != nil {
+		return "", err
+	}
+	h, err := dir.HashPassword(ctx, redact.New(form.Get("password")), words...)
+	if err != nil {
+		return "", err
+	}
+	return "", p.info.DB.Write(ctx, func(tx db.WriteTx) error { return dir.ChangePassword(ctx, tx, self(r, s), proved, h) })
+}
+
+// RemovePassword takes the form at POST /account/password/remove: from then on the person signs in with a passkey.
+func (p *Pages) RemovePassword(w http.ResponseWriter, r *http.Request) {
+	s, _, ok := p.owner(w, r)
+	if !ok {
+		return
+	}
+	if err := p.info.DB.Write(r.Context(), func(tx db.WriteTx) error {
+		return p.info.Factors.RemovePassword(r.Context(), tx, self(r, s), s.User)
+	}); err != nil {
+		p.refuseChange(w, r, s, err)
+		return
+	}
+	if err := p.signIn(w, r, s.User, s.AMR); err != nil {
+		p.fail(w, r, err)
+		return
+	}
+	seeOther(w, securityPage+"?done=no-password")
+}
