@@ -53,12 +53,15 @@ func (p *people) give(w http.ResponseWriter, r *http.Request, q *authRequest, b 
 
 // admitFront has a grant of which tokens come with the answer pass the gate, in the transaction that begins it.
 func (p *people) admitFront(b *beginning, g *grant, now time.Time) {
-	if !now.Before(g.sessionUntil) {
+	grant := registry.GrantImplicit
+	if b.by == grantJWTBearer {
+		grant = b.by // no browser brought it, and no session is behind it
+	} else if !now.Before(g.sessionUntil) {
 		b.refused = errSignIn
 		return
 	}
 	b.grant = g
-	b.scopes, b.refused = p.s.admit(admission{grant: registry.GrantImplicit, client: b.request.client, owner: g.owner()})
+	b.scopes, b.refused = p.s.admit(admission{grant: grant, client: b.request.client, owner: g.owner()})
 	if b.refused == nil {
 		b.audience, b.refused = p.s.narrowResources(b.request.client, g.resources, nil)
 	}

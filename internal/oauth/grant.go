@@ -243,6 +243,9 @@ func (p *people) makeRoom(ctx context.Context, tx db.WriteTx, items []*beginning
 			users = append(users, b.person.User.ID)
 		}
 	}
+	if len(users) == 0 {
+		return nil // all were refused, and an empty list is no SQL
+	}
 	type pair struct{ user, client string }
 	var crowded []pair
 	err := eachRow(ctx, tx, `SELECT user_id, client_id FROM grants WHERE ended = 0 AND idle_until > `+strconv.FormatInt(db.Micros(tx.Now()), 10)+

@@ -80,6 +80,9 @@ func (s *Server) grantAsserted(r *http.Request, p parameters, d dialect, t *toke
 	if t.audience, err = s.chooseResources(client, p.all("resource")); err != nil {
 		return nil, err
 	}
+	if in.rule.Person != "" && named && s.people != nil {
+		return s.people.grantPerson(r, t, client, in, asked)
+	}
 	return s.grantService(ctx, t, client, in, asked)
 }
 
