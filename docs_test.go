@@ -54,7 +54,7 @@ func TestLinksLeadSomewhere(t *testing.T) {
 
 func TestEveryMetricIsDocumented(t *testing.T) {
 	text := read(t, "docs/operations.md")
-	name := regexp.MustCompile(`"(mintmark_[a-z0-9_]+_(total|seconds|bytes|size|broken|running|generation|flight|versions|problems|deliveries|tokens|addresses))"`)
+	name := regexp.MustCompile(`"(mintmark_[a-z0-9_]+_(total|seconds|bytes|size|broken|running|generation|flight|versions|problems|deliveries|tokens|addresses|revocations))"`)
 	seen := map[string]bool{}
 	err := filepath.WalkDir("internal", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go") {

@@ -103,6 +103,9 @@ type Tokens struct {
 	// RealmForm is how a realm is shown in tokens and answers: "plain" (services) or "slash" (/services, as the older
 	// STUPS libraries compare it). Both forms are always accepted. Default: plain.
 	RealmForm string `yaml:"realm_form"`
+	// RevocationSalt is put before what is hashed for verifiers that read the feed of revocations; they must have it,
+	// too. Default: none.
+	RevocationSalt redact.Secret `yaml:"revocation_salt"`
 	// RequirePushedRequests refuses requests to sign people in that their client did not push to us first (RFC 9126), of
 	// all clients. Default: false, and each client's own setting counts.
 	RequirePushedRequests bool `yaml:"require_pushed_requests"`

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -116,6 +117,7 @@ func (a *App) makeParts(ctx context.Context) (err error) {
 		Clock: a.clock, Logger: a.log, Metrics: a.metrics,
 		Issuer: a.config.Issuer, Realms: a.identity.Realms(), SlashRealms: a.config.Tokens.RealmForm == "slash",
 		Lifetimes: map[string]time.Duration{"services": time.Duration(a.config.Tokens.ServiceLifetime)}, Version: a.build.Version,
+		RevocationSalt: a.config.Tokens.RevocationSalt, Caller: func(r *http.Request) (access.Caller, error) { return a.authn.Caller(r) },
 		People: &oauth.PeopleOptions{Keyring: a.keyring, Sessions: a.sessions, People: people{a.db}, Catalog: scopeTexts{a.catalog}, Pages: oauthPages{a},
 			RequirePAR: a.config.Tokens.RequirePushedRequests, StepUp: stepUp},
 	}); err != nil {

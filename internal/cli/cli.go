@@ -38,6 +38,7 @@ type Commands struct {
 	Key    keyCommands    `cmd:"" group:"use" help:"Signing keys."`
 	Token  tokenCommands  `cmd:"" group:"use" help:"Get and check access tokens."`
 	Trust  trustCommands  `cmd:"" group:"use" help:"Issuers whose tokens are exchanged for ours, such as clusters and CI systems."`
+	Revoke revokeCommands `cmd:"" group:"use" help:"End what clients, people and services hold, at once."`
 
 	Agent agentCommand `cmd:"" group:"machine" help:"Fetch an application's credentials into a directory and keep them fresh."`
 

@@ -94,6 +94,58 @@ func TestUserCommands(t *testing.T) {
 	}
 }
 
+func TestRevokeCommands(t *testing.T) {
+	alone(t)
+	routes := people()
+	at := ago(time.Minute)
+	many := api.Revocation{ID: "rvk_1", Kind: "user", Claims: map[string]string{"sub": "usr_1", "realm": "employees"}, IssuedBefore: at, Revoked: at, RevokedBy: "employees/admin", Reason: "\x1b[31mlost"}
+	routes["POST /api/revocations"] = func(w http.ResponseWriter, r *http.Request) {
+		var in api.Revoke
+		if err := json.NewDecoder(r.Body).Decode(&in); err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		out := api.Revoked{Sessions: 2}
+		if in.Kind != "session" && in.Kind != "grant" {
+			out.Revocation = &many
+		}
+		w.WriteHeader(http.StatusCreated)
+		json.NewEncoder(w).Encode(out)
+	}
+	routes["GET /api/revocations"] = api.Revocations{Items: []api.Revocation{many, {ID: "rvk_2", Kind: "everything", IssuedBefore: at, Revoked: at, RevokedBy: "employees/admin", Reason: "x"}}}
+	routes["POST /api/revocations/refresh"] = nil
+	rule := api.RevocationRule{ID: "rul_1", Required: map[string]string{"client_id": "cli_1"}, Allowed: map[string]string{"realm": "customers"}, Created: at, CreatedBy: "employees/admin"}
+	routes["GET /api/revocation-rules"] = api.RevocationRules{Items: []api.RevocationRule{rule}}
+	routes["POST /api/revocation-rules"] = rule
+	routes["DELETE /api/revocation-rules/rul_1"] = nil
+	for name, args := range map[string][]string{
+		"revoke-session":    {"revoke", "session", "ses_1", "--reason", "x"},
+		"revoke-grant":      {"revoke", "grant", "grt_1", "--reason", "x"},
+		"revoke-client":     {"revoke", "client", "cli_1", "--reason", "x"},
+		"revoke-user":       {"revoke", "user", "employees/jane", "--reason", "x"},
+		"revoke-service":    {"revoke", "user", "--service", "services/shop", "--reason", "x"},
+		"revoke-realm":      {"revoke", "realm", "customers", "--reason", "x", "--yes"},
+		"revoke-realm-no":   {"revoke", "realm", "customers", "--reason", "x"},
+		"revoke-claims":     {"revoke", "claims", "sub=a", "realm=services", "--before", "2026-11-22T12:00:00Z", "--reason", "x"},
+		"revoke-everything": {"revoke", "everything", "--reason", "x", "--yes", "-o", "json"},
+		"revoke-no":         {"revoke", "everything", "--reason", "x"},
+		"revoke-reasonless": {"revoke", "everything", "--yes"},
+		"revoke-list":       {"revoke", "list"},
+		"revoke-refresh":    {"revoke", "refresh", "--since", "2026-11-22T12:00:00Z"},
+		"revoke-rules":      {"revoke", "rules"},
+		"revoke-allow":      {"revoke", "allow", "--who", "client_id=cli_1", "--what", "realm=customers"},
+		"revoke-disallow":   {"revoke", "disallow", "rul_1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newServer(t, routes)
+			t.Setenv("MINTMARK_URL", s.URL)
+			r := run(t, "", args...)
+			got := "$ mintmark " + strings.Join(args, " ") + "\n" + r.golden() + "--- requests\n" + s.requests()
+			compare(t, "commands/"+name+".txt", strings.ReplaceAll(got, s.URL, "URL"))
+		})
+	}
+}
+
 // Without a terminal nobody can be asked, and nothing is sent.
 func TestPasswordIsNotAskedForInTheDark(t *testing.T) {
 	alone(t)

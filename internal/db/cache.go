@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 
@@ -228,11 +229,15 @@ func (c *Cache[V]) drop(key string) {
 	}
 }
 
+// AllKeys is what a writer tells with WriteTx.Changed when it changed more than it wants to name: every cache of the topic
+// forgets all that it holds.
+const AllKeys = "*"
+
 // forget drops what changed and spoils the loads that may have read it before.
 func (c *Cache[V]) forget(keys []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if keys == nil {
+	if keys == nil || slices.Contains(keys, AllKeys) {
 		clear(c.entries)
 		c.recent.Init()
 		for _, l := range c.lines {

@@ -26,6 +26,8 @@ const (
 	AccessKey   = "key" // an administrator's access key
 	Session     = "ses" // somebody signed in with one browser
 	Grant       = "grt" // what a person let a client do, from the code to the last refresh token
+	Revocation  = "rvk" // revocation of many tokens at once
+	Rule        = "rul" // rule about who may revoke what
 	Delivery    = "dlv" // destination of an application's credentials
 	Device      = "dev" // a browser that a person has signed in with
 	Factor      = "fac" // a passkey or an authenticator app

@@ -31,6 +31,7 @@ func (s *Server) Routes(m *route.Mux) {
 	m.Handle("/oauth2/tokeninfo", s.tokeninfo)
 	m.Handle("/oauth2/introspect", only(http.MethodPost, s.introspect))
 	m.Handle("/oauth2/revoke", only(http.MethodPost, s.revoke))
+	s.revocationRoutes(m)
 	m.HandleAlways("/oauth2/jwks", get(s.keys.ServeJWKS))
 	m.HandleAlways("/oauth2/connect/keys", get(s.keys.ServeJWKS))
 	m.HandleAlways("/.well-known/jwks.json", get(s.keys.ServeJWKS))

@@ -424,7 +424,7 @@ func (p *people) endOne(ctx context.Context, tx db.WriteTx, grantID, clientID, w
 	if n == 0 {
 		return nil // it has ended already
 	}
-	_, err = p.s.revoked.revoke(ctx, tx, &Claims{ID: grantID, ClientID: clientID, Expires: keep}, why)
+	_, err = p.s.revoked.revoke(ctx, tx, &Claims{ID: grantID, ClientID: clientID, Expires: keep}, "", why)
 	return err
 }
 

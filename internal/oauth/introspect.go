@@ -120,7 +120,7 @@ func (s *Server) revoke(w http.ResponseWriter, r *http.Request) {
 	}
 	caller := clientCaller(r, client)
 	err = s.db.Write(ctx, func(tx db.WriteTx) error {
-		first, err := s.revoked.revoke(ctx, tx, c, client.ID)
+		first, err := s.revokeToken(ctx, tx, c, token, client.ID)
 		if err != nil || !first {
 			return err
 		}

@@ -11,6 +11,8 @@ type metrics struct {
 	verified *prometheus.CounterVec // endpoint, realm, outcome
 	refused  prometheus.Counter     // wrong client credentials
 	blocked  prometheus.Counter     // attempts that the limiter did not let through
+	revoked  *prometheus.CounterVec // kind, outcome: requests for a revocation
+	fed      prometheus.Counter     // revocations that verifiers were told of
 }
 
 // The outcomes besides those of refusal.class.
@@ -39,7 +41,15 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Help: "Requests refused because their address had sent too many wrong secrets for the client.",
 		}),
 	}
-	r.MustRegister(m.issued, m.verified, m.refused, m.blocked)
+	m.revoked = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "mintmark_oauth_revocations_total",
+		Help: "Requests for a revocation, by kind and outcome (success, refused, failed).",
+	}, []string{"kind", "outcome"})
+	m.fed = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "mintmark_oauth_revocations_fed_total",
+		Help: "Revocations told to verifiers that read the feed.",
+	})
+	r.MustRegister(m.issued, m.verified, m.refused, m.blocked, m.revoked, m.fed)
 	return m
 }
 
@@ -51,6 +61,7 @@ func (s *Server) gauges(r prometheus.Registerer) {
 	r.MustRegister(
 		gauge("mintmark_oauth_verified_tokens", "Verified tokens held in memory.", s.verifier.cache.size),
 		gauge("mintmark_oauth_revoked_tokens", "Revoked tokens that have not expired yet.", s.revoked.size),
+		gauge("mintmark_oauth_covering_revocations", "Revocations in force that reach many tokens at once.", s.revoked.many.size),
 		gauge("mintmark_oauth_limited_addresses", "Pairs of address and client with a recent wrong secret.", s.limiter.size),
 	)
 }

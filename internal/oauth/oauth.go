@@ -27,6 +27,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"net/url"
 	"strings"
 	"sync/atomic"
@@ -34,9 +35,11 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/mintmark/mintmark/internal/access"
 	"github.com/mintmark/mintmark/internal/clock"
 	"github.com/mintmark/mintmark/internal/db"
 	"github.com/mintmark/mintmark/internal/realm"
+	"github.com/mintmark/mintmark/internal/redact"
 )
 
 // Options configure a Server. DB, Clients, Users and Keys must be set; so must Issuer.
@@ -66,6 +69,13 @@ type Options struct {
 	Lifetimes map[string]time.Duration
 	// CachedTokens is how many verified tokens are remembered. 0: 20000, which is some 20 MB when full.
 	CachedTokens int
+	// RevocationSalt is put before what is hashed for verifiers that read the feed of revocations.
+	RevocationSalt redact.Secret
+	// TokensOfClient is how many tokens of one client are revoked one by one at a time. 0: 10000.
+	TokensOfClient int
+	// Caller finds out who sends a request that shows no access token of ours: an administrator may revoke what others
+	// may not. nil: nobody is one.
+	Caller func(r *http.Request) (access.Caller, error)
 	// Version of the program, for the health answer.
 	Version string
 
@@ -102,6 +112,11 @@ type Server struct {
 	issuerClaim []byte // the begin of each token's payload
 	metadata    atomic.Pointer[metadataDocument]
 
+	salt           redact.Secret
+	tokensOfClient int
+	caller         func(r *http.Request) (access.Caller, error)
+	feeds          chan struct{} // a reader of the revocations holds one
+
 	header atomic.Pointer[encodedHeader] // of the tokens that the active key signs
 
 	people *people // nil: services alone
@@ -128,6 +143,12 @@ func New(o Options) (*Server, error) {
 	if o.Audience == "" {
 		o.Audience = o.Issuer
 	}
+	if o.TokensOfClient <= 0 {
+		o.TokensOfClient = maxTokensOfClient
+	}
+	if o.Caller == nil {
+		o.Caller = func(*http.Request) (access.Caller, error) { return access.Caller{}, nil }
+	}
 	if o.Realms == nil {
 		o.Realms = realm.Standard()
 	}
@@ -144,6 +165,7 @@ func New(o Options) (*Server, error) {
 		metrics: newMetrics(o.Metrics), journal: newJournal(o.DB, o.Clock, o.Logger), limiter: newLimiter(o.Clock),
 		revoked: newRevocations(o.DB),
 		issuer:  o.Issuer, audience: []string{o.Audience}, realms: o.Realms, slash: o.SlashRealms, lifetimes: o.Lifetimes, version: o.Version,
+		salt: o.RevocationSalt, tokensOfClient: o.TokensOfClient, caller: o.Caller, feeds: make(chan struct{}, feedsAtOnce),
 		issuerClaim: appendText([]byte(`{"iss":`), o.Issuer),
 	}
 	s.verifier = &Verifier{keys: o.Keys, clients: o.Clients, clock: o.Clock, issuer: o.Issuer, realms: o.Realms, revoked: s.revoked, cache: newTokenCache(o.CachedTokens)}
@@ -208,6 +230,7 @@ func (s *Server) expiries() []db.Expiry {
 	const keep = time.Hour // for clocks that differ
 	list := []db.Expiry{
 		{Table: "revoked_tokens", Key: "jti", Column: "expires", Keep: keep},
+		{Table: "revocations", Key: "id", Column: "expires", Keep: keep},
 		{Table: "used_assertions", Key: "hash", Column: "expires", Keep: usedKeep},
 	}
 	if s.people == nil {

@@ -64,6 +64,8 @@ type Sessions interface {
 	CheckToken(r *http.Request) error
 	// End signs out the browser that sent r.
 	End(ctx context.Context, w http.ResponseWriter, r *http.Request) error
+	// EndThese ends sessions in the caller's transaction, and tells how many.
+	EndThese(ctx context.Context, tx db.WriteTx, which session.Which, why string) (int, error)
 }
 
 // People tells from memory who a person is; a fault of kind NotFound if there is none.

@@ -12,25 +12,30 @@ import (
 	"github.com/mintmark/mintmark/internal/db"
 )
 
+// topicCovering is where it tells of revocations of many tokens at once (see covering.feedText).
+const topicCovering = "revocation_of_many"
+
 // topicRevocation is where the change feed tells of revoked tokens. The key itself says everything (see feedKey), so that
 // another node refuses the token without asking the database first.
 const topicRevocation = "revocation"
 
-// revocations is the set of revoked tokens that have not expired yet, in memory on every node: loaded when the server
-// starts, fed by the change feed, pruned as the tokens expire. A token that was revoked is found here at once on the node
+// revocations are the revoked tokens that have not expired yet, those of one token and those of many (see covering), in
+// memory on every node: loaded when the server starts, fed by the change feed, pruned as the tokens expire. A token that was revoked is found here at once on the node
 // that revoked it, and within a second on every other.
 type revocations struct {
 	db     *db.DB
 	loaded atomic.Bool   // false: nothing may be called valid yet
 	again  chan struct{} // the feed lost track: load everything again
+	many   *coverings
 
 	mu      sync.RWMutex
 	expires map[string]int64 // Unix seconds by jti; owned by mu
 }
 
 func newRevocations(d *db.DB) *revocations {
-	v := &revocations{db: d, again: make(chan struct{}, 1), expires: map[string]int64{}}
+	v := &revocations{db: d, again: make(chan struct{}, 1), many: newCoverings(), expires: map[string]int64{}}
 	d.Subscribe(topicRevocation, v.hear)
+	d.Subscribe(topicCovering, v.hearMany)
 	return v
 }
 
@@ -60,17 +65,34 @@ func (v *revocations) hear(keys []string) {
 	}
 }
 
+func (v *revocations) hearMany(keys []string) {
+	var list []covering
+	for _, key := range keys {
+		if c, ok := parseCovering(key); ok {
+			list = append(list, c)
+		}
+	}
+	v.many.add(list...) // when anything may have been missed, hear has everything loaded
+}
+
 func (v *revocations) add(jti string, expires int64) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.expires[jti] = expires
 }
 
-func (v *revocations) has(jti string) bool {
+// revoked tells whether a token is: by itself, with the grant that it came from, or with many others.
+func (v *revocations) revoked(c *Claims) bool {
+	if v.many.before(c) > c.IssuedAt.Unix() {
+		return true
+	}
 	v.mu.RLock()
 	defer v.mu.RUnlock()
-	_, ok := v.expires[jti]
-	return ok
+	_, is := v.expires[c.ID]
+	if !is && c.GrantID != "" {
+		_, is = v.expires[c.GrantID]
+	}
+	return is
 }
 
 func (v *revocations) size() int {
@@ -81,6 +103,7 @@ func (v *revocations) size() int {
 
 // prune forgets what has expired by itself.
 func (v *revocations) prune(now time.Time) {
+	v.many.prune(now.Add(-keepCoverings))
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for jti, expires := range v.expires {
@@ -92,27 +115,19 @@ func (v *revocations) prune(now time.Time) {
 
 // load adds what the database holds. It only ever adds: a row that is being committed while we read comes by the feed.
 func (v *revocations) load(ctx context.Context) error {
-	found := map[string]int64{}
-	err := v.db.Read(ctx, func(tx db.ReadTx) error {
-		clear(found)
-		rows, err := tx.Query(ctx, `SELECT jti, expires FROM revoked_tokens WHERE expires > $1`, db.Micros(tx.Now()))
-		if err != nil {
-			return fmt.Errorf("select revoked tokens: %w", err)
+	var found map[string]int64
+	var many []covering
+	err := v.db.Read(ctx, func(tx db.ReadTx) (err error) {
+		if found, err = loadRevoked(ctx, tx); err != nil {
+			return err
 		}
-		defer rows.Close()
-		for rows.Next() {
-			var jti string
-			var expires int64
-			if err := rows.Scan(&jti, &expires); err != nil {
-				return fmt.Errorf("read a revoked token: %w", err)
-			}
-			found[jti] = db.Time(expires).Unix()
-		}
-		return rows.Err()
+		many, err = loadCoverings(ctx, tx)
+		return err
 	})
 	if err != nil {
 		return fmt.Errorf("load revoked tokens: %w", err)
 	}
+	v.many.add(many...)
 	v.mu.Lock()
 	for jti, expires := range found {
 		v.expires[jti] = expires
@@ -122,11 +137,52 @@ func (v *revocations) load(ctx context.Context) error {
 	return nil
 }
 
-// revoke stores that the token is not valid any more, and tells every node. To revoke twice is to revoke once.
-func (v *revocations) revoke(ctx context.Context, tx db.WriteTx, c *Claims, by string) (first bool, err error) {
-	rows, err := tx.Exec(ctx, `INSERT INTO revoked_tokens (jti, client_id, revoked, revoked_by, expires)
-		VALUES ($1, $2, $3, $4, $5) ON CONFLICT (jti) DO NOTHING`,
-		c.ID, c.ClientID, db.Micros(tx.Now()), by, db.Micros(c.Expires))
+func loadRevoked(ctx context.Context, tx db.ReadTx) (map[string]int64, error) {
+	rows, err := tx.Query(ctx, `SELECT jti, expires FROM revoked_tokens WHERE expires > $1`, db.Micros(tx.Now()))
+	if err != nil {
+		return nil, fmt.Errorf("select revoked tokens: %w", err)
+	}
+	defer rows.Close()
+	found := map[string]int64{}
+	for rows.Next() {
+		var jti string
+		var expires int64
+		if err := rows.Scan(&jti, &expires); err != nil {
+			return nil, fmt.Errorf("read a revoked token: %w", err)
+		}
+		found[jti] = db.Time(expires).Unix()
+	}
+	return found, rows.Err()
+}
+
+func loadCoverings(ctx context.Context, tx db.ReadTx) ([]covering, error) {
+	rows, err := tx.Query(ctx, `SELECT names, claim_values, issued_before FROM revocations WHERE expires > $1`, db.Micros(tx.Now()))
+	if err != nil {
+		return nil, fmt.Errorf("select revocations: %w", err)
+	}
+	defer rows.Close()
+	var list []covering
+	for rows.Next() {
+		var names, values string
+		var before int64
+		if err := rows.Scan(&names, &values, &before); err != nil {
+			return nil, fmt.Errorf("read a revocation: %w", err)
+		}
+		c, ok := storedCovering(names, values, db.Time(before).Unix())
+		if !ok {
+			return nil, fmt.Errorf("read a revocation: the names %q have other values than these", names)
+		}
+		list = append(list, c)
+	}
+	return list, rows.Err()
+}
+
+// revoke stores that the token is not valid any more, and tells every node. hash is what verifiers know the token by, "" of a
+// grant. To revoke twice is to revoke once.
+func (v *revocations) revoke(ctx context.Context, tx db.WriteTx, c *Claims, hash, by string) (first bool, err error) {
+	rows, err := tx.Exec(ctx, `INSERT INTO revoked_tokens (jti, client_id, revoked, revoked_by, expires, token_hash)
+		VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (jti) DO NOTHING`,
+		c.ID, c.ClientID, db.Micros(tx.Now()), by, db.Micros(c.Expires), hash)
 	if err != nil {
 		return false, fmt.Errorf("insert a revoked token: %w", err)
 	}

@@ -338,7 +338,7 @@ func (s *Server) EndGrantsOf(ctx context.Context, tx db.WriteTx, userID, clientI
 
 // RevokeToken refuses one access token from the commit on.
 func (s *Server) RevokeToken(ctx context.Context, tx db.WriteTx, c Claims, by string) error {
-	_, err := s.revoked.revoke(ctx, tx, &c, by)
+	_, err := s.revoked.revoke(ctx, tx, &c, "", by)
 	return err
 }
 

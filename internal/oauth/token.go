@@ -53,6 +53,7 @@ func (s *Server) mint(ctx context.Context, c *Claims) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find the signing key: %w", err)
 	}
+	s.dateAfterRevocations(c)
 	c.ID, c.KeyID = id.New(id.Token, c.IssuedAt), signer.Kid
 	header := s.header.Load()
 	if header == nil || header.kid != c.KeyID {

@@ -153,7 +153,7 @@ func TestMetrics(t *testing.T) {
 		}
 	}
 	want := map[string]float64{
-		"client_authentication_failures_total":                 1,
+		"revocations_fed_total": 0, "client_authentication_failures_total": 1,
 		"client_authentication_blocked_total":                  0,
 		"token_requests_total password client services":        1, // wrong client secret
 		"token_requests_total password client unknown":         1, // unknown realm, which is no label

@@ -120,7 +120,7 @@ func (v *Verifier) current(ctx context.Context, c *Claims) error {
 	if !c.Expires.After(v.clock.Now()) {
 		return errExpired
 	}
-	if v.revoked.has(c.ID) || c.GrantID != "" && v.revoked.has(c.GrantID) {
+	if v.revoked.revoked(c) {
 		return errRevoked
 	}
 	client, err := v.clients.Client(ctx, c.ClientID)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/mintmark/mintmark/internal/access"
 	"github.com/mintmark/mintmark/internal/clock"
 	"github.com/mintmark/mintmark/internal/db"
 	"github.com/mintmark/mintmark/internal/db/dbtest"
@@ -155,16 +156,24 @@ func bareWorld(t testing.TB, engine db.Engine, change ...setup) *world {
 	if w.ring, err = keys.NewRing(w.db, w.keyring, keys.Options{Clock: w.clock}); err != nil {
 		t.Fatal(err)
 	}
-	o := oauth.Options{DB: w.db, Clients: w.clients, Users: w.users, Keys: w.ring, Clock: w.clock, Issuer: issuer, Metrics: w.metrics, Version: "test"}
+	o := oauth.Options{DB: w.db, Clients: w.clients, Users: w.users, Keys: w.ring, Clock: w.clock, Issuer: issuer, Metrics: w.metrics, Version: "test", Caller: administrator}
 	for _, f := range change {
 		f(w, &o)
 	}
 	if w.server, err = oauth.New(o); err != nil {
 		t.Fatal(err)
 	}
-	w.mux = route.New(route.Options{Clock: w.clock, DB: w.db})
+	w.mux = route.New(route.Options{Clock: w.clock, DB: w.db, Authenticate: administrator})
 	w.server.Routes(w.mux)
 	return w
+}
+
+// administrator finds out who calls: whoever shows the word is one.
+func administrator(r *http.Request) (access.Caller, error) {
+	if r.Header.Get("Authorization") == "Bearer administrator" {
+		return access.Caller{Kind: access.Person, ID: "usr_admin", Name: "admin", Realm: "employees", Admin: true}, nil
+	}
+	return access.Caller{}, nil
 }
 
 func (w *world) addClient(id, app, secret string) {

@@ -71,6 +71,19 @@ _mintmark() {
       "trust allow") path="trust allow" ;;
       "trust forbid") path="trust forbid" ;;
       "trust delete") path="trust delete" ;;
+      "revoke") path="revoke" ;;
+      "revoke session") path="revoke session" ;;
+      "revoke grant") path="revoke grant" ;;
+      "revoke client") path="revoke client" ;;
+      "revoke user") path="revoke user" ;;
+      "revoke realm") path="revoke realm" ;;
+      "revoke claims") path="revoke claims" ;;
+      "revoke everything") path="revoke everything" ;;
+      "revoke list") path="revoke list" ;;
+      "revoke refresh") path="revoke refresh" ;;
+      "revoke rules") path="revoke rules" ;;
+      "revoke allow") path="revoke allow" ;;
+      "revoke disallow") path="revoke disallow" ;;
       "agent") path="agent" ;;
       "completion") path="completion" ;;
       "audit") path="audit" ;;
@@ -79,7 +92,7 @@ _mintmark() {
     esac
   done
   case "$path" in
-    "") words="agent app audit bucket client completion key rotate scope team token trust user --help --output --server --timeout --token-file" ;;
+    "") words="agent app audit bucket client completion key revoke rotate scope team token trust user --help --output --server --timeout --token-file" ;;
     "app") words="activate bucket create deactivate grant list revoke scopes show status storage-key update --help --output --server --timeout --token-file" ;;
     "app create") words="--criticality --description --documentation-url --help --incident-contact --name --output --public-client --scm-url --server --service-url --subtitle --support-url --team --timeout --token-file" ;;
     "app list") words="--active --help --output --search --server --team --timeout --token-file" ;;
@@ -148,6 +161,19 @@ _mintmark() {
     "trust allow") words="--application --claim --help --output --person --public --scope --server --timeout --token-file" ;;
     "trust forbid") words="--help --output --server --timeout --token-file" ;;
     "trust delete") words="--help --output --server --timeout --token-file" ;;
+    "revoke") words="allow claims client disallow everything grant list realm refresh rules session user --help --output --server --timeout --token-file" ;;
+    "revoke session") words="--help --output --reason --server --timeout --token-file" ;;
+    "revoke grant") words="--help --output --reason --server --timeout --token-file" ;;
+    "revoke client") words="--help --output --reason --server --timeout --token-file" ;;
+    "revoke user") words="--help --output --reason --server --service --timeout --token-file" ;;
+    "revoke realm") words="--help --output --reason --server --timeout --token-file --yes" ;;
+    "revoke claims") words="--before --help --output --reason --server --timeout --token-file" ;;
+    "revoke everything") words="--help --output --reason --server --timeout --token-file --yes" ;;
+    "revoke list") words="--help --output --server --timeout --token-file" ;;
+    "revoke refresh") words="--help --output --server --since --timeout --token-file" ;;
+    "revoke rules") words="--help --output --server --timeout --token-file" ;;
+    "revoke allow") words="--help --output --server --timeout --token-file --what --who" ;;
+    "revoke disallow") words="--help --output --server --timeout --token-file" ;;
     "agent") words="--application --bucket --credentials-file --endpoint --file-mode --help --hook --hook-timeout --interval --listen --log --once --output --pid-file --profile --region --server --signal --timeout --token-file --wait" ;;
     "completion") words="bash zsh --help --output --server --timeout --token-file" ;;
     "audit") words="checkpoint list --help --output --server --timeout --token-file" ;;

@@ -71,6 +71,19 @@ _mintmark() {
       "trust allow") path_here="trust allow" ;;
       "trust forbid") path_here="trust forbid" ;;
       "trust delete") path_here="trust delete" ;;
+      "revoke") path_here="revoke" ;;
+      "revoke session") path_here="revoke session" ;;
+      "revoke grant") path_here="revoke grant" ;;
+      "revoke client") path_here="revoke client" ;;
+      "revoke user") path_here="revoke user" ;;
+      "revoke realm") path_here="revoke realm" ;;
+      "revoke claims") path_here="revoke claims" ;;
+      "revoke everything") path_here="revoke everything" ;;
+      "revoke list") path_here="revoke list" ;;
+      "revoke refresh") path_here="revoke refresh" ;;
+      "revoke rules") path_here="revoke rules" ;;
+      "revoke allow") path_here="revoke allow" ;;
+      "revoke disallow") path_here="revoke disallow" ;;
       "agent") path_here="agent" ;;
       "completion") path_here="completion" ;;
       "audit") path_here="audit" ;;
@@ -79,7 +92,7 @@ _mintmark() {
     esac
   done
   case "$path_here" in
-    "") words_here="agent app audit bucket client completion key rotate scope team token trust user --help --output --server --timeout --token-file" ;;
+    "") words_here="agent app audit bucket client completion key revoke rotate scope team token trust user --help --output --server --timeout --token-file" ;;
     "app") words_here="activate bucket create deactivate grant list revoke scopes show status storage-key update --help --output --server --timeout --token-file" ;;
     "app create") words_here="--criticality --description --documentation-url --help --incident-contact --name --output --public-client --scm-url --server --service-url --subtitle --support-url --team --timeout --token-file" ;;
     "app list") words_here="--active --help --output --search --server --team --timeout --token-file" ;;
@@ -148,6 +161,19 @@ _mintmark() {
     "trust allow") words_here="--application --claim --help --output --person --public --scope --server --timeout --token-file" ;;
     "trust forbid") words_here="--help --output --server --timeout --token-file" ;;
     "trust delete") words_here="--help --output --server --timeout --token-file" ;;
+    "revoke") words_here="allow claims client disallow everything grant list realm refresh rules session user --help --output --server --timeout --token-file" ;;
+    "revoke session") words_here="--help --output --reason --server --timeout --token-file" ;;
+    "revoke grant") words_here="--help --output --reason --server --timeout --token-file" ;;
+    "revoke client") words_here="--help --output --reason --server --timeout --token-file" ;;
+    "revoke user") words_here="--help --output --reason --server --service --timeout --token-file" ;;
+    "revoke realm") words_here="--help --output --reason --server --timeout --token-file --yes" ;;
+    "revoke claims") words_here="--before --help --output --reason --server --timeout --token-file" ;;
+    "revoke everything") words_here="--help --output --reason --server --timeout --token-file --yes" ;;
+    "revoke list") words_here="--help --output --server --timeout --token-file" ;;
+    "revoke refresh") words_here="--help --output --server --since --timeout --token-file" ;;
+    "revoke rules") words_here="--help --output --server --timeout --token-file" ;;
+    "revoke allow") words_here="--help --output --server --timeout --token-file --what --who" ;;
+    "revoke disallow") words_here="--help --output --server --timeout --token-file" ;;
     "agent") words_here="--application --bucket --credentials-file --endpoint --file-mode --help --hook --hook-timeout --interval --listen --log --once --output --pid-file --profile --region --server --signal --timeout --token-file --wait" ;;
     "completion") words_here="bash zsh --help --output --server --timeout --token-file" ;;
     "audit") words_here="checkpoint list --help --output --server --timeout --token-file" ;;

@@ -85,6 +85,7 @@ type Manager struct {
 	dir     *identity.Directory
 	o       Options
 	cache   *db.Cache[known]
+	ending  []func(ctx context.Context, tx db.WriteTx, which Which, why string) error
 	cookie  string // name of the session's cookie
 	visitor string // name of the cookie of a browser that is not signed in
 	device  string // name of the cookie that a browser is known again by
@@ -385,16 +386,13 @@ func (m *Manager) End(ctx context.Context, w http.ResponseWriter, r *http.Reques
 
 // end removes one session, if it is still there.
 func (m *Manager) end(ctx context.Context, tx db.WriteTx, s Session, why string) error {
-	n, err := tx.Exec(ctx, `DELETE FROM sessions WHERE id = $1`, s.ID)
+	n, err := m.EndThese(ctx, tx, Which{ID: s.ID}, why)
 	if err != nil || n == 0 {
 		return err
 	}
-	if err := audit.Record(ctx, tx, audit.Event{
+	return audit.Record(ctx, tx, audit.Event{
 		Action: "session.end", Outcome: audit.Success, Reason: why, Caller: m.caller(ctx, s.User), TargetType: "session", TargetID: s.ID,
-	}); err != nil {
-		return err
-	}
-	return tx.Changed(ctx, topic, s.ID)
+	})
 }
 
 // Listed is a session as its person sees it among all.
@@ -457,19 +455,8 @@ func (m *Manager) EndOthers(ctx context.Context, tx db.WriteTx, u identity.User,
 
 // EndAllOf signs the person out everywhere, in the caller's transaction, which also records why.
 func (m *Manager) EndAllOf(ctx context.Context, tx db.WriteTx, userID string) error {
-	ids, err := list(ctx, tx, `SELECT id FROM sessions WHERE user_id = $1`, userID)
-	if err != nil {
-		return fmt.Errorf("list sessions: %w", err)
-	}
-	if _, err := tx.Exec(ctx, `DELETE FROM sessions WHERE user_id = $1`, userID); err != nil {
-		return fmt.Errorf("end sessions: %w", err)
-	}
-	for _, sessionID := range ids {
-		if err := tx.Changed(ctx, topic, sessionID); err != nil {
-			return err
-		}
-	}
-	return nil
+	_, err := m.EndThese(ctx, tx, Which{UserID: userID}, "signed_out_everywhere")
+	return err
 }
 
 // Alive tells within a transaction whether the session still is: for what was begun in it and ends later, such as an
