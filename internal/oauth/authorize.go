@@ -81,6 +81,16 @@ func (p *people) read(r *http.Request, raw string) (*authRequest, *flow, error) 
 	if !ok {
 		return nil, nil, page(http.StatusBadRequest, invalidRequest, "The application that sent you here made a mistake: its request cannot be read.")
 	}
+	if f == nil && pushed == nil {
+		var err error
+		if raw, a, err = p.unwrap(r.Context(), raw, a); err != nil {
+			// What was not signed says where to tell of it, to an address that is registered in any case.
+			if q, nowhere := p.target(r.Context(), a); nowhere == nil {
+				return q, nil, err
+			}
+			return nil, nil, err
+		}
+	}
 	q, err := p.target(r.Context(), a)
 	if err != nil {
 		return nil, nil, err

@@ -87,7 +87,7 @@ func TestBadRequestsGoBack(t *testing.T) {
 		"max_age":                 {asks(w.shop, "max_age", "-5"), "invalid_request"},
 		"long state":              {asks(w.shop, "state", strings.Repeat("s", 5000)), "invalid_request"},
 		"long nonce":              {asks(w.shop, "nonce", strings.Repeat("n", 2000)), "invalid_request"},
-		"request object":          {asks(w.shop, "request", "e30.e30."), "request_not_supported"},
+		"request object":          {asks(w.shop, "request", "e30.e30."), "invalid_request_object"},
 		"request_uri":             {asks(w.shop, "request_uri", "http://169.254.169.254/latest"), "request_uri_not_supported"},
 		"registration":            {asks(w.shop, "registration", "{}"), "registration_not_supported"},
 		"unknown resource":        {asks(w.shop, "resource", "https://elsewhere.example"), "invalid_target"},
@@ -370,7 +370,7 @@ func TestDiscoveryTellsTheTruth(t *testing.T) {
 		}
 	}
 	algs, _ := r.json["id_token_signing_alg_values_supported"].([]any)
-	if len(algs) != 1 || algs[0] != "ES256" || r.json["request_uri_parameter_supported"] != false || r.json["authorization_response_iss_parameter_supported"] != true || strings.Contains(r.body, "evil") {
+	if len(algs) != 1 || algs[0] != "ES256" || r.json["request_parameter_supported"] != true || r.json["request_uri_parameter_supported"] != false || r.json["authorization_response_iss_parameter_supported"] != true || strings.Contains(r.body, "evil") {
 		t.Errorf("%s", r.body)
 	}
 	if _, there := r.json["check_session_iframe"]; there {

@@ -48,7 +48,10 @@ type document struct {
 	RevocationAuthAlgs    []string `json:"revocation_endpoint_auth_signing_alg_values_supported"`
 	IssInAnswer           bool     `json:"authorization_response_iss_parameter_supported,omitempty"`
 	// A client may take a missing answer to this for yes.
-	RequestURI *bool `json:"request_uri_parameter_supported,omitempty"`
+	RequestURI        *bool    `json:"request_uri_parameter_supported,omitempty"`
+	RequestObject     bool     `json:"request_parameter_supported,omitempty"`
+	RequestObjectAlgs []string `json:"request_object_signing_alg_values_supported,omitempty"`
+	RequireRequest    *bool    `json:"require_signed_request_object,omitempty"`
 }
 
 // metadataDocument is the document as it is served, for one algorithm of the signing key.
@@ -105,19 +108,25 @@ func (s *Server) document(alg string) document {
 	d.TokenAuth = append(slices.Clone(methods), registry.AuthNone)
 	d.RevocationAuth = d.TokenAuth
 	d.IssInAnswer, d.RequestURI = true, &no
+	d.RequestObject, d.RequestObjectAlgs, d.RequireRequest = true, publicKeyAlgs(), &no
 	return d
 }
 
 // authMethods are the ways in which a client can prove to be itself, and the algorithms of those that sign.
 func (s *Server) authMethods() (methods, algs []string) {
 	methods = []string{registry.AuthClientSecretBasic, registry.AuthClientSecretPost, registry.AuthPrivateKeyJWT}
-	for _, alg := range jose.PublicKeyAlgs() {
-		algs = append(algs, string(alg))
-	}
+	algs = publicKeyAlgs()
 	if s.secrets != nil {
 		methods, algs = append(methods, registry.AuthClientSecretJWT), append(algs, string(jose.HS256))
 	}
 	return methods, algs
+}
+
+func publicKeyAlgs() (algs []string) {
+	for _, alg := range jose.PublicKeyAlgs() {
+		algs = append(algs, string(alg))
+	}
+	return algs
 }
 
 // described is the document for the key that signs now.

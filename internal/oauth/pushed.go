@@ -71,6 +71,9 @@ func (p *people) push(r *http.Request) (uri string, err error) {
 	if !ok {
 		return "", refuse(invalidRequest, "The request is too long.")
 	}
+	if raw, a, err = p.unwrap(r.Context(), raw, a); err != nil {
+		return "", err
+	}
 	q, err := p.target(r.Context(), a)
 	if err != nil {
 		no := refusalOf(err)
