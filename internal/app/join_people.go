@@ -100,6 +100,7 @@ func (a *App) followPeople() {
 		return a.oauth.PasswordChanged(ctx, tx, u.ID)
 	})
 	a.registry.OnApplicationChanged(a.oauth.ApplicationChanged)
+	a.sessions.OnEnding(a.oauth.SessionsEnding)
 	// Whoever took the person's phone may be signed in with it.
 	a.factors.OnFactorsChanged(func(ctx context.Context, tx db.WriteTx, c mfa.Change) error {
 		if c.What != mfa.Removed || c.By.ID == c.User.ID {

@@ -1,0 +1,30 @@
+package oauth
+
+import (
+	"context"
+
+	"github.com/mintmark/mintmark/internal/db"
+	"github.com/mintmark/mintmark/internal/identity/session"
+)
+
+// SessionsEnding ends what clients may do only while the person is signed in, in the transaction that ends the sessions:
+// all that was not allowed to go on by scope offline_access. A client that always gets refresh tokens keeps them no longer
+// than that. Sessions that are over by themselves end nothing: that nobody looked at a page for an hour is no sign-out.
+func (s *Server) SessionsEnding(ctx context.Context, tx db.WriteTx, which session.Which, _ string) error {
+	if s.people == nil {
+		return nil
+	}
+	condition, args := `id = ''`, []any{}
+	switch {
+	case which.ID != "":
+		// By the person, because that is what there is an index for; the session's row is still there.
+		condition, args = `user_id = (SELECT user_id FROM sessions WHERE id = $1) AND session_id = $1`, []any{which.ID}
+	case which.UserID != "":
+		condition, args = `user_id = $1`, []any{which.UserID}
+	case which.Realm != "":
+		condition, args = `realm = $1`, []any{which.Realm}
+	case which.All:
+		condition = `id <> ''`
+	}
+	return s.people.endAll(ctx, tx, "signed_out", condition+` AND session_id <> '' AND NOT offline`, args...)
+}
