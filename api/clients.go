@@ -86,3 +86,37 @@ type PostClientKey struct {
 	JWK     json.RawMessage `json:"jwk" doc:"The public key alone, as a JSON object (RFC 7517): RSA of 2048 bits or more, EC on P-256, OKP on Ed25519. Without kid it gets its thumbprint."`
 	Expires time.Time       `json:"expires,omitzero" doc:"Absent: never."`
 }
+
+// RegistrationToken lets clients register themselves (an initial access token of RFC 7591).
+type RegistrationToken struct {
+	ID            string    `json:"id"`
+	Label         string    `json:"label"`
+	TeamID        string    `json:"team_id,omitempty" doc:"The team that owns what is registered with it."`
+	Scopes        []string  `json:"scopes"`
+	GrantTypes    []string  `json:"grant_types"`
+	RedirectHosts []string  `json:"redirect_hosts"`
+	MaxUses       int64     `json:"max_uses"`
+	Uses          int64     `json:"uses"`
+	Created       time.Time `json:"created"`
+	CreatedBy     string    `json:"created_by"`
+	Expires       time.Time `json:"expires"`
+	LastUsed      time.Time `json:"last_used,omitzero"`
+	Token         string    `json:"token,omitempty" doc:"Only in the answer to its creation."`
+}
+
+// RegistrationTokens is a page of them, by id.
+type RegistrationTokens struct {
+	Items      []RegistrationToken `json:"items"`
+	NextCursor string              `json:"next_cursor,omitempty" doc:"Pass it as cursor to get the next page. Absent on the last one."`
+}
+
+// PostRegistrationToken makes one.
+type PostRegistrationToken struct {
+	Label         string    `json:"label" minLength:"1" maxLength:"200"`
+	TeamID        string    `json:"team_id,omitempty" maxLength:"100" doc:"The team that will own what is registered with it."`
+	Scopes        []string  `json:"scopes,omitempty" maxItems:"100" doc:"Resource owner scopes that a client may ask people for, besides openid and its like."`
+	GrantTypes    []string  `json:"grant_types,omitempty" maxItems:"8" doc:"Absent: authorization_code and the device grant."`
+	RedirectHosts []string  `json:"redirect_hosts,omitempty" maxItems:"100" doc:"Hosts of redirect URIs; .example.org is each host below it. Absent: any."`
+	MaxUses       int64     `json:"max_uses,omitempty" minimum:"0" maximum:"100000" doc:"How many clients may be registered with it. Absent: one."`
+	Expires       time.Time `json:"expires,omitzero" doc:"Within a year. Absent: in 30 days."`
+}

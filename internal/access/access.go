@@ -69,6 +69,7 @@ const (
 	ReadClient        Action = "client.read"            // list and read OAuth clients that belong to no application (never secrets)
 	WriteClient       Action = "client.write"           // create, change and delete those
 	TrustClient       Action = "client.trust"           // give a client what the owner may not: no consent, implicit grants, long lifetimes
+	InviteClients     Action = "registration.manage"    // tokens with which clients register themselves
 	RotateCredentials Action = "credential.rotate"      // ask for a rotation now
 	ReadRotation      Action = "credential.read_status" // state of rotations and deliveries (never secrets)
 	WriteTeam         Action = "team.write"
@@ -130,6 +131,7 @@ var rules = map[Action]rule{
 	ReadClient:        anyOf(insider, holder, administrator),
 	WriteClient:       anyOf(owner, holder, administrator),
 	TrustClient:       administrator,
+	InviteClients:     administrator,
 	RotateCredentials: anyOf(owner, administrator),
 	ReadRotation:      anyOf(insider, administrator),
 	WriteTeam:         administrator,

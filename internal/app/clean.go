@@ -41,6 +41,7 @@ func (a *App) cleaners() map[string]func(context.Context) error {
 		"wrong passwords": counted(a.identity.SweepAttempts),
 		"known browsers":  a.identity.SweepDevices,
 		"second factors":  a.factors.Sweep,
+		"clients":         a.registry.Sweep,
 	}
 	if a.mithril != nil {
 		parts["tokens of the Mithril interface"] = a.mithril.Sweep

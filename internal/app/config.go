@@ -49,6 +49,8 @@ type Config struct {
 	Outbound Outbound `yaml:"outbound"`
 	Mithril  Mithril  `yaml:"mithril"`
 
+	Registration Registration `yaml:"registration"`
+
 	// TrustedProxies are the networks of the reverse proxies whose X-Forwarded-For is believed. Default: none.
 	TrustedProxies []string `yaml:"trusted_proxies"`
 
@@ -109,6 +111,17 @@ type Tokens struct {
 	// RequirePushedRequests refuses requests to sign people in that their client did not push to us first (RFC 9126), of
 	// all clients. Default: false, and each client's own setting counts.
 	RequirePushedRequests bool `yaml:"require_pushed_requests"`
+}
+
+// Registration says who may register clients at /oauth2/register (RFC 7591).
+type Registration struct {
+	// Anonymous lets strangers register clients, which are untrusted: people are asked each time. Default: false, so that
+	// a token is needed which an administrator makes.
+	Anonymous bool `yaml:"anonymous"`
+	// UnusedLifetime is how long a registered client is kept that nobody used. Default: 30d.
+	UnusedLifetime Duration `yaml:"unused_lifetime"`
+	// SecretLifetime is how long the secret of a registered client is good. Default: for ever.
+	SecretLifetime Duration `yaml:"secret_lifetime"`
 }
 
 // Keys says how signing keys live.

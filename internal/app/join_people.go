@@ -58,7 +58,7 @@ func (j oauthPages) Error(w http.ResponseWriter, r *http.Request, status int, co
 }
 
 func (j oauthPages) Consent(w http.ResponseWriter, r *http.Request, v oauth.ConsentView) {
-	view := web.ConsentView{ClientName: v.ClientName, Team: v.Team, RedirectURI: v.RedirectURI, User: v.User, Lasts: v.Lasts, Offline: v.Offline, Flow: v.Flow}
+	view := web.ConsentView{ClientName: v.ClientName, Team: v.Team, Untrusted: v.Untrusted, RedirectURI: v.RedirectURI, User: v.User, Lasts: v.Lasts, Offline: v.Offline, Flow: v.Flow}
 	for _, s := range v.Scopes {
 		view.Scopes = append(view.Scopes, web.ConsentScope{Name: s.Name, Text: s.Text})
 	}

@@ -108,14 +108,17 @@ func (a *App) makeParts(ctx context.Context) (err error) {
 	}); err != nil {
 		return fmt.Errorf("make the sessions: %w", err)
 	}
-	if a.registry, err = registry.New(a.db, a.keyring, a.identity, registry.Options{Clock: a.clock, Logger: a.log}); err != nil {
+	if a.registry, err = registry.New(a.db, a.keyring, a.identity, registry.Options{Clock: a.clock, Logger: a.log, Registration: registry.RegistrationOptions{
+		Issuer: a.config.Issuer, Anonymous: a.config.Registration.Anonymous,
+		Unused: time.Duration(a.config.Registration.UnusedLifetime), SecretLife: time.Duration(a.config.Registration.SecretLifetime),
+	}}); err != nil {
 		return fmt.Errorf("make the registry: %w", err)
 	}
 	a.catalog = catalog.New(a.registry, a.registry, a.identity.Realms())
 	if a.oauth, err = oauth.New(oauth.Options{
 		DB: a.db, Clients: a.registry.Clients(), Secrets: a.registry.Clients(), Users: a.identity.Verifier(), Keys: a.keys,
 		Clock: a.clock, Logger: a.log, Metrics: a.metrics,
-		Issuer: a.config.Issuer, Realms: a.identity.Realms(), SlashRealms: a.config.Tokens.RealmForm == "slash",
+		Issuer: a.config.Issuer, Registration: true, Realms: a.identity.Realms(), SlashRealms: a.config.Tokens.RealmForm == "slash",
 		Lifetimes: map[string]time.Duration{"services": time.Duration(a.config.Tokens.ServiceLifetime)}, Version: a.build.Version,
 		RevocationSalt: a.config.Tokens.RevocationSalt, Caller: func(r *http.Request) (access.Caller, error) { return a.authn.Caller(r) },
 		People: &oauth.PeopleOptions{Keyring: a.keyring, Sessions: a.sessions, People: people{a.db}, Catalog: scopeTexts{a.catalog}, Pages: oauthPages{a},

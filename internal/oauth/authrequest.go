@@ -73,7 +73,10 @@ type authRequest struct {
 	idToken   string        // id_token_hint
 }
 
-func (q *authRequest) wants(prompt string) bool { return slices.Contains(q.prompt, prompt) }
+func (q *authRequest) wants(prompt string) bool {
+	// Whatever a client of strangers is allowed, it is asked for anew each time.
+	return slices.Contains(q.prompt, prompt) || prompt == "consent" && q.client.Untrusted
+}
 
 // answers are parameters that may stand once; which stood twice is in twice. resource alone may be repeated.
 type answers struct {

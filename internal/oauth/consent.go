@@ -85,7 +85,7 @@ func (p *people) question(w http.ResponseWriter, r *http.Request, handle string)
 
 // shown is the hash of all that the page says.
 func (a question) shown() string {
-	b, err := json.Marshal([]any{a.q.client.ID, a.q.client.Name, a.q.client.Team, a.q.redirect, a.q.raw, a.s.User.ID, a.s.User.DisplayName, a.wish})
+	b, err := json.Marshal([]any{a.q.client.ID, a.q.client.Name, a.q.client.Team, a.q.client.Untrusted, a.q.redirect, a.q.raw, a.s.User.ID, a.s.User.DisplayName, a.wish})
 	if err != nil {
 		return "" // it is texts and lists of texts
 	}
@@ -100,7 +100,7 @@ func (p *people) ask(w http.ResponseWriter, r *http.Request, handle string) {
 	}
 	lasts, offline := p.lasts(a.q, a.s)
 	p.Pages.Consent(w, r, ConsentView{
-		ClientName: a.q.client.Name, Team: a.q.client.Team, RedirectURI: a.q.redirect, User: a.s.User, Scopes: a.wish, Lasts: lasts, Offline: offline,
+		ClientName: a.q.client.Name, Team: a.q.client.Team, Untrusted: a.q.client.Untrusted, RedirectURI: a.q.redirect, User: a.s.User, Scopes: a.wish, Lasts: lasts, Offline: offline,
 		Flow: handle + "." + a.shown(),
 	})
 }

@@ -28,6 +28,7 @@ type document struct {
 	IntrospectionEndpoint string   `json:"introspection_endpoint"`
 	RevocationEndpoint    string   `json:"revocation_endpoint"`
 	DeviceEndpoint        string   `json:"device_authorization_endpoint,omitempty"`
+	RegistrationEndpoint  string   `json:"registration_endpoint,omitempty"`
 	TokeninfoEndpoint     string   `json:"tokeninfo_endpoint"`
 	Scopes                []string `json:"scopes_supported,omitempty"`
 	GrantTypes            []string `json:"grant_types_supported"`
@@ -79,6 +80,9 @@ func (s *Server) document(alg string) document {
 		TokenAuthAlgs:         algs,
 		IntrospectionAlgs:     algs,
 		RevocationAuthAlgs:    algs,
+	}
+	if s.registration {
+		d.RegistrationEndpoint = s.issuer + "/oauth2/register"
 	}
 	if s.people == nil {
 		return d

@@ -76,6 +76,8 @@ type Options struct {
 	// Caller finds out who sends a request that shows no access token of ours: an administrator may revoke what others
 	// may not. nil: nobody is one.
 	Caller func(r *http.Request) (access.Caller, error)
+	// Registration tells that clients can register themselves at /oauth2/register.
+	Registration bool
 	// Version of the program, for the health answer.
 	Version string
 
@@ -116,6 +118,7 @@ type Server struct {
 	tokensOfClient int
 	caller         func(r *http.Request) (access.Caller, error)
 	feeds          chan struct{} // a reader of the revocations holds one
+	registration   bool
 
 	header atomic.Pointer[encodedHeader] // of the tokens that the active key signs
 
@@ -166,7 +169,7 @@ func New(o Options) (*Server, error) {
 		revoked: newRevocations(o.DB),
 		issuer:  o.Issuer, audience: []string{o.Audience}, realms: o.Realms, slash: o.SlashRealms, lifetimes: o.Lifetimes, version: o.Version,
 		salt: o.RevocationSalt, tokensOfClient: o.TokensOfClient, caller: o.Caller, feeds: make(chan struct{}, feedsAtOnce),
-		issuerClaim: appendText([]byte(`{"iss":`), o.Issuer),
+		issuerClaim: appendText([]byte(`{"iss":`), o.Issuer), registration: o.Registration,
 	}
 	s.verifier = &Verifier{keys: o.Keys, clients: o.Clients, clock: o.Clock, issuer: o.Issuer, realms: o.Realms, revoked: s.revoked, cache: newTokenCache(o.CachedTokens)}
 	s.trust = newTrust(s)

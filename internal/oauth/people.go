@@ -40,6 +40,7 @@ type ScopeText struct {
 type ConsentView struct {
 	ClientName  string
 	Team        string
+	Untrusted   bool // nobody here vouches for the client
 	RedirectURI string
 	User        identity.User
 	Scopes      []ScopeText

@@ -74,6 +74,8 @@ func (r *Registry) Routes(m *route.Mux) {
 	route.Write(m, op(http.MethodDelete, applications+"/{id}/scopes/{scope}", "grant.delete", "Take a scope from an application", access.GrantScope), r.deleteScope)
 	r.clientRoutes(m)
 	r.standaloneRoutes(m)
+	r.registrationTokenRoutes(m)
+	r.registrationRoutes(m)
 }
 
 func (r *Registry) getTeams(ctx context.Context, tx db.ReadTx, c access.Caller, in *route.Page) (*teamsOutput, error) {

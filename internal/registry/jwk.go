@@ -60,7 +60,7 @@ func parseJWK(b []byte) (publicJWK, error) {
 	if len(b) > maxJWK {
 		return publicJWK{}, keyError(fmt.Sprintf("A key has at most %d bytes.", maxJWK))
 	}
-	members, err := jwkMembers(b)
+	members, err := jsonMembers(b)
 	if err != nil {
 		return publicJWK{}, err
 	}
@@ -90,9 +90,9 @@ func parseJWK(b []byte) (publicJWK, error) {
 	return k, nil
 }
 
-// jwkMembers reads one JSON object whose names are each there once: two readers take different ones of two.
-func jwkMembers(b []byte) (map[string]json.RawMessage, error) {
-	bad := keyError("A key is one JSON object (RFC 7517), each member once.")
+// jsonMembers reads one JSON object whose names are each there once: two readers take different ones of two.
+func jsonMembers(b []byte) (map[string]json.RawMessage, error) {
+	bad := keyError("This is one JSON object, each member once.")
 	d := json.NewDecoder(bytes.NewReader(b))
 	if t, err := d.Token(); err != nil || t != json.Delim('{') {
 		return nil, bad

@@ -41,8 +41,10 @@ type Options struct {
 	Capacity      int // clients, applications and members kept in memory; 0: 10000 of each
 	// Bounds are the lifetimes beyond which only an administrator may set a client's. A zero one: as in DefaultBounds.
 	Bounds Bounds
-	Clock  clock.Clock // nil: clock.System
-	Logger *slog.Logger
+	// Registration says who may register clients.
+	Registration RegistrationOptions
+	Clock        clock.Clock // nil: clock.System
+	Logger       *slog.Logger
 }
 
 // UID is the scope that every application has: to know who the token is for.
@@ -76,6 +78,7 @@ func New(d *db.DB, keyring *seal.Keyring, dir *identity.Directory, o Options) (*
 	b, d0 := &o.Bounds, DefaultBounds()
 	b.AccessToken, b.IDToken = cmp.Or(b.AccessToken, d0.AccessToken), cmp.Or(b.IDToken, d0.IDToken)
 	b.RefreshIdle, b.RefreshAbsolute = cmp.Or(b.RefreshIdle, d0.RefreshIdle), cmp.Or(b.RefreshAbsolute, d0.RefreshAbsolute)
+	o.Registration.Unused = cmp.Or(o.Registration.Unused, unusedLife)
 	if o.Capacity == 0 {
 		o.Capacity = 10_000
 	}

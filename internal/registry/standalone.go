@@ -33,6 +33,8 @@ type StandaloneClient struct {
 	AccountScopes []string // what it may do on its own account, beside the default scopes
 	Created       time.Time
 	CreatedBy     string
+
+	secretLife time.Duration // of the secret that it is made with; 0: for ever
 }
 
 // OnClientEnded makes f run in the transaction that disables or deletes a client that stands alone, before its rows are
@@ -85,7 +87,7 @@ func (r *Registry) CreateClient(ctx context.Context, tx db.WriteTx, c access.Cal
 	var secret redact.Secret
 	if m := n.Settings.Metadata.AuthMethod; n.Confidential && m != AuthPrivateKeyJWT {
 		var err error
-		if _, secret, err = r.insertSecret(ctx, tx, c, n.ID, "first", time.Time{}, m == AuthClientSecretJWT); err != nil {
+		if _, secret, err = r.insertSecret(ctx, tx, c, n.ID, "first", r.secretEnd(now, n.secretLife), m == AuthClientSecretJWT); err != nil {
 			return none(err)
 		}
 	}
@@ -425,10 +427,14 @@ func (r *Registry) remove(ctx context.Context, tx db.WriteTx, c access.Caller, n
 	if err := r.forgetTyping(ctx, tx, n.ID); err != nil {
 		return err
 	}
-	for _, table := range []string{"client_shared_secrets", "client_keys", "client_account_scopes", "client_scopes", "client_registrations", "client_redirects", "client_settings"} {
+	for _, table := range []string{"client_shared_secrets", "client_keys", "client_account_scopes", "client_scopes", "client_redirects", "client_settings"} {
 		if _, err := tx.Exec(ctx, `DELETE FROM `+table+` WHERE client_id = $1`, n.ID); err != nil {
 			return fmt.Errorf("remove what a client had: %w", err)
 		}
+	}
+	// The registration of a stranger still counts for the limit; Sweep takes it away.
+	if _, err := tx.Exec(ctx, `UPDATE client_registrations SET mac = $2, policy = '', ended = $3 WHERE client_id = $1`, n.ID, []byte{}, db.Micros(tx.Now())); err != nil {
+		return fmt.Errorf("end a registration: %w", err)
 	}
 	if err := db.One(tx.Exec(ctx, `DELETE FROM clients WHERE id = $1 AND application IS NULL`, n.ID)); err != nil {
 		return fmt.Errorf("remove a client: %w", err)

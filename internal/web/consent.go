@@ -19,6 +19,7 @@ type ConsentScope struct {
 type ConsentView struct {
 	ClientName  string
 	Team        string // that owns the client; may be empty
+	Untrusted   bool   // the client registered itself, and nobody here vouches for it
 	RedirectURI string // as registered: shown by its host, and the form's answer may end there
 	User        identity.User
 	Scopes      []ConsentScope

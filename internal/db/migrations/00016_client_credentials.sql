@@ -67,13 +67,16 @@ CREATE UNIQUE INDEX registration_tokens_mac ON registration_tokens (mac);
 -- Clients that registered themselves (RFC 7591). mac is of the registration access token, with which the client reads,
 -- changes and deletes its registration (RFC 7592). registration_token is the initial access token that it came with, and
 -- policy what that one allowed then, which bounds later changes as well; network is where an anonymous one came from, for
--- the limit.
+-- the limit. The row outlives its client, without mac and policy, for as long as it counts; ended is then
+-- when the client was deleted, else 0.
 CREATE TABLE client_registrations (
-    client_id TEXT PRIMARY KEY REFERENCES clients (id),
+    client_id TEXT PRIMARY KEY,
     mac BYTEA NOT NULL,
     registration_token TEXT NOT NULL,
     policy TEXT NOT NULL,
     network TEXT NOT NULL,
-    created BIGINT NOT NULL
+    created BIGINT NOT NULL,
+    ended BIGINT NOT NULL
 );
 CREATE INDEX client_registrations_network ON client_registrations (network, created);
+CREATE INDEX client_registrations_ended ON client_registrations (ended);
