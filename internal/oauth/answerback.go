@@ -18,7 +18,16 @@ func (p *people) back(w http.ResponseWriter, r *http.Request, q *authRequest, an
 	if q.state != nil {
 		answer = append(answer, parameter{"state", *q.state})
 	}
-	answer = append(answer, parameter{"iss", p.s.issuer})
+	if q.signed {
+		signed, err := p.signAnswer(r.Context(), q.client, answer)
+		if err != nil { // nothing can be told to the client in the form that it trusts
+			p.refusePage(w, r, err)
+			return
+		}
+		answer = []parameter{signed}
+	} else {
+		answer = append(answer, parameter{"iss", p.s.issuer})
+	}
 	if q.mode == modeFormPost {
 		p.formPost(w, r, q.redirect, answer)
 		return

@@ -53,6 +53,7 @@ type authRequest struct {
 	state    *string // nil: none was sent
 	kind     responseType
 	mode     string
+	signed   bool // the answer, as a JWT (JARM)
 	// twofold has errors stand in the query besides: a program that waits on a port of its own machine for the fragment
 	// hears of an error only there.
 	twofold bool
@@ -196,13 +197,14 @@ func (q *authRequest) checkForm(a answers) error {
 	}
 	q.twofold = q.kind.name == "token" && q.mode == modeFragment && toLoopback(q.redirect)
 	if mode, given := a.find("response_mode"); given && !slices.Contains(a.twice, "response_mode") {
+		mode, signed := signedMode(mode, q.mode)
 		switch {
 		case !slices.Contains([]string{modeQuery, modeFragment, modeFormPost}, mode):
-			return refuse(invalidRequest, "The response modes are query, fragment and form_post.")
+			return refuse(invalidRequest, "The response modes are "+strings.Join(responseModes(), ", ")+".")
 		case mode == modeQuery && q.kind.front():
 			return refuse(invalidRequest, "Tokens do not go into a query.")
 		}
-		q.mode, q.twofold = mode, false
+		q.mode, q.signed, q.twofold = mode, signed, false
 	}
 	if len(a.twice) > 0 {
 		return refuse(invalidRequest, "A parameter is given more than once.")

@@ -88,16 +88,11 @@ type identityParts struct {
 
 // idToken tells the client who signed in, when and how (OpenID Connect Core section 2).
 func (p *people) idToken(ctx context.Context, g *grant, client Client, scopes []string, parts identityParts, now time.Time) ([]byte, error) {
-	signer, err := p.s.keys.Signer(ctx)
+	signer, err := p.s.signerFor(ctx, client.Metadata.IDTokenAlg)
 	if err != nil {
-		return nil, fmt.Errorf("find the signing key: %w", err)
+		return nil, err
 	}
-	b := appendText([]byte(`{"alg":`), string(signer.Alg))
-	b = appendText(append(b, `,"kid":`...), signer.Kid)
-	b = append(appendText(append(b, `,"typ":`...), idTokenType), '}')
-	token := base64.RawURLEncoding.AppendEncode(nil, b)
-
-	b = appendText([]byte(`{"iss":`), p.s.issuer)
+	b := appendText([]byte(`{"iss":`), p.s.issuer)
 	b = appendText(append(b, `,"sub":`...), p.subject(client, g.user))
 	b = appendText(append(b, `,"aud":`...), client.ID)
 	b = appendText(append(b, `,"azp":`...), client.ID)
@@ -120,12 +115,11 @@ func (p *people) idToken(ctx context.Context, g *grant, client Client, scopes []
 	}
 	b = append(b, '}')
 
-	token = base64.RawURLEncoding.AppendEncode(append(token, '.'), b)
-	signature, err := signer.Sign(token)
+	token, err := signJWT(signer, idTokenType, b)
 	if err != nil {
-		return nil, fmt.Errorf("sign an ID token: %w", err)
+		return nil, err
 	}
-	return base64.RawURLEncoding.AppendEncode(append(token, '.'), signature), nil
+	return p.s.encryptFor(client, client.Metadata.IDTokenKeyAlg, client.Metadata.IDTokenEnc, token, true)
 }
 
 // appendAboutInID appends what the client wants to know of the person in the ID token itself, if anything.
@@ -213,7 +207,7 @@ func (p *people) userinfo(w http.ResponseWriter, r *http.Request) {
 		p.s.refused(w, r, err)
 		return
 	}
-	answerWith(w, func(b []byte) []byte {
+	p.answerPerson(w, r, c, func(b []byte) []byte {
 		b = appendText(append(b, `{"sub":`...), c.Subject)
 		b = appendAbout(b, person, func(claim string) bool {
 			return c.HasScope(claimScopes[claim]) || slices.Contains(asked, "userinfo."+claim)

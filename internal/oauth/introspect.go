@@ -35,9 +35,9 @@ func (s *Server) introspect(w http.ResponseWriter, r *http.Request) {
 	case err != nil && !isTokenError(err):
 		s.refused(w, r, err)
 	case err != nil || !s.concerns(c, client):
-		answer(w, http.StatusOK, inactive)
+		s.answerIntrospection(w, r, client, func(b []byte) []byte { return append(b, inactive...) })
 	default:
-		answerWith(w, func(b []byte) []byte { return s.appendIntrospection(b, c) })
+		s.answerIntrospection(w, r, client, func(b []byte) []byte { return s.appendIntrospection(b, c) })
 	}
 }
 

@@ -1,7 +1,6 @@
 package oauth
 
 import (
-	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
@@ -36,6 +35,13 @@ type document struct {
 	ResponseModes         []string `json:"response_modes_supported,omitempty"`
 	SubjectTypes          []string `json:"subject_types_supported"`
 	IDTokenAlgs           []string `json:"id_token_signing_alg_values_supported,omitempty"`
+	IDTokenKeyAlgs        []string `json:"id_token_encryption_alg_values_supported,omitempty"`
+	IDTokenEncs           []string `json:"id_token_encryption_enc_values_supported,omitempty"`
+	UserinfoAlgs          []string `json:"userinfo_signing_alg_values_supported,omitempty"`
+	UserinfoKeyAlgs       []string `json:"userinfo_encryption_alg_values_supported,omitempty"`
+	UserinfoEncs          []string `json:"userinfo_encryption_enc_values_supported,omitempty"`
+	IntrospectionSigned   []string `json:"introspection_signing_alg_values_supported,omitempty"`
+	AuthorizationSigned   []string `json:"authorization_signing_alg_values_supported,omitempty"`
 	Claims                []string `json:"claims_supported,omitempty"`
 	ClaimsParameter       bool     `json:"claims_parameter_supported,omitempty"`
 	ACRs                  []string `json:"acr_values_supported,omitempty"`
@@ -55,14 +61,14 @@ type document struct {
 	RequireRequest    *bool    `json:"require_signed_request_object,omitempty"`
 }
 
-// metadataDocument is the document as it is served, for one algorithm of the signing key.
+// metadataDocument is the document as it is served, for the algorithms that there are keys of.
 type metadataDocument struct {
-	alg, etag string
-	body      []byte
+	algs, etag string
+	body       []byte
 }
 
 // document makes the document. It depends on the configuration alone, never on a request's Host.
-func (s *Server) document(alg string) document {
+func (s *Server) document(signing []string) document {
 	methods, algs := s.authMethods()
 	d := document{
 		Issuer:                s.issuer,
@@ -80,6 +86,7 @@ func (s *Server) document(alg string) document {
 		TokenAuthAlgs:         algs,
 		IntrospectionAlgs:     algs,
 		RevocationAuthAlgs:    algs,
+		IntrospectionSigned:   signing,
 	}
 	if s.registration {
 		d.RegistrationEndpoint = s.issuer + "/oauth2/register"
@@ -94,11 +101,11 @@ func (s *Server) document(alg string) document {
 	d.PAREndpoint, d.RequirePAR = s.issuer+"/oauth2/par", s.people.RequirePAR
 	d.Scopes = commonScopes
 	d.GrantTypes = append(d.GrantTypes, grantAuthorizationCode, grantRefreshToken, grantDeviceCode, registry.GrantImplicit)
-	d.ResponseTypes, d.ResponseModes = responseTypes, []string{modeQuery, modeFragment, modeFormPost}
-	if alg != "" {
-		d.IDTokenAlgs = []string{alg}
-	}
 	d.Claims = []string{"iss", "sub", "aud", "azp", "iat", "exp", "auth_time", "nonce", "acr", "amr", "at_hash", "c_hash", "name", "preferred_username", "email", "email_verified", "phone_number", "phone_number_verified", "address"}
+	d.ResponseTypes, d.ResponseModes = responseTypes, responseModes()
+	d.IDTokenAlgs, d.UserinfoAlgs, d.AuthorizationSigned = signing, signing, signing
+	d.IDTokenKeyAlgs, d.IDTokenEncs = jose.KeyAlgs(), jose.ContentAlgs()
+	d.UserinfoKeyAlgs, d.UserinfoEncs = d.IDTokenKeyAlgs, d.IDTokenEncs
 	d.ClaimsParameter, d.SubjectTypes = true, []string{"public", registry.SubjectPairwise}
 	d.ACRs = []string{classOne}
 	if s.people.StepUp != nil {
@@ -133,17 +140,18 @@ func publicKeyAlgs() (algs []string) {
 	return algs
 }
 
-// described is the document for the key that signs now.
-func (s *Server) described(ctx context.Context) *metadataDocument {
-	alg := ""
-	if signer, err := s.keys.Signer(ctx); err == nil {
-		alg = string(signer.Alg)
+// described is the document for the keys that sign now.
+func (s *Server) described() *metadataDocument {
+	var signing []string
+	for _, alg := range s.keys.Algs() {
+		signing = append(signing, string(alg))
 	}
-	if m := s.metadata.Load(); m != nil && m.alg == alg {
+	algs := strings.Join(signing, " ")
+	if m := s.metadata.Load(); m != nil && m.algs == algs {
 		return m
 	}
-	m := &metadataDocument{alg: alg}
-	m.body, _ = json.Marshal(s.document(alg)) // a struct of texts always marshals
+	m := &metadataDocument{algs: algs}
+	m.body, _ = json.Marshal(s.document(signing)) // a struct of texts always marshals
 	sum := sha256.Sum256(m.body)
 	m.etag = `"` + base64.RawURLEncoding.EncodeToString(sum[:16]) + `"`
 	s.metadata.Store(m)
@@ -154,7 +162,7 @@ const metadataMaxAge = "public, max-age=300"
 
 // discovery serves the document. Clients may keep it for a few minutes.
 func (s *Server) discovery(w http.ResponseWriter, r *http.Request) {
-	m := s.described(r.Context())
+	m := s.described()
 	h := w.Header()
 	h["Content-Type"] = jsonType
 	h["Cache-Control"] = []string{metadataMaxAge}

@@ -50,6 +50,10 @@ type Users interface {
 type Keys interface {
 	// Signer is the key to sign with now; an error of kind Unavailable if there is none.
 	Signer(ctx context.Context) (keys.Signer, error)
+	// SignerFor is the key of one algorithm to sign with now; an error of kind Unavailable if there is none.
+	SignerFor(ctx context.Context, alg keys.Alg) (keys.Signer, error)
+	// Algs are the algorithms that SignerFor has a key of, that of Signer first. Nobody changes the slice.
+	Algs() []keys.Alg
 	// Key finds a key that is accepted for verification.
 	Key(kid string) (keys.Public, bool)
 	// ServeJWKS answers GET and HEAD with the public key set.

@@ -121,6 +121,15 @@ func answerWith(w http.ResponseWriter, build func(b []byte) []byte) {
 	scratch.Put(buf)
 }
 
+// answerAs writes a document of another media type.
+func answerAs(w http.ResponseWriter, mediaType string, body []byte) {
+	h := w.Header()
+	private(h)
+	h["Content-Type"] = []string{mediaType}
+	h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	w.Write(body) // the caller is gone if it fails, and nobody is left to tell
+}
+
 // answer writes a JSON document.
 func answer(w http.ResponseWriter, status int, body []byte) {
 	h := w.Header()

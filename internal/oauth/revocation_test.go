@@ -190,6 +190,7 @@ func TestIntrospection(t *testing.T) {
 
 func TestJWKSIsCacheable(t *testing.T) {
 	w := one(t)
+	w.makeKeys()
 	for _, path := range []string{"/oauth2/jwks", "/oauth2/connect/keys", "/.well-known/jwks.json", "/.well-known/openid-configuration", "/.well-known/oauth-authorization-server"} {
 		r := w.send("GET", path, "")
 		etag := r.header.Get("ETag")
@@ -228,6 +229,7 @@ func TestDiscoveryIgnoresTheHost(t *testing.T) {
 		"token_endpoint_auth_signing_alg_values_supported":         algs,
 		"introspection_endpoint_auth_signing_alg_values_supported": algs,
 		"revocation_endpoint_auth_signing_alg_values_supported":    algs,
+		"introspection_signing_alg_values_supported":               []any{"ES256"},
 	}
 	for _, path := range []string{"/.well-known/openid-configuration", "/.well-known/oauth-authorization-server"} {
 		plain := w.send("GET", path, "")

@@ -153,7 +153,7 @@ func bareWorld(t testing.TB, engine db.Engine, change ...setup) *world {
 	w.addClient("my-client-id", "sales-orders", "my-client-secret")
 	w.addClient("other-client-id", "other", "other-client-secret")
 	var err error
-	if w.ring, err = keys.NewRing(w.db, w.keyring, keys.Options{Clock: w.clock}); err != nil {
+	if w.ring, err = keys.NewRing(w.db, w.keyring, keys.Options{Clock: w.clock, Also: keys.Algs}); err != nil {
 		t.Fatal(err)
 	}
 	o := oauth.Options{DB: w.db, Clients: w.clients, Users: w.users, Keys: w.ring, Clock: w.clock, Issuer: issuer, Metrics: w.metrics, Version: "test", Caller: administrator}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/mintmark/mintmark/internal/access"
 	"github.com/mintmark/mintmark/internal/fault"
+	"github.com/mintmark/mintmark/internal/jose"
 	"github.com/mintmark/mintmark/internal/route"
 )
 
@@ -19,8 +20,8 @@ import (
 var (
 	ourAlgs        = []string{"ES256", "EdDSA", "RS256"}          // what we sign with
 	clientAlgs     = []string{"ES256", "EdDSA", "RS256", "PS256"} // what clients sign with
-	keyAlgs        = []string{"RSA-OAEP", "RSA-OAEP-256", "ECDH-ES", "ECDH-ES+A128KW", "ECDH-ES+A256KW"}
-	contentAlgs    = []string{"A128GCM", "A256GCM", "A128CBC-HS256"}
+	keyAlgs        = jose.KeyAlgs()
+	contentAlgs    = jose.ContentAlgs()
 	authMethods    = []string{AuthNone, AuthClientSecretBasic, AuthClientSecretPost, AuthClientSecretJWT, AuthPrivateKeyJWT}
 	responseTypes  = []string{"id_token", "token", "id_token token", "code id_token", "code token", "code id_token token"}
 	defaultContent = "A128CBC-HS256" // OpenID Connect Dynamic Client Registration section 2
@@ -144,6 +145,29 @@ func checkAlgs(m *Metadata) error {
 		}
 		if c.key != "" && *c.enc == "" {
 			*c.enc = defaultContent
+		}
+	}
+	return nil
+}
+
+// checkEncryption refuses to encrypt for a client that has no key for it: it would get nothing any more. keys are those
+// that it has, or brings along.
+func checkEncryption(m Metadata, keys []ClientKey, now time.Time) error {
+	var candidates []jose.Key
+	for _, k := range keys {
+		if !k.Expires.IsZero() && !k.Expires.After(now) {
+			continue
+		}
+		if key, err := jose.ParseKey([]byte(k.JWK)); err == nil { // else it is of a kind that nothing is encrypted for
+			candidates = append(candidates, key)
+		}
+	}
+	for member, alg := range map[string]string{"id_token_encrypted_response_alg": m.IDTokenKeyAlg, "userinfo_encrypted_response_alg": m.UserinfoKeyAlg} {
+		if alg == "" {
+			continue
+		}
+		if _, err := jose.ChooseEncryptionKey(candidates, alg); err != nil {
+			return badMetadata(member, "The client has no public key that can be encrypted for by %s: add one first.", alg)
 		}
 	}
 	return nil

@@ -1,14 +1,22 @@
 package registry_test
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
 	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/go-jose/go-jose/v4"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/mintmark/mintmark/api"
+	"github.com/mintmark/mintmark/internal/access"
+	"github.com/mintmark/mintmark/internal/db"
 	"github.com/mintmark/mintmark/internal/registry"
 )
 
@@ -40,10 +48,35 @@ func metadataBody(t *testing.T, m api.ClientMetadata) string {
 	return string(b)
 }
 
+// encryptable gives the client keys that can be encrypted for: one by RSA-OAEP, one by ECDH-ES.
+func (w *world) encryptable(clientID string) {
+	w.t.Helper()
+	r, err1 := rsa.GenerateKey(rand.Reader, 2048)
+	e, err2 := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err := errors.Join(err1, err2); err != nil {
+		w.t.Fatal(err)
+	}
+	for kid, public := range map[string]any{"r": r.Public(), "e": e.Public()} {
+		b, err := json.Marshal(jose.JSONWebKey{Key: public, KeyID: kid, Use: "enc"})
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		w.write(func(tx db.WriteTx) error {
+			_, err := w.r.AddKey(ctx, tx, access.SystemCaller("test"), clientID, kid, b, time.Time{})
+			return err
+		})
+	}
+}
+
 func TestMetadataIsKept(t *testing.T) {
 	onBoth(t, func(t *testing.T, w *world) {
 		h := w.serve()
 		a := w.app("kio")
+		// Nothing is encrypted for a client that could not read it.
+		if got := call(h, "jane", "PUT", kioClient, metadataBody(t, everything())); got.status != 400 || !strings.Contains(got.body, "encrypted_response_alg") {
+			t.Errorf("without a key to encrypt for: %d %s", got.status, got.body)
+		}
+		w.encryptable(a.ClientID)
 		if got := call(h, "jane", "PUT", kioClient, metadataBody(t, everything())); got.status != 200 {
 			t.Fatalf("put: %d %s", got.status, got.body)
 		}
