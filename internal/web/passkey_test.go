@@ -20,7 +20,7 @@ func TestSignInWithAPasskey(t *testing.T) {
 		s.person("jane", "Jane Doe")
 		b, key := s.withPasskey("jane")
 		page := b.get("/account/security")
-		for _, want := range []string{"<bdi>My laptop</bdi>", "added 22 November 2026, last used never", "10 left", `id="passkey-add"`} {
+		for _, want := range []string{"<bdi>My laptop</bdi>", "added 22 November 2026, not used yet", "10 left", `id="passkey-add"`} {
 			if !strings.Contains(page.body, want) {
 				t.Errorf("the page lacks %q:\n%s", want, page.body)
 			}

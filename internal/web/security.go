@@ -121,7 +121,11 @@ func (p *Pages) security(w http.ResponseWriter, r *http.Request, status int, s s
 		HasPassword: person.HasPassword, Changed: day(person.PasswordChanged), Done: done, Problem: problem,
 	}
 	for _, k := range f.Passkeys {
-		d.Passkeys = append(d.Passkeys, passkeyRow{k, day(k.Created), day(k.LastUsed)})
+		row := passkeyRow{k, day(k.Created), "not used yet"}
+		if !k.LastUsed.IsZero() {
+			row.Used = "last used " + day(k.LastUsed)
+		}
+		d.Passkeys = append(d.Passkeys, row)
 	}
 	if f.App != nil {
 		d.AppSince, d.AppUsed = day(f.App.Created), day(f.App.LastUsed)
