@@ -47,6 +47,13 @@ func people() map[string]any {
 		}},
 		"GET /api/users/usr_2/approvals":          api.Approvals{Items: []api.Approval{}},
 		"DELETE /api/users/usr_1/approvals/cli_1": nil,
+		"GET /api/users/usr_1/factors": api.Factors{RecoveryCodes: 9, Items: []api.Factor{
+			{ID: "fac_1", Kind: "passkey", Name: "\x1b[31mLaptop\u202e", Synced: true, Created: ago(time.Hour)},
+			{ID: "fac_2", Kind: "totp", Created: ago(time.Hour), LastUsed: agoAt(time.Minute)},
+		}},
+		"GET /api/users/usr_2/factors":          api.Factors{Items: []api.Factor{}, Required: true},
+		"DELETE /api/users/usr_1/factors":       nil,
+		"DELETE /api/users/usr_1/factors/fac_1": nil,
 	}
 }
 
@@ -77,6 +84,11 @@ func TestUserCommands(t *testing.T) {
 		"user-approvals":         {"user", "approvals", "employees/jane"},
 		"user-approvals-json":    {"user", "approvals", "employees/jane", "-o", "json"},
 		"user-approvals-none":    {"user", "approvals", "employees/zoe"},
+		"user-factors":           {"user", "factors", "list", "employees/jane"},
+		"user-factors-none":      {"user", "factors", "list", "employees/zoe"},
+		"user-factors-reset":     {"user", "factors", "reset", "employees/jane", "--all"},
+		"user-factors-reset-one": {"user", "factors", "reset", "employees/jane", "--factor", "fac_1"},
+		"user-factors-reset-how": {"user", "factors", "reset", "employees/jane"},
 		"user-withdraw":          {"user", "withdraw", "employees/jane", "cli_1"},
 		"user-set-password":      {"user", "set-password", "employees/jane", "--password-file", password},
 		"user-set-password-json": {"user", "set-password", "employees/jane", "--password-file", password, "-o", "json"},

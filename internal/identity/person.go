@@ -53,6 +53,7 @@ type people struct {
 	onDisabled []PersonHook
 	onPassword []PersonHook
 	onDevice   []DeviceHook
+	onRemoved  []PersonHook
 	onRefused  func(access.Caller, error)
 }
 
@@ -70,6 +71,11 @@ func (dir *Directory) OnPersonDisabled(f PersonHook) {
 // OnPasswordChanged registers what ends when a person gets another password. Register before serving.
 func (dir *Directory) OnPasswordChanged(f PersonHook) {
 	dir.people.onPassword = append(dir.people.onPassword, f)
+}
+
+// OnPersonRemoved registers what else goes when a person is removed. Register before serving.
+func (dir *Directory) OnPersonRemoved(f PersonHook) {
+	dir.people.onRemoved = append(dir.people.onRemoved, f)
 }
 
 // Hashed is the stored form of a password that a person may choose. It is made before the transaction that stores it,

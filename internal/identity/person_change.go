@@ -72,7 +72,7 @@ func freeBut(ctx context.Context, tx db.ReadTx, u User, username string, mail ad
 	return nil
 }
 
-// RemovePerson disables a person and removes what it was known by: name, address, password. The id stays, with nothing
+// RemovePerson disables a person and removes what it was known by: name, address, password, devices, and what OnPersonRemoved adds. The id stays, with nothing
 // behind it, so that it never comes to mean somebody else; the name is free again.
 func (dir *Directory) RemovePerson(ctx context.Context, tx db.WriteTx, c access.Caller, userID string) error {
 	if err := access.Allow(c, access.ManageUsers, access.Target{Type: "user", ID: userID}); err != nil {
@@ -91,9 +91,14 @@ func (dir *Directory) RemovePerson(ctx context.Context, tx db.WriteTx, c access.
 		return err
 	}
 	// Not everybody has a password, and the first administrator has no address.
-	for _, query := range []string{`DELETE FROM person_passwords WHERE user_id = $1`, `DELETE FROM people WHERE user_id = $1`} {
+	for _, query := range []string{`DELETE FROM person_passwords WHERE user_id = $1`, `DELETE FROM people WHERE user_id = $1`, `DELETE FROM known_devices WHERE user_id = $1`} {
 		if _, err := tx.Exec(ctx, query, userID); err != nil {
 			return fmt.Errorf("remove a person: %w", err)
+		}
+	}
+	for _, hook := range dir.people.onRemoved {
+		if err := hook(ctx, tx, u); err != nil {
+			return err
 		}
 	}
 	if err := db.One(tx.Exec(ctx, `UPDATE users SET username = id, display_name = id, admin = $2 WHERE id = $1`, userID, false)); err != nil {

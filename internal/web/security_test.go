@@ -823,3 +823,24 @@ func TestAdmit(t *testing.T) {
 		check(identity.User{ID: "usr_1", Realm: "customers"}, []string{"hwk", "user", "mfa"}, nil)
 	})
 }
+
+// Of a person who is removed nothing is left to sign in with.
+func TestRemovedPersonLeavesNoFactors(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *site) {
+		u := s.person("jane", "")
+		s.withApp("jane")
+		s.withPasskeyToo("jane")
+		s.write(func(tx db.WriteTx) error { return s.dir.RemovePerson(ctx, tx, admin, u.ID) })
+		if err := s.d.Read(ctx, func(tx db.ReadTx) error {
+			for _, table := range []string{"passkeys", "totp_factors", "recovery_codes", "known_devices", "factor_attempts"} {
+				var n int
+				if err := tx.QueryRow(ctx, `SELECT count(*) FROM `+table).Scan(&n); err != nil || n != 0 {
+					t.Errorf("%s: %d left, %v", table, n, err)
+				}
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+	})
+}

@@ -112,6 +112,7 @@ func New(d *db.DB, keyring *seal.Keyring, dir *identity.Directory, o Options) (*
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	s := &Service{d: d, keyring: keyring, dir: dir, o: o, begun: newCeremonies(o.Clock), refusals: func(access.Caller, string, error) {}}
+	dir.OnPersonRemoved(forget)
 	u, err := url.Parse(o.Issuer)
 	if err != nil || u.Host == "" {
 		return nil, fmt.Errorf("mfa: the public address %q is not a URL", o.Issuer)
@@ -270,6 +271,19 @@ func (s *Service) RemovePassword(ctx context.Context, tx db.WriteTx, c access.Ca
 		return fault.New(fault.Conflict, "last_credential", "Your password is the only thing that you can sign in with. Add a passkey first.")
 	}
 	return s.dir.RemovePassword(ctx, tx, c, u)
+}
+
+// forget removes all that is kept here of a person who is removed.
+func forget(ctx context.Context, tx db.WriteTx, u identity.User) error {
+	for _, query := range []string{
+		`DELETE FROM passkeys WHERE user_id = $1`, `DELETE FROM totp_factors WHERE user_id = $1`, `DELETE FROM totp_enrolments WHERE user_id = $1`,
+		`DELETE FROM recovery_codes WHERE user_id = $1`, `DELETE FROM login_steps WHERE user_id = $1`, `DELETE FROM factor_attempts WHERE user_id = $1`,
+	} {
+		if _, err := tx.Exec(ctx, query, u.ID); err != nil {
+			return fmt.Errorf("forget the factors of a person: %w", err)
+		}
+	}
+	return nil
 }
 
 // tidy removes recovery codes when nothing is left that they could stand in for.
