@@ -12,9 +12,20 @@ type ClientSettings struct {
 	GrantTypes             []string `json:"grant_types" doc:"authorization_code, client_credentials, password, implicit, and the URNs of the device and the JWT bearer grant."`
 	RefreshTokens          string   `json:"refresh_tokens" enum:"never,offline_access,always" doc:"When signing a person in gives a refresh token: never; if the person allows scope offline_access; or always."`
 	ClientMetadata
-	ResourceOwnerScopes []string  `json:"resource_owner_scopes" doc:"What it may ask a person for, besides openid, profile, email, offline_access and uid; set among the application's scopes."`
-	LastModified        time.Time `json:"last_modified,omitzero"`
-	LastModifiedBy      string    `json:"last_modified_by,omitempty"`
+	ResourceOwnerScopes []string `json:"resource_owner_scopes" doc:"What it may ask a person for, besides openid, profile, email, offline_access and uid; set among the application's scopes."`
+	// Lifetimes are what counts for its tokens, whoever said so.
+	Lifetimes      []ClientLifetime `json:"effective_lifetimes" doc:"What counts for its tokens, and who said so."`
+	LastModified   time.Time        `json:"last_modified,omitzero"`
+	LastModifiedBy string           `json:"last_modified_by,omitempty"`
+}
+
+// ClientLifetime is how long a token of a client lives.
+type ClientLifetime struct {
+	Token     string `json:"token" enum:"access_token,id_token,refresh_token_idle,refresh_token_absolute"`
+	Realm     string `json:"realm" doc:"Whose token it is. Empty: of people of all realms that are not listed."`
+	GrantType string `json:"grant_type,omitempty" doc:"For access tokens: by which grant."`
+	Seconds   int64  `json:"seconds"`
+	From      string `json:"from" enum:"client,grant,realm,default,bound" doc:"The client's own setting; the configuration's for the grant or the realm; the default; or the bound, if one of these lies outside."`
 }
 
 // PutClientSettings is the whole of what can be set of a client. A list that is absent becomes empty; without

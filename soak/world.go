@@ -79,6 +79,7 @@ database: {url: %q}
 listen: {public: %q, s3: %q, operations: %q}
 rotation: {password_period: %s, secret_period: %s, grace: 6s, max_overlap: 10m}
 signing_keys: {period: 60s, lead: 10s}
+tokens: {bounds: {max: 8h}}
 stores:
 - {name: files, kind: directory, path: %s}
 log: {level: warn}

@@ -17,6 +17,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/mintmark/mintmark/internal/redact"
+	"github.com/mintmark/mintmark/internal/registry"
 )
 
 // ErrConfig is in the chain of every error about the configuration; the program exits with 78.
@@ -111,6 +112,30 @@ type Tokens struct {
 	// RequirePushedRequests refuses requests to sign people in that their client did not push to us first (RFC 9126), of
 	// all clients. Default: false, and each client's own setting counts.
 	RequirePushedRequests bool `yaml:"require_pushed_requests"`
+	// Realms says how long tokens live, by realm. A client's own setting counts before it. In the file only.
+	Realms map[string]RealmTokens `yaml:"realms"`
+	// Bounds hold for all realms and clients.
+	Bounds TokenBounds `yaml:"bounds"`
+}
+
+// RealmTokens are the lifetimes of one realm's tokens. 0: the default.
+type RealmTokens struct {
+	// Access tokens. Default: 10m for people, tokens.service_lifetime for services.
+	Access Duration `yaml:"access"`
+	// AccessByGrant names grant types whose access tokens live differently, such as
+	// urn:ietf:params:oauth:grant-type:device_code.
+	AccessByGrant map[string]Duration `yaml:"access_by_grant"`
+	IDToken       Duration            `yaml:"id_token"` // Default: 10m
+	// RefreshIdle is how long a family of refresh tokens lives without use, RefreshAbsolute in all. Default: 30d, 180d.
+	RefreshIdle     Duration `yaml:"refresh_idle"`
+	RefreshAbsolute Duration `yaml:"refresh_absolute"`
+}
+
+// TokenBounds are the least and the longest that any token lives: a setting outside them counts as the bound.
+type TokenBounds struct {
+	Min        Duration `yaml:"min"`         // Default: 10s
+	Max        Duration `yaml:"max"`         // of access and ID tokens, at most 24h. Default: 24h
+	MaxRefresh Duration `yaml:"max_refresh"` // of both lifetimes of refresh tokens. Default: 400d
 }
 
 // Registration says who may register clients at /oauth2/register (RFC 7591).
@@ -365,6 +390,9 @@ func (c *Config) complete() error {
 	}
 	c.Issuer = strings.TrimSuffix(c.Issuer, "/")
 	c.Tokens.ServiceLifetime = cmp.Or(c.Tokens.ServiceLifetime, Duration(8*time.Hour))
+	c.Tokens.Bounds.Min = cmp.Or(c.Tokens.Bounds.Min, Duration(10*time.Second))
+	c.Tokens.Bounds.Max = cmp.Or(c.Tokens.Bounds.Max, Duration(registry.LongestToken))
+	c.Tokens.Bounds.MaxRefresh = cmp.Or(c.Tokens.Bounds.MaxRefresh, Duration(400*24*time.Hour))
 	c.Tokens.RealmForm = cmp.Or(c.Tokens.RealmForm, "plain")
 	c.Keys.Algorithm = cmp.Or(c.Keys.Algorithm, "ES256")
 	if c.Keys.Also == nil { // OpenID Connect Core section 15.1 wants RS256 of every provider

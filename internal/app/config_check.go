@@ -12,8 +12,8 @@ import (
 	"time"
 
 	"github.com/mintmark/mintmark/internal/keys"
-
 	"github.com/mintmark/mintmark/internal/realm"
+	"github.com/mintmark/mintmark/internal/registry"
 )
 
 // check refuses a configuration that cannot work or is not safe, naming the setting.
@@ -84,6 +84,9 @@ func (c *Config) check() error {
 	if err := c.checkRealms(); err != nil {
 		return err
 	}
+	if err := c.checkTokens(); err != nil {
+		return err
+	}
 	return c.checkStores()
 }
 
@@ -131,7 +134,10 @@ func (c *Config) checkTimes() error {
 		min, max time.Duration
 	}
 	for _, b := range []bound{
-		{"tokens.service_lifetime", c.Tokens.ServiceLifetime, time.Minute, 24 * time.Hour},
+		{"tokens.service_lifetime", c.Tokens.ServiceLifetime, time.Minute, registry.LongestToken},
+		{"tokens.bounds.min", c.Tokens.Bounds.Min, time.Second, time.Hour},
+		{"tokens.bounds.max", c.Tokens.Bounds.Max, time.Minute, registry.LongestToken},
+		{"tokens.bounds.max_refresh", c.Tokens.Bounds.MaxRefresh, time.Hour, 5 * 365 * 24 * time.Hour},
 		{"signing_keys.lead", c.Keys.Lead, 2 * time.Second, 7 * 24 * time.Hour},
 		{"signing_keys.period", c.Keys.Period, 10 * time.Second, 400 * 24 * time.Hour},
 		{"rotation.password_period", c.Rotation.PasswordPeriod, 2 * time.Second, 400 * 24 * time.Hour},

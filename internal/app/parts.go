@@ -84,7 +84,7 @@ func (a *App) makeCore() (err error) {
 		Period: time.Duration(a.config.Keys.Period),
 		Lead:   lead,
 		MaxAge: min(lead/2, 5*time.Minute),
-		Keep:   max(time.Duration(a.config.Tokens.ServiceLifetime), time.Hour) + 5*time.Minute, // no token lives longer
+		Keep:   time.Duration(a.config.Tokens.Bounds.Max) + 5*time.Minute, // no token lives longer
 		Clock:  a.clock, Logger: a.log,
 	})
 	if err != nil {
@@ -108,7 +108,7 @@ func (a *App) makeParts(ctx context.Context) (err error) {
 	}); err != nil {
 		return fmt.Errorf("make the sessions: %w", err)
 	}
-	if a.registry, err = registry.New(a.db, a.keyring, a.identity, registry.Options{Clock: a.clock, Logger: a.log, Registration: registry.RegistrationOptions{
+	if a.registry, err = registry.New(a.db, a.keyring, a.identity, registry.Options{Lifetimes: a.config.lifetimes(), Clock: a.clock, Logger: a.log, Registration: registry.RegistrationOptions{
 		Issuer: a.config.Issuer, Anonymous: a.config.Registration.Anonymous,
 		Unused: time.Duration(a.config.Registration.UnusedLifetime), SecretLife: time.Duration(a.config.Registration.SecretLifetime),
 	}}); err != nil {
@@ -119,7 +119,7 @@ func (a *App) makeParts(ctx context.Context) (err error) {
 		DB: a.db, Clients: a.registry.Clients(), Secrets: a.registry.Clients(), Users: a.identity.Verifier(), Keys: a.keys,
 		Clock: a.clock, Logger: a.log, Metrics: a.metrics,
 		Issuer: a.config.Issuer, Registration: true, Realms: a.identity.Realms(), SlashRealms: a.config.Tokens.RealmForm == "slash",
-		Lifetimes: map[string]time.Duration{"services": time.Duration(a.config.Tokens.ServiceLifetime)}, Version: a.build.Version,
+		Lifetimes: a.config.lifetimes(), Version: a.build.Version,
 		RevocationSalt: a.config.Tokens.RevocationSalt, Caller: func(r *http.Request) (access.Caller, error) { return a.authn.Caller(r) },
 		People: &oauth.PeopleOptions{Keyring: a.keyring, Sessions: a.sessions, People: people{a.db}, Catalog: scopeTexts{a.catalog}, Pages: oauthPages{a},
 			RequirePAR: a.config.Tokens.RequirePushedRequests, StepUp: stepUp},

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/mintmark/mintmark/api"
 )
@@ -40,6 +41,16 @@ func (cmd *clientShow) Run(ctx context.Context, s *Session) error {
 			"client id", settings.ClientID, "name", settings.Name, "kind", kind, "grants", strings.Join(settings.GrantTypes, " "),
 			"refresh tokens", settings.RefreshTokens, "back to", strings.Join(settings.RedirectURIs, " "),
 			"after logout", strings.Join(settings.PostLogoutRedirectURIs, " "), "may ask for", strings.Join(settings.ResourceOwnerScopes, " "),
+		}
+		for _, l := range settings.Lifetimes {
+			what := strings.ReplaceAll(l.Token, "_", " ")
+			if l.Realm != "" {
+				what += " of " + l.Realm
+			}
+			if l.GrantType != "" {
+				what += " by " + l.GrantType
+			}
+			values = append(values, what, span(time.Duration(l.Seconds)*time.Second)+" ("+l.From+")")
 		}
 		if settings.LastModifiedBy != "" {
 			values = append(values, "changed", s.at(settings.LastModified)+" by "+settings.LastModifiedBy)

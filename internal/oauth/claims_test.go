@@ -145,8 +145,8 @@ func TestClassesOfLogin(t *testing.T) {
 // Who has a second factor is sent to prove it, and comes back to the same request; once.
 func TestStepUp(t *testing.T) {
 	has := true
-	w := newFolk(t, aWorldOfPeople(t).engine(), func(o *oauth.PeopleOptions) {
-		o.StepUp = func(context.Context, identity.User) (bool, error) { return has, nil }
+	w := newFolk(t, aWorldOfPeople(t).engine(), func(o *oauth.Options) {
+		o.People.StepUp = func(context.Context, identity.User) (bool, error) { return has, nil }
 	})
 	b := w.browser().login(w.alice)
 	b.allow(asks(w.shop))
@@ -244,8 +244,8 @@ func TestSelectAccount(t *testing.T) {
 
 // prompt=create leads to the page to register at, where there is one, and back.
 func TestPromptCreate(t *testing.T) {
-	w := newFolk(t, aWorldOfPeople(t).engine(), func(o *oauth.PeopleOptions) {
-		o.RegisterAt = func(returnTo string) string { return "/register?return_to=" + url.QueryEscape(returnTo) }
+	w := newFolk(t, aWorldOfPeople(t).engine(), func(o *oauth.Options) {
+		o.People.RegisterAt = func(returnTo string) string { return "/register?return_to=" + url.QueryEscape(returnTo) }
 	})
 	b := w.browser().login(w.alice)
 	b.allow(asks(w.shop))

@@ -131,15 +131,24 @@ func (p *people) use(ctx context.Context, tx db.WriteTx, x *exchange, g *grant) 
 // the first of them.
 func (p *people) redeem(g *grant, client Client, scopes []string, now time.Time) (token redact.Secret) {
 	g.codeUsed, g.rotated, g.changed = now, now, true
-	g.idleUntil = now.Add(p.lifetimeOf(g.realm) + time.Minute)
+	g.idleUntil = now.Add(p.s.accessLife(client, g.realm, g.by) + time.Minute)
 	g.liveUntil = g.idleUntil
 	if refreshable(client, scopes) {
-		g.idleUntil, g.liveUntil = now.Add(idleLife), now.Add(absoluteLife)
+		g.idleUntil, g.liveUntil = now.Add(p.idleLife(client, g.realm)), g.created.Add(p.absoluteLife(client, g.realm))
 		g.generation = 1
 		token = p.newToken(g.id, g.generation)
 		g.tokenMAC = p.Keyring.MAC(macToken, token)
 	}
 	return token
+}
+
+// idleLife and absoluteLife are how long the family of refresh tokens lives without use, and in all.
+func (p *people) idleLife(c Client, realmName string) time.Duration {
+	return p.s.lifetimes.RefreshIdle(c.Metadata, p.s.realmNamed(realmName)).For
+}
+
+func (p *people) absoluteLife(c Client, realmName string) time.Duration {
+	return p.s.lifetimes.RefreshAbsolute(c.Metadata, p.s.realmNamed(realmName)).For
 }
 
 // refreshable tells whether the client gets a refresh token for these scopes.

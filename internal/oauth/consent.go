@@ -108,9 +108,9 @@ func (p *people) ask(w http.ResponseWriter, r *http.Request, handle string) {
 // lasts is how long the client can go on with what the person allows now, and whether it can after she has signed out.
 func (p *people) lasts(q *authRequest, s session.Session) (life time.Duration, offline bool) {
 	if q.kind.code && refreshable(q.client, q.scopes) {
-		return absoluteLife, slices.Contains(q.scopes, scopeOffline)
+		return p.absoluteLife(q.client, s.User.Realm), slices.Contains(q.scopes, scopeOffline)
 	}
-	return p.lifetimeOf(s.User.Realm), false
+	return p.s.accessLife(q.client, s.User.Realm, grantAuthorizationCode), false
 }
 
 func (p *people) decide(w http.ResponseWriter, r *http.Request, handle, shown, decision string) {

@@ -162,7 +162,7 @@ func (s *Server) grantToken(r *http.Request, d dialect, grants []string, t *toke
 	if t.audience, err = s.chooseResources(client, p.all("resource")); err != nil {
 		return nil, err
 	}
-	return s.tokenAnswer(r.Context(), t, subject, since)
+	return s.tokenAnswer(r.Context(), t, client, subject, since)
 }
 
 // grantOwned serves the grants by which a client acts for a person.
@@ -228,8 +228,8 @@ func (s *Server) serviceUser(ctx context.Context, realm string, p parameters) (*
 
 // tokenAnswer makes the token and the document that carries it. The token is never dated before since, from when on the
 // client and the user are enabled, although this node's clock may be behind the database's: it would not be valid.
-func (s *Server) tokenAnswer(ctx context.Context, t *tokenRequest, subject string, since time.Time) ([]byte, error) {
-	life, now := s.lifetime(t.realm), s.clock.Now().Truncate(time.Second)
+func (s *Server) tokenAnswer(ctx context.Context, t *tokenRequest, client Client, subject string, since time.Time) ([]byte, error) {
+	life, now := s.accessLife(client, t.realm, t.grant), s.clock.Now().Truncate(time.Second)
 	if first := wholeSecond(since); first.After(now) {
 		now = first
 	}

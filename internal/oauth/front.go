@@ -77,7 +77,7 @@ func (p *people) frontAnswer(ctx context.Context, q *authRequest, b *beginning, 
 	t := tokenRequest{grant: registry.GrantImplicit, audience: b.audience}
 	now := p.issueTime(q.client)
 	if q.kind.token {
-		life := min(p.lifetimeOf(b.grant.realm), frontLife)
+		life := min(p.s.accessLife(q.client, b.grant.realm, b.grant.by), frontLife)
 		if parts.access, err = p.accessToken(ctx, &t, q.client, b.grant, b.scopes, now, life); err != nil {
 			return nil, err
 		}

@@ -179,7 +179,7 @@ func (p *people) writeBeginnings(ctx context.Context, tx db.WriteTx, items []*be
 			used = db.Micros(now)
 		}
 		if b.front {
-			until = now.Add(p.lifetimeOf(u.Realm) + time.Minute)
+			until = now.Add(p.s.accessLife(q.client, u.Realm, cmp.Or(b.by, grantAuthorizationCode)) + time.Minute)
 			if !q.kind.code {
 				used = db.Micros(now) // nobody has the code
 			}
@@ -428,14 +428,9 @@ func (p *people) endOne(ctx context.Context, tx db.WriteTx, grantID, clientID, w
 	return err
 }
 
-// longestLife is how long an access token of any person can live.
-func (p *people) longestLife() time.Duration {
-	longest := max(personLife, sessionTokenLife)
-	for _, name := range p.s.realms.Names() {
-		longest = max(longest, p.s.lifetime(name))
-	}
-	return longest
-}
+// longestLife is how long an access token of any person can live that was ever made, whatever its client and realm have
+// now: what is taken back must not become good again.
+func (p *people) longestLife() time.Duration { return max(registry.LongestToken, sessionTokenLife) }
 
 // endAll ends the grants that the condition selects. Very many are ended in two statements: a person can begin grants
 // without end, and must not be able to put off by it that all of them end.

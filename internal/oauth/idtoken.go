@@ -24,9 +24,6 @@ import (
 // idTokenType is the typ of ID tokens. It is not that of access tokens, and neither is taken for the other.
 const idTokenType = "JWT"
 
-// lifetimeOf is how long an access token of a person of the realm lives.
-func (p *people) lifetimeOf(realmName string) time.Duration { return p.s.lifetime(realmName) }
-
 // issueTime is when a token is dated: now, but never before the client is enabled, although this node's clock may be
 // behind the database's.
 func (p *people) issueTime(client Client) time.Time {
@@ -54,7 +51,7 @@ func (p *people) accessToken(ctx context.Context, t *tokenRequest, client Client
 // a code is used up and nothing was given.
 func (p *people) answer(r *http.Request, t *tokenRequest, client Client, g *grant, scopes []string, refreshToken redact.Secret, first bool) ([]byte, error) {
 	ctx, s := r.Context(), p.s
-	life, now := p.lifetimeOf(g.realm), p.issueTime(client)
+	life, now := p.s.accessLife(client, g.realm, g.by), p.issueTime(client)
 	token, err := p.accessToken(ctx, t, client, g, scopes, now, life)
 	if err != nil {
 		return nil, err
@@ -97,7 +94,7 @@ func (p *people) idToken(ctx context.Context, g *grant, client Client, scopes []
 	b = appendText(append(b, `,"aud":`...), client.ID)
 	b = appendText(append(b, `,"azp":`...), client.ID)
 	b = strconv.AppendInt(append(b, `,"iat":`...), now.Unix(), 10)
-	b = strconv.AppendInt(append(b, `,"exp":`...), now.Add(idLife).Unix(), 10)
+	b = strconv.AppendInt(append(b, `,"exp":`...), now.Add(p.s.lifetimes.IDToken(client.Metadata, p.s.realmNamed(g.realm)).For).Unix(), 10)
 	b = strconv.AppendInt(append(b, `,"auth_time":`...), g.authTime.Unix(), 10)
 	if g.nonce != "" {
 		b = appendText(append(b, `,"nonce":`...), g.nonce)

@@ -231,5 +231,5 @@ func (s *Server) grantService(ctx context.Context, t *tokenRequest, client Clien
 	if subject.EnabledSince.After(since) {
 		since = subject.EnabledSince
 	}
-	return s.tokenAnswer(ctx, t, subject.Username, since)
+	return s.tokenAnswer(ctx, t, client, subject.Username, since)
 }

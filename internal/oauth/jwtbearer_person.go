@@ -48,7 +48,7 @@ func (p *people) grantPerson(r *http.Request, t *tokenRequest, client Client, in
 		return nil, b.refused
 	}
 	now := p.issueTime(client)
-	life := t.shorten(p.lifetimeOf(b.grant.realm), now)
+	life := t.shorten(p.s.accessLife(client, b.grant.realm, b.grant.by), now)
 	if life <= 0 {
 		return nil, badCredentials()
 	}

@@ -40,6 +40,7 @@ import (
 	"github.com/mintmark/mintmark/internal/db"
 	"github.com/mintmark/mintmark/internal/realm"
 	"github.com/mintmark/mintmark/internal/redact"
+	"github.com/mintmark/mintmark/internal/registry"
 )
 
 // Options configure a Server. DB, Clients, Users and Keys must be set; so must Issuer.
@@ -64,9 +65,8 @@ type Options struct {
 	Realms *realm.Set
 	// SlashRealms shows realms as /services in tokens and answers. Both spellings are accepted in any case.
 	SlashRealms bool
-	// Lifetimes of access tokens by canonical realm. One of services that is not in it has 8 hours, one of people 10
-	// minutes.
-	Lifetimes map[string]time.Duration
+	// Lifetimes of tokens by realm and grant, and their bounds. The zero value has the defaults.
+	Lifetimes registry.Lifetimes
 	// CachedTokens is how many verified tokens are remembered. 0: 20000, which is some 20 MB when full.
 	CachedTokens int
 	// RevocationSalt is put before what is hashed for verifiers that read the feed of revocations.
@@ -85,8 +85,6 @@ type Options struct {
 	// alone.
 	People *PeopleOptions
 }
-
-const defaultLifetime = 8 * time.Hour
 
 // Server is the authorization server. Make it before the database's feed starts, then Load, then Run.
 type Server struct {
@@ -109,7 +107,7 @@ type Server struct {
 	audience    []string
 	realms      *realm.Set
 	slash       bool
-	lifetimes   map[string]time.Duration
+	lifetimes   registry.Lifetimes
 	version     string
 	issuerClaim []byte // the begin of each token's payload
 	metadata    atomic.Pointer[metadataDocument]
@@ -158,10 +156,8 @@ func New(o Options) (*Server, error) {
 	if o.CachedTokens <= 0 {
 		o.CachedTokens = 20000
 	}
-	for name, life := range o.Lifetimes {
-		if life < time.Second || life%time.Second != 0 {
-			return nil, fmt.Errorf("oauth: tokens of realm %s cannot live %v: it must be whole seconds, at least one", name, life)
-		}
+	if err := o.Lifetimes.Check(); err != nil {
+		return nil, fmt.Errorf("oauth: %w", err)
 	}
 	s := &Server{
 		db: o.DB, clients: o.Clients, users: o.Users, keys: o.Keys, secrets: o.Secrets, used: newReplayGuard(o.DB), clock: o.Clock, log: o.Logger,
@@ -267,12 +263,16 @@ func (s *Server) outward(realm string) string {
 	return realm
 }
 
-func (s *Server) lifetime(realmName string) time.Duration {
-	if life := s.lifetimes[realmName]; life > 0 {
-		return life
+// realmNamed finds the realm of a grant or request that was checked before.
+func (s *Server) realmNamed(name string) realm.Realm {
+	r, err := s.realms.Lookup(name)
+	if err != nil {
+		return realm.Realm{Name: name, Kind: realm.People} // not of this configuration any more; people's tokens are the shorter ones
 	}
-	if r, err := s.realms.Lookup(realmName); err == nil && r.Kind == realm.People {
-		return personLife
-	}
-	return defaultLifetime
+	return r
+}
+
+// accessLife is how long an access token lives that the client gets by the grant.
+func (s *Server) accessLife(c Client, realmName, grant string) time.Duration {
+	return s.lifetimes.Access(c.Metadata, s.realmNamed(realmName), grant).For
 }

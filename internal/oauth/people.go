@@ -110,15 +110,11 @@ type PeopleOptions struct {
 
 // The bounds of what people let clients do.
 const (
-	flowLife     = 10 * time.Minute
-	codeLife     = time.Minute
-	idLife       = 10 * time.Minute
-	personLife   = 10 * time.Minute // of an access token, unless the configuration says otherwise
-	idleLife     = 30 * 24 * time.Hour
-	absoluteLife = 180 * 24 * time.Hour
-	retryWindow  = 10 * time.Second
-	maxRetries   = 5
-	batchSize    = 100
+	flowLife    = 10 * time.Minute
+	codeLife    = time.Minute
+	retryWindow = 10 * time.Second
+	maxRetries  = 5
+	batchSize   = 100
 )
 
 // people is the part of the server that people deal with. It is nil in a server for services alone.

@@ -145,7 +145,7 @@ func (w *folk) say(client pair, change func(c *oauth.Client)) {
 	w.patched.change[client.ClientID] = change
 }
 
-func newFolk(t testing.TB, engine db.Engine, more ...func(*oauth.PeopleOptions)) *folk {
+func newFolk(t testing.TB, engine db.Engine, more ...func(*oauth.Options)) *folk {
 	t.Helper()
 	w := &folk{pages: &fakePages{}}
 	w.whole = newWhole(t, engine, func(base *whole, o *oauth.Options) {
@@ -158,7 +158,7 @@ func newFolk(t testing.TB, engine db.Engine, more ...func(*oauth.PeopleOptions))
 		o.Clients = w.patched
 		o.People = &oauth.PeopleOptions{Keyring: base.keyring, Sessions: w.sessions, People: fakePeople{o.DB}, Catalog: fakeCatalog{}, Pages: w.pages}
 		for _, f := range more {
-			f(o.People)
+			f(o)
 		}
 	})
 	w.identity.OnPersonDisabled(func(ctx context.Context, tx db.WriteTx, u identity.User) error {

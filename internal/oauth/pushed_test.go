@@ -158,7 +158,7 @@ func TestRequirePushedRequests(t *testing.T) {
 	if r := b.get(at(asks(w.other))); !strings.HasPrefix(r.header.Get("Location"), "/consent?") {
 		t.Errorf("another client: %d to %s", r.status, r.header.Get("Location"))
 	}
-	strict := newFolk(t, w.engine(), func(o *oauth.PeopleOptions) { o.RequirePAR = true })
+	strict := newFolk(t, w.engine(), func(o *oauth.Options) { o.People.RequirePAR = true })
 	b = strict.browser().login(strict.alice)
 	strict.refusedBack(b.get(at(asks(strict.shop))), "invalid_request")
 	strict.backTo(b.allowAt(strict.pushed(strict.shop, asks(strict.shop))), shopBack)

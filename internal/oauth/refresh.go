@@ -138,7 +138,7 @@ func (p *people) turn(ctx context.Context, tx db.WriteTx, x *refresh, g *grant) 
 		// Only the client itself can end its family.
 		x.other = true
 		return nil
-	case g.ended || !now.Before(g.idleUntil) || !now.Before(g.liveUntil) || x.generation > g.generation:
+	case g.ended || !now.Before(g.idleUntil) || !now.Before(g.liveUntil) || !now.Before(g.created.Add(p.absoluteLife(x.client, g.realm))) || x.generation > g.generation:
 		return nil
 	case x.generation == g.generation:
 		if !p.Keyring.VerifyMAC(macToken, x.token, g.tokenMAC) {
@@ -174,7 +174,8 @@ func (p *people) rotate(x *refresh, g *grant, now time.Time) error {
 	g.generation++
 	g.tokenMAC, g.successor, g.rotated, g.retries, g.changed = p.Keyring.MAC(macToken, next), box, now, 0, true
 	// An hour's precision is enough for thirty days, and a column that stays as it is costs no index.
-	if idle := now.Add(idleLife); idle.Sub(g.idleUntil) > time.Hour {
+	life := p.idleLife(x.client, g.realm)
+	if idle := now.Add(life); idle.Before(g.idleUntil) || idle.Sub(g.idleUntil) > min(time.Hour, life/30) {
 		g.idleUntil = idle
 	}
 	if g.idleUntil.After(g.liveUntil) {

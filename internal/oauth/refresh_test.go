@@ -254,7 +254,7 @@ func TestScopeTakenFromClient(t *testing.T) {
 }
 
 // node is another process on the same database.
-func (w *folk) node(t *testing.T) *folk {
+func (w *folk) node(t *testing.T, change ...func(*oauth.Options)) *folk {
 	t.Helper()
 	d := dbtest.OpenURL(t, w.url, w.clock)
 	dir, err := identity.New(d, w.keyring, identity.Options{Clock: w.clock})
@@ -269,8 +269,12 @@ func (w *folk) node(t *testing.T) *folk {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server, err := oauth.New(oauth.Options{DB: d, Clients: reg.Clients(), Users: dir.Verifier(), Keys: w.ring, Clock: w.clock, Issuer: issuer,
-		People: &oauth.PeopleOptions{Keyring: w.keyring, Sessions: sessions, People: fakePeople{d}, Catalog: fakeCatalog{}, Pages: w.pages}})
+	o := oauth.Options{DB: d, Clients: reg.Clients(), Users: dir.Verifier(), Keys: w.ring, Clock: w.clock, Issuer: issuer,
+		People: &oauth.PeopleOptions{Keyring: w.keyring, Sessions: sessions, People: fakePeople{d}, Catalog: fakeCatalog{}, Pages: w.pages}}
+	for _, f := range change {
+		f(&o)
+	}
+	server, err := oauth.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}

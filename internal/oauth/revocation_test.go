@@ -308,7 +308,7 @@ func TestOptionsAreChecked(t *testing.T) {
 		"slash at the end": func(o *oauth.Options) { o.Issuer += "/" },
 		"query":            func(o *oauth.Options) { o.Issuer += "?x" },
 		"fragment":         func(o *oauth.Options) { o.Issuer += "#x" },
-		"half a second":    func(o *oauth.Options) { o.Lifetimes = map[string]time.Duration{"services": time.Second / 2} },
+		"bounds":           func(o *oauth.Options) { o.Lifetimes.Min, o.Lifetimes.Max = time.Hour, time.Minute },
 	} {
 		o := good
 		change(&o)

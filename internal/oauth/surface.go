@@ -256,7 +256,7 @@ func (s *Server) RedeemCode(ctx context.Context, client Client, code redact.Secr
 	if x.err != nil {
 		return Issued{}, s.fail(grantAuthorizationCode, client, x.err)
 	}
-	out, err := p.issue(ctx, grantAuthorizationCode, client, x.grant, x.scopes, p.lifetimeOf(x.grant.realm))
+	out, err := p.issue(ctx, grantAuthorizationCode, client, x.grant, x.scopes, p.s.accessLife(client, x.grant.realm, x.grant.by))
 	out.Refresh, out.RefreshEnds = x.token, x.grant.idleUntil
 	return out, err
 }
@@ -278,7 +278,7 @@ func (s *Server) RedeemRefresh(ctx context.Context, client Client, token redact.
 	if x.err != nil {
 		return Issued{}, s.fail(grantRefreshToken, client, x.err)
 	}
-	out, err := p.issue(ctx, grantRefreshToken, client, x.grant, x.scopes, p.lifetimeOf(x.grant.realm))
+	out, err := p.issue(ctx, grantRefreshToken, client, x.grant, x.scopes, p.s.accessLife(client, x.grant.realm, x.grant.by))
 	out.Refresh, out.RefreshEnds = x.next, x.grant.idleUntil
 	return out, err
 }
@@ -295,7 +295,7 @@ func (s *Server) IssueForClient(ctx context.Context, client Client, scopes []str
 	}
 	out := Issued{GrantType: grantClientCredentials, Claims: Claims{
 		Issuer: s.issuer, Audience: s.audience, Subject: client.ID, ClientID: client.ID, Realm: realm.Robots, Scopes: granted, Grant: grantClientCredentials,
-		IssuedAt: now, Expires: now.Add(s.lifetime(realm.Robots)),
+		IssuedAt: now, Expires: now.Add(s.accessLife(client, realm.Robots, grantClientCredentials)),
 	}}
 	token, err := s.mint(ctx, &out.Claims)
 	out.Token = redact.FromBytes(token)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/mintmark/mintmark/internal/fault"
 	"github.com/mintmark/mintmark/internal/oauth"
+	"github.com/mintmark/mintmark/internal/registry"
 )
 
 func TestRealmWithAndWithoutSlash(t *testing.T) {
@@ -121,7 +122,9 @@ func TestAzpOnlyOnRequest(t *testing.T) {
 }
 
 func TestLifetimeBelongsToTheRealm(t *testing.T) {
-	w := one(t, func(_ *world, o *oauth.Options) { o.Lifetimes = map[string]time.Duration{"services": time.Hour} })
+	w := one(t, func(_ *world, o *oauth.Options) {
+		o.Lifetimes.Realms = map[string]registry.RealmLifetimes{"services": {Access: time.Hour}}
+	})
 	if r := w.send("POST", "/oauth2/token?realm=services", passwordForm, us); r.json["expires_in"] != 3600.0 {
 		t.Errorf("%s", r.body)
 	}

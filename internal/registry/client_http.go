@@ -69,7 +69,7 @@ func (r *Registry) getClients(ctx context.Context, tx db.ReadTx, c access.Caller
 		out.Body.NextCursor = route.Cursor(list[in.Limit-1].ID)
 	}
 	for _, n := range list {
-		out.Body.Items = append(out.Body.Items, wireClient(n))
+		out.Body.Items = append(out.Body.Items, r.wireClient(n))
 	}
 	return out, nil
 }
@@ -83,7 +83,7 @@ func (r *Registry) postClient(ctx context.Context, tx db.WriteTx, c access.Calle
 	if err != nil {
 		return nil, err
 	}
-	w := wireClient(n)
+	w := r.wireClient(n)
 	w.Secret = secret.Reveal()
 	return &ownOutput{route.AtVersion(n.Settings.Revision), w}, nil
 }
@@ -93,7 +93,7 @@ func (r *Registry) getOwn(ctx context.Context, tx db.ReadTx, c access.Caller, in
 	if err != nil {
 		return nil, err
 	}
-	return &ownOutput{route.AtVersion(n.Settings.Revision), wireClient(n)}, nil
+	return &ownOutput{route.AtVersion(n.Settings.Revision), r.wireClient(n)}, nil
 }
 
 func (r *Registry) putOwn(ctx context.Context, tx db.WriteTx, c access.Caller, in *putOwnInput) (*ownOutput, error) {
@@ -104,16 +104,16 @@ func (r *Registry) putOwn(ctx context.Context, tx db.WriteTx, c access.Caller, i
 	if err != nil {
 		return nil, err
 	}
-	return &ownOutput{route.AtVersion(n.Settings.Revision), wireClient(n)}, nil
+	return &ownOutput{route.AtVersion(n.Settings.Revision), r.wireClient(n)}, nil
 }
 
 func (r *Registry) deleteOwn(ctx context.Context, tx db.WriteTx, c access.Caller, in *ClientPath) (*struct{}, error) {
 	return nil, r.DeleteClient(ctx, tx, c, in.ID)
 }
 
-func wireClient(n StandaloneClient) api.Client {
+func (r *Registry) wireClient(n StandaloneClient) api.Client {
 	w := api.Client{
-		ClientSettings: wireSettings(n.ID, n.Settings, n.Confidential), TeamID: n.Team, OwnerID: n.Owner, Enabled: n.Disabled.IsZero(), Untrusted: n.Untrusted,
+		ClientSettings: r.wireSettings(n.ID, n.Settings, n.Confidential), TeamID: n.Team, OwnerID: n.Owner, Enabled: n.Disabled.IsZero(), Untrusted: n.Untrusted,
 		ApplicationScopes: orEmpty(n.AccountScopes), Created: n.Created, CreatedBy: n.CreatedBy, Expires: n.Expires,
 	}
 	w.ResourceOwnerScopes = orEmpty(n.OwnerScopes)

@@ -40,7 +40,9 @@ type Bounds struct{ AccessToken, IDToken, RefreshIdle, RefreshAbsolute time.Dura
 // Lifetimes that not even an administrator may set: a key that verifies must be kept for as long as what it signed.
 var longest = Bounds{AccessToken: LongestToken, IDToken: LongestToken, RefreshIdle: 5 * 365 * 24 * time.Hour, RefreshAbsolute: 5 * 365 * 24 * time.Hour}
 
-// LongestToken is how long an access or ID token of any client can live.
+// LongestToken is how long an access or ID token of any client can live, whatever a configuration or a client says. What
+// must outlive tokens (a revocation, the grant that ended) is kept for so long: the setting under which a token was made
+// may be lower by the time that it is taken back.
 const LongestToken = 24 * time.Hour
 
 // DefaultBounds are the lifetimes up to which an owner may go unless the installation has others.

@@ -41,6 +41,8 @@ type Options struct {
 	Capacity      int // clients, applications and members kept in memory; 0: 10000 of each
 	// Bounds are the lifetimes beyond which only an administrator may set a client's. A zero one: as in DefaultBounds.
 	Bounds Bounds
+	// Lifetimes are those of the configuration, to tell what counts for a client.
+	Lifetimes Lifetimes
 	// Registration says who may register clients.
 	Registration RegistrationOptions
 	Clock        clock.Clock // nil: clock.System

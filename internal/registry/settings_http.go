@@ -34,7 +34,7 @@ func (r *Registry) getClient(ctx context.Context, tx db.ReadTx, c access.Caller,
 	if err != nil {
 		return nil, err
 	}
-	return clientAnswer(ctx, tx, s, a)
+	return r.clientAnswer(ctx, tx, s, a)
 }
 
 func (r *Registry) putClient(ctx context.Context, tx db.WriteTx, c access.Caller, in *putClientInput) (*clientOutput, error) {
@@ -42,15 +42,15 @@ func (r *Registry) putClient(ctx context.Context, tx db.WriteTx, c access.Caller
 	if err != nil {
 		return nil, err
 	}
-	return clientAnswer(ctx, tx, s, a)
+	return r.clientAnswer(ctx, tx, s, a)
 }
 
-func clientAnswer(ctx context.Context, tx db.ReadTx, s Settings, a Application) (*clientOutput, error) {
+func (r *Registry) clientAnswer(ctx context.Context, tx db.ReadTx, s Settings, a Application) (*clientOutput, error) {
 	grants, err := loadGrants(ctx, tx, a.ID, a.ClientID)
 	if err != nil {
 		return nil, err
 	}
-	w := wireSettings(a.ClientID, s, a.Confidential)
+	w := r.wireSettings(a.ClientID, s, a.Confidential)
 	for _, g := range grants {
 		if g.ResourceOwnerScope {
 			w.ResourceOwnerScopes = append(w.ResourceOwnerScopes, g.Scope)
@@ -67,13 +67,15 @@ func settingsOf(b api.PutClientSettings) Settings {
 }
 
 // wireSettings is all but the scopes.
-func wireSettings(clientID string, s Settings, confidential bool) api.ClientSettings {
+func (r *Registry) wireSettings(clientID string, s Settings, confidential bool) api.ClientSettings {
 	w := api.ClientSettings{
 		ClientID: clientID, Name: s.Name, Confidential: confidential, RedirectURIs: orEmpty(s.RedirectURIs),
 		PostLogoutRedirectURIs: orEmpty(s.PostLogoutRedirectURIs), GrantTypes: []string{}, RefreshTokens: string(s.RefreshTokens),
 		ClientMetadata: s.Metadata.wire(), ResourceOwnerScopes: []string{}, LastModified: s.Modified, LastModifiedBy: s.ModifiedBy,
 	}
-	for _, g := range s.grantTypes(confidential) {
+	all := s.grantTypes(confidential)
+	w.Lifetimes = r.o.Lifetimes.Effective(s.Metadata, all)
+	for _, g := range all {
 		if g != GrantRefreshToken { // that is said by refresh_tokens
 			w.GrantTypes = append(w.GrantTypes, g)
 		}

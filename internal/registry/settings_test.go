@@ -42,6 +42,10 @@ func TestClientSettingsOverHTTP(t *testing.T) {
 			PostLogoutRedirectURIs: []string{}, GrantTypes: []string{"authorization_code"}, RefreshTokens: "always", ResourceOwnerScopes: []string{},
 			LastModified: start, LastModifiedBy: "employees/jane",
 		}
+		if len(got.Lifetimes) == 0 {
+			t.Error("it does not tell how long tokens live")
+		}
+		got.Lifetimes = nil // TestEffectiveLifetimes looks at them
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Error(diff)
 		}

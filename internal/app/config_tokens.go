@@ -1,0 +1,81 @@
+package app
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/mintmark/mintmark/internal/realm"
+	"github.com/mintmark/mintmark/internal/registry"
+)
+
+// checkTokens refuses lifetimes of realms and grants that do not exist: they would count for nothing.
+func (c *Config) checkTokens() error {
+	if c.Tokens.Bounds.Min > c.Tokens.Bounds.Max {
+		return errors.New("tokens.bounds: min is more than max")
+	}
+	set, err := c.realmSet()
+	if err != nil {
+		return err
+	}
+	seen := map[string]bool{}
+	for name, of := range c.Tokens.Realms {
+		r, err := set.Lookup(name)
+		if err != nil {
+			return fmt.Errorf("tokens.realms: there is no realm %q", name)
+		}
+		if seen[r.Name] {
+			return fmt.Errorf("tokens.realms: %s is there twice", r.Name)
+		}
+		seen[r.Name] = true
+		for grant := range of.AccessByGrant {
+			if !slices.Contains(registry.Grants, grant) {
+				return fmt.Errorf("tokens.realms.%s.access_by_grant: there is no grant %q", name, grant)
+			}
+		}
+		if of.RefreshIdle > of.RefreshAbsolute && of.RefreshAbsolute > 0 {
+			return fmt.Errorf("tokens.realms.%s: refresh_idle is more than refresh_absolute", name)
+		}
+	}
+	return nil
+}
+
+// lifetimes are the settings as the registry and the authorization server take them.
+func (c *Config) lifetimes() registry.Lifetimes {
+	b := c.Tokens.Bounds
+	l := registry.Lifetimes{Realms: map[string]registry.RealmLifetimes{}, Min: time.Duration(b.Min), Max: time.Duration(b.Max), MaxRefresh: time.Duration(b.MaxRefresh)}
+	set, err := c.realmSet()
+	if err != nil {
+		return l // check refused it
+	}
+	for name, of := range c.Tokens.Realms {
+		r, err := set.Lookup(name)
+		if err != nil {
+			continue // check refused it
+		}
+		to := registry.RealmLifetimes{
+			Access: time.Duration(of.Access), Grants: map[string]time.Duration{}, IDToken: time.Duration(of.IDToken),
+			RefreshIdle: time.Duration(of.RefreshIdle), RefreshAbsolute: time.Duration(of.RefreshAbsolute),
+		}
+		for grant, life := range of.AccessByGrant {
+			to.Grants[grant] = time.Duration(life)
+		}
+		l.Realms[r.Name] = to
+	}
+	services := l.Realms[realm.Robots]
+	services.Access = cmp.Or(services.Access, time.Duration(c.Tokens.ServiceLifetime))
+	l.Realms[realm.Robots] = services
+	return l
+}
+
+// realmSet is the realms of this installation.
+func (c *Config) realmSet() (*realm.Set, error) {
+	names, _ := c.realmNames()
+	set, err := realm.NewSet(names...)
+	if err != nil {
+		return nil, fmt.Errorf("realms: %w", err)
+	}
+	return set, nil
+}
