@@ -90,6 +90,7 @@ func (s *Server) authenticate(r *http.Request, p parameters, d dialect) (Client,
 
 // identify checks credentials, and slows down who guesses.
 func (s *Server) identify(ctx context.Context, cred credentials) (Client, error) {
+	s.named(ctx, cred.id)
 	key := newLimiterKey(route.ClientIP(ctx), harmless(cred.id))
 	if wait := s.limiter.blocked(key); wait > 0 {
 		s.metrics.blocked.Inc()
@@ -108,6 +109,7 @@ func (s *Server) identify(ctx context.Context, cred credentials) (Client, error)
 		no.cause = err // what is wrong with an assertion is for the log
 		return Client{}, no
 	}
+	forClient(ctx, &client)
 	route.Identify(ctx, access.Caller{Kind: access.Service, ID: client.ID, Name: client.ID, Application: client.Application, ClientID: client.ID, Realm: serviceRealm})
 	return client, nil
 }

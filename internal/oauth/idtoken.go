@@ -238,6 +238,7 @@ func (p *people) whose(ctx context.Context, token string) (person Person, c *Cla
 	if err != nil {
 		return person, nil, nil, err
 	}
+	p.s.named(ctx, c.ClientID)
 	if at, err := p.s.realms.Lookup(c.Realm); err != nil || at.Kind != realm.People || c.GrantID == "" {
 		return person, nil, nil, invalid(nil)
 	}

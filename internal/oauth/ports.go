@@ -25,6 +25,8 @@ type Clients interface {
 	// kind Unauthenticated, apart from a client that has no secret: registry.ErrPublicClient. Any other error says that
 	// it could not be found out.
 	AuthenticateClient(ctx context.Context, id string, secret redact.Secret) (Client, int64, error)
+	// KnownOrigin tells whether any client may be called for by scripts of the origin.
+	KnownOrigin(ctx context.Context, origin string) (bool, error)
 	// OfApplication finds the client of an application; a fault of kind NotFound if there is none.
 	OfApplication(ctx context.Context, application string) (Client, error)
 }

@@ -92,6 +92,15 @@ func (f *fakeClients) OfApplication(ctx context.Context, application string) (oa
 	return oauth.Client{}, fault.New(fault.NotFound, "application_not_found", "no")
 }
 
+func (f *fakeClients) KnownOrigin(_ context.Context, origin string) (bool, error) {
+	for _, c := range f.byID {
+		if c.MayCallFrom(origin) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
 type fakeUsers struct {
 	apps      map[string]string
 	passwords map[string][]string

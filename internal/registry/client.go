@@ -87,6 +87,7 @@ type Clients struct {
 	r            *Registry
 	clients      *db.Cache[knownClient]
 	applications *db.Cache[string]   // application → its client's id, or "" if there is no such application
+	origins      *db.Cache[bool]     // whether any client has the origin
 	teams        *db.Cache[[]string] // realm/username → teams, sorted
 	uses         *identity.Uses      // of the secrets that rotate
 	proofs       *identity.Uses      // of labelled secrets and of keys
@@ -97,6 +98,7 @@ func newClients(r *Registry) *Clients {
 	c.proofs = identity.NewUsesOf(r.d, noteProofs, r.o.Clock, r.o.Logger)
 	c.clients = db.NewCache(r.d, topicClient, r.o.Capacity, c.load)
 	c.applications = db.NewCache(r.d, topicApplication, r.o.Capacity, loadClientID)
+	c.origins = db.NewCache(r.d, topicOrigin, r.o.Capacity, loadOrigin)
 	c.teams = db.NewCache(r.d, topicMember, r.o.Capacity, loadTeamsOf)
 	return c
 }

@@ -256,5 +256,5 @@ func storeSettings(ctx context.Context, tx db.WriteTx, clientID string, s Settin
 			}
 		}
 	}
-	return nil
+	return storeOrigins(ctx, tx, clientID, s)
 }

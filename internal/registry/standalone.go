@@ -427,6 +427,9 @@ func (r *Registry) remove(ctx context.Context, tx db.WriteTx, c access.Caller, n
 	if err := r.forgetTyping(ctx, tx, n.ID); err != nil {
 		return err
 	}
+	if err := storeOrigins(ctx, tx, n.ID, Settings{}); err != nil {
+		return err
+	}
 	for _, table := range []string{"client_shared_secrets", "client_keys", "client_account_scopes", "client_scopes", "client_redirects", "client_settings"} {
 		if _, err := tx.Exec(ctx, `DELETE FROM `+table+` WHERE client_id = $1`, n.ID); err != nil {
 			return fmt.Errorf("remove what a client had: %w", err)

@@ -33,3 +33,12 @@ CREATE TABLE device_guesses (
     since BIGINT NOT NULL
 );
 CREATE INDEX device_guesses_since ON device_guesses (since);
+
+-- The origins whose scripts may read what is answered about a client, so that it can be told from memory whether any
+-- client has one: a browser asks before it says which client it is about. Derived from the client's settings.
+CREATE TABLE client_origins (
+    origin TEXT NOT NULL,
+    client_id TEXT NOT NULL,
+    PRIMARY KEY (origin, client_id)
+);
+CREATE INDEX client_origins_client ON client_origins (client_id);
