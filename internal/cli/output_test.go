@@ -117,12 +117,37 @@ func world() map[string]any {
 			{Subject: "system:serviceaccount:shop:orders", Application: "sales-orders", Public: true},
 			{Subject: "ci", Claims: map[string]string{"ref": "refs/heads/main", "environment": "production"}, Person: "usr_1", Scopes: []string{"uid"}},
 		}, Created: c.created, CreatedBy: c.by, LastModified: c.changed, LastModifiedBy: c.who}
+	partner := api.Client{ClientSettings: settings, TeamID: "shop", Enabled: true, Untrusted: true, ApplicationScopes: []string{"sales_order.read_all"}, Created: c.created, CreatedBy: c.by}
+	partner.AuthMethod = "private_key_jwt"
+	newPartner := partner
+	newPartner.Secret = "the-secret"
+	clientSecret := api.ClientSecret{ID: "csc_1", Label: "gate\x1b[31mway", Created: c.created, CreatedBy: c.by, LastUsed: ago(time.Minute)}
+	newSecret := clientSecret
+	newSecret.Secret = "the-secret"
+	clientKey := api.ClientKey{ID: "cky_1", Label: "build server", Kid: "one", JWK: json.RawMessage(`{}`), Created: c.created, CreatedBy: c.by, Expires: now.Add(time.Hour)}
+	invitation := api.RegistrationToken{ID: "rgt_1", Label: "partner", TeamID: "shop", RedirectHosts: []string{".example.org"}, MaxUses: 2, Uses: 1, Created: c.created, CreatedBy: c.by, Expires: now.Add(time.Hour)}
+	newInvitation := invitation
+	newInvitation.Token = "the-token"
 	return map[string]any{
-		"GET /api/teams":           api.Teams{Items: []api.Team{shop}},
-		"GET /api/teams/shop":      shop,
-		"PUT /api/teams/shop":      shop,
-		"GET /api/teams/{id}":      &api.Problem{Status: 404, Code: "not_found", Detail: "There is no such team.", RequestID: "req_1"},
-		"PUT /api/teams/forbidden": &api.Problem{Status: 403, Code: "forbidden", Detail: "You may not do this: it needs team.write."},
+		"GET /api/clients":                                        api.Clients{Items: []api.Client{partner}},
+		"POST /api/clients":                                       newPartner,
+		"GET /api/clients/cli_1":                                  partner,
+		"PUT /api/clients/cli_1":                                  partner,
+		"DELETE /api/clients/cli_1":                               nil,
+		"GET /api/applications/sales-orders/client/secrets":       api.ClientSecrets{Items: []api.ClientSecret{clientSecret}},
+		"POST /api/applications/sales-orders/client/secrets":      newSecret,
+		"DELETE /api/clients/cli_1/secrets/csc_1":                 nil,
+		"GET /api/clients/cli_1/keys":                             api.ClientKeys{Items: []api.ClientKey{clientKey}},
+		"POST /api/applications/sales-orders/client/keys":         clientKey,
+		"DELETE /api/applications/sales-orders/client/keys/cky_1": nil,
+		"GET /api/registration-tokens":                            api.RegistrationTokens{Items: []api.RegistrationToken{invitation}},
+		"POST /api/registration-tokens":                           newInvitation,
+		"DELETE /api/registration-tokens/rgt_1":                   nil,
+		"GET /api/teams":                                          api.Teams{Items: []api.Team{shop}},
+		"GET /api/teams/shop":                                     shop,
+		"PUT /api/teams/shop":                                     shop,
+		"GET /api/teams/{id}":                                     &api.Problem{Status: 404, Code: "not_found", Detail: "There is no such team.", RequestID: "req_1"},
+		"PUT /api/teams/forbidden":                                &api.Problem{Status: 403, Code: "forbidden", Detail: "You may not do this: it needs team.write."},
 		"GET /api/applications": func(w http.ResponseWriter, r *http.Request) {
 			page := api.Applications{Items: []api.Application{evil}, NextCursor: "more"}
 			if r.FormValue("cursor") == "more" {
@@ -234,6 +259,8 @@ func TestCommands(t *testing.T) {
 	file("user.json", `{"application_username":"sales-orders","application_password":"p4ss"}`)
 	file("client.json", `{"client_id":"sales-orders","client_secret":"s3cret"}`)
 	wrong := file("wrong", "wrong\n")
+	jwk := file("public.jwk", `{"kty":"OKP","crv":"Ed25519","x":"AA"}`)
+	said := file("settings.json", `{"client_id":"cli_1","name":"From a file","redirect_uris":["https://file.example.org/cb"],"grant_types":["authorization_code"],"contacts":["jane@example.org"],"last_modified_by":"employees/jane"}`)
 	jwks := file("jwks.json", `{"keys":[{"kty":"OKP"}]}`)
 
 	for name, args := range map[string][]string{
@@ -272,6 +299,21 @@ func TestCommands(t *testing.T) {
 		"team-create":            {"team", "create", "shop", "--member", "employees/jane", "--member", "employees/joe"},
 		"team-list":              {"team", "list"},
 		"client-show":            {"client", "show", "sales-orders"},
+		"client-set-file":        {"client", "set", "sales-orders", "--file", said, "--require-par", "--access-token-lifetime", "5m"},
+		"client-set-own":         {"client", "set", "cli_1", "--redirect-uri", "https://partner.example.org/cb"},
+		"client-show-own":        {"client", "show", "cli_1"},
+		"client-list":            {"client", "list", "--untrusted"},
+		"client-create":          {"client", "create", "--team", "shop", "--confidential", "--name", "Partner", "--redirect-uri", "https://partner.example.org/cb", "--owner-scope", "sales_order.read"},
+		"client-delete":          {"client", "delete", "cli_1"},
+		"client-secret-create":   {"client", "secret", "create", "sales-orders", "--label", "gateway", "--expires", "2160h"},
+		"client-secret-list":     {"client", "secret", "list", "sales-orders"},
+		"client-secret-revoke":   {"client", "secret", "revoke", "cli_1", "csc_1"},
+		"client-key-add":         {"client", "key", "add", "sales-orders", jwk, "--label", "build server"},
+		"client-key-list":        {"client", "key", "list", "cli_1"},
+		"client-key-remove":      {"client", "key", "remove", "sales-orders", "cky_1"},
+		"client-token-create":    {"client", "registration-token", "create", "--label", "partner", "--team", "shop", "--redirect-host", ".example.org"},
+		"client-token-list":      {"client", "registration-token", "list"},
+		"client-token-delete":    {"client", "registration-token", "delete", "rgt_1"},
 		"client-set":             {"client", "set", "sales-orders", "--redirect-uri", "https://orders.example.org/cb", "--name", "Sales"},
 		"trust-list":             {"trust", "list"},
 		"trust-show":             {"trust", "show", "cluster"},
@@ -314,7 +356,7 @@ func TestCommands(t *testing.T) {
 
 // Only what is asked to hand out a secret prints one.
 func TestSecretsStayWhereTheyAre(t *testing.T) {
-	handsOut := map[string]bool{"app-storage-key-create": true, "token-get": true, "token-get-client": true}
+	handsOut := map[string]bool{"client-create": true, "client-secret-create": true, "client-token-create": true, "app-storage-key-create": true, "token-get": true, "token-get-client": true}
 	files, err := filepath.Glob("testdata/commands/*.txt")
 	if err != nil || len(files) < 40 {
 		t.Fatalf("%d golden files, %v", len(files), err)

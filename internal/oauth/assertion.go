@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/mintmark/mintmark/internal/jose"
+	"github.com/mintmark/mintmark/internal/redact"
 	"github.com/mintmark/mintmark/internal/registry"
 )
 
@@ -89,7 +90,44 @@ func (s *Server) proveSigned(ctx context.Context, cred credentials) (Client, boo
 	if err == nil && !first {
 		err = errAssertion("it was used before")
 	}
+	if err == nil {
+		s.noteProof(ctx, client, u)
+	}
 	return client, first, err
+}
+
+// noteProof tells which of its keys or secrets the client has signed with. Where the token names no key, it is found by
+// trying; that it is one of them is known by now.
+func (s *Server) noteProof(ctx context.Context, client Client, u *jose.Unverified) {
+	if s.proofs == nil {
+		return
+	}
+	if client.Metadata.AuthMethod == registry.AuthPrivateKeyJWT {
+		for _, k := range client.Keys {
+			key, err := jose.ParseKey([]byte(k.JWK))
+			if err != nil || u.Kid != "" && key.ID != u.Kid {
+				continue
+			}
+			if u.Kid == "" {
+				if _, err := u.Verify([]jose.Key{key}, jose.PublicKeyAlgs()); err != nil {
+					continue
+				}
+			}
+			s.proofs.NoteUse(k.ID)
+			return
+		}
+		return
+	}
+	secrets, err := s.secrets.HMACSecrets(ctx, client.ID)
+	if err != nil {
+		return // it was good a moment ago, and to note it is no reason to refuse
+	}
+	for _, secret := range secrets {
+		if _, err := u.VerifySecret([]redact.Secret{secret}); err == nil {
+			s.proofs.NoteSecret(ctx, client.ID, secret)
+			return
+		}
+	}
 }
 
 // verifySigned checks the signature with what the client is registered with.

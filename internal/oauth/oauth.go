@@ -53,6 +53,9 @@ type Options struct {
 	// Secrets are those that clients sign with. nil: no client may sign with a secret.
 	Secrets SharedSecrets
 
+	// Proofs is told what clients sign with. nil: nobody is.
+	Proofs Proofs
+
 	Clock   clock.Clock           // nil: clock.System
 	Logger  *slog.Logger          // nil: no log
 	Metrics prometheus.Registerer // nil: not exported
@@ -93,6 +96,7 @@ type Server struct {
 	users    Users
 	keys     Keys
 	secrets  SharedSecrets // nil: none
+	proofs   Proofs        // nil: nobody notes them
 	used     *replayGuard
 	trust    *trust
 	clock    clock.Clock
@@ -160,7 +164,7 @@ func New(o Options) (*Server, error) {
 		return nil, fmt.Errorf("oauth: %w", err)
 	}
 	s := &Server{
-		db: o.DB, clients: o.Clients, users: o.Users, keys: o.Keys, secrets: o.Secrets, used: newReplayGuard(o.DB), clock: o.Clock, log: o.Logger,
+		db: o.DB, clients: o.Clients, users: o.Users, keys: o.Keys, secrets: o.Secrets, proofs: o.Proofs, used: newReplayGuard(o.DB), clock: o.Clock, log: o.Logger,
 		metrics: newMetrics(o.Metrics), journal: newJournal(o.DB, o.Clock, o.Logger), limiter: newLimiter(o.Clock),
 		revoked: newRevocations(o.DB),
 		issuer:  o.Issuer, audience: []string{o.Audience}, realms: o.Realms, slash: o.SlashRealms, lifetimes: o.Lifetimes, version: o.Version,

@@ -39,6 +39,13 @@ type SharedSecrets interface {
 	HMACSecrets(ctx context.Context, clientID string) ([]redact.Secret, error)
 }
 
+// Proofs is told what clients have proved themselves with by signing (registry.Clients), so that their owners see what is
+// in use still, and a client that is used is not taken for one that never was.
+type Proofs interface {
+	NoteUse(keyID string)
+	NoteSecret(ctx context.Context, clientID string, secret redact.Secret)
+}
+
 // Users is what this package asks about service users (identity.Verifier), under the same terms. Nobody can tell by the
 // answer or by its time whether the name exists.
 type Users interface {

@@ -112,6 +112,17 @@ func (s labelledSecret) ended(now time.Time) bool {
 // NoteUse remembers that a labelled secret or a key, by our id of it, was used just now. It costs no write.
 func (c *Clients) NoteUse(proofID string) { c.proofs.Note(proofID, 0) }
 
+// NoteSecret is NoteUse for a labelled secret by its value.
+func (c *Clients) NoteSecret(ctx context.Context, clientID string, secret redact.Secret) {
+	k, err := c.clients.Get(ctx, clientID)
+	if err != nil {
+		return // without the database nothing could be written either
+	}
+	if version, ok := c.r.secrets.Match(k.accepted, secret); ok && version < 0 {
+		c.NoteUse(k.labelled[-1-version].id)
+	}
+}
+
 // noteProofs stores uses. What was revoked meanwhile has no row, and nothing brings it back.
 func noteProofs(ctx context.Context, tx db.WriteTx, uses []identity.TimedUse) error {
 	identity.SortUses(uses)

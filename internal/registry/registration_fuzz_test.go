@@ -1,0 +1,73 @@
+package registry
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+)
+
+const fuzzKey = `{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo","kid":"one","use":"sig"}`
+
+// A parser that refuses every seed would be fuzzed in vain.
+func TestRegistrationSeedsLoad(t *testing.T) {
+	if _, err := parseJWK([]byte(fuzzKey)); err != nil {
+		t.Error(err)
+	}
+	if _, keys, err := parseRegistration([]byte(fuzzRegistration), false); err != nil || len(keys) != 1 {
+		t.Errorf("%d keys, %v", len(keys), err)
+	}
+}
+
+const fuzzRegistration = `{"client_name":"Tool","redirect_uris":["https://tool.example.org/cb"],"grant_types":["authorization_code"],"jwks":{"keys":[` + fuzzKey + `]},"default_max_age":5,"made_up":[1]}`
+
+// Whatever is accepted as a key is public, and is read again as what it was.
+func FuzzParseJWK(f *testing.F) {
+	f.Add([]byte(fuzzKey))
+	f.Add([]byte(`{"kty":"RSA","n":"AQAB","e":"AQAB"}`))
+	f.Add([]byte(`{"kty":"EC","crv":"P-256","x":"AA","y":"AA","d":"AA"}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		k, err := parseJWK(b)
+		if err != nil {
+			return
+		}
+		text, err := json.Marshal(k)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := parseJWK(text)
+		if err != nil || again != k {
+			t.Errorf("%s was read again as %+v, %v", text, again, err)
+		}
+		if strings.Contains(string(text), `"d":`) {
+			t.Errorf("a private member was kept: %s", text)
+		}
+	})
+}
+
+// Whatever a stranger sends, it is refused by a sentence or is within bounds; nothing is read that only administrators say.
+func FuzzParseRegistration(f *testing.F) {
+	f.Add([]byte(fuzzRegistration), false)
+	f.Add([]byte(`{"client_id":"cli_x","client_secret":"s","first_party":true,"FIRST_PARTY":true}`), true)
+	f.Add([]byte(`{"redirect_uris":[null]}`), false)
+	f.Fuzz(func(t *testing.T, b []byte, update bool) {
+		in, keys, err := parseRegistration(b, update)
+		if err != nil {
+			return
+		}
+		m := metadataOf(in.ClientMetadata)
+		if m.FirstParty || m.PKCEOptional || m.PersonPassword || m.AccessTokenLife != 0 || !update && in.ClientID != "" || in.RegistrationToken != "" || len(keys) > maxProofs {
+			t.Errorf("%s gave %+v", b, in)
+		}
+		s, confidential, err := in.settings(strangers)
+		if err != nil || checkStandalone(&s, confidential) != nil {
+			return
+		}
+		column, err := s.Metadata.column()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := parseMetadata(column); err != nil {
+			t.Errorf("%s is not read again: %v", column, err)
+		}
+	})
+}
