@@ -201,15 +201,15 @@ func (c *call) own(scopes ...string) error {
 	return missingScope(scopes...)
 }
 
-// mayGive refuses to hand out an administrative scope that the caller does not hold: else the right to write roles would
-// be every right.
+// mayGive refuses to hand out or to take an administrative scope that the caller does not hold: else the right to write
+// roles would be every right.
 func (c *call) mayGive(scopes []string) error {
 	if c.who.Admin {
 		return nil
 	}
 	for _, scope := range scopes {
 		if (slices.Contains(adminScopes, scope) || scope == userRead) && !c.who.HasScope(scope) {
-			return forbidden("You cannot hand out " + scope + ", which you do not hold.")
+			return forbidden("You can neither give nor take " + scope + ", which you do not hold.")
 		}
 	}
 	return nil

@@ -160,6 +160,15 @@ func (c *call) belongs(tx db.ReadTx, t registry.Typing) error {
 	return c.mayGive(kind.Scopes)
 }
 
+// mayChange refuses a client whose type is above the caller: its address and its owner are worth what its tokens are.
+func (c *call) mayChange(tx db.ReadTx, t registry.Typing) error {
+	kind, err := c.o.Registry.ClientTypes().Load(c, tx, t.TypeID)
+	if err != nil {
+		return err
+	}
+	return c.mayGive(kind.Scopes)
+}
+
 // redirectFault is the form in which this interface says that an address cannot be redirected to.
 func redirectFault(err error) error {
 	if fault.Code(err) == "invalid_redirect_uri" {
@@ -291,6 +300,9 @@ func (c *call) changeClient() (*result, error) {
 		if err != nil {
 			return err
 		}
+		if err := c.mayChange(tx, t); err != nil {
+			return err
+		}
 		n, err := c.o.Registry.GetClient(c, tx, who, clientID)
 		if err != nil {
 			return err
@@ -323,7 +335,11 @@ func (c *call) deleteClient() (*result, error) {
 		return nil, err
 	}
 	err = c.within(func(tx db.WriteTx) error {
-		if _, err := registry.LoadTyping(c, tx, clientID); err != nil {
+		t, err := registry.LoadTyping(c, tx, clientID)
+		if err != nil {
+			return err
+		}
+		if err := c.mayChange(tx, t); err != nil {
 			return err
 		}
 		if _, err := tx.Exec(c, `UPDATE mithril_tokens SET revoked = $2 WHERE client_id = $1 AND revoked = 0`, clientID, db.Micros(tx.Now())); err != nil {

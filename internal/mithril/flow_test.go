@@ -194,6 +194,13 @@ func TestOneCodeManyExchanges(t *testing.T) {
 		if won != 1 {
 			t.Errorf("fact 26: %d exchanges succeeded", won)
 		}
+		// What is taken away on one server is refused on the other.
+		access, refresh := w.tokens("legal_entity:read")
+		second.verify(access).want(200)
+		app := w.do("GET", "/mithril/apps?client_id="+w.client, "").want(200).at("data.0.id")
+		second.do("DELETE", "/mithril/apps/"+app, "").want(204)
+		soon(t, func() bool { return w.verify(access).status == 401 })
+		w.refresh(refresh).refused(401, "invalid_grant")
 	}
 }
 
@@ -300,7 +307,7 @@ func TestWhatIsTakenAwayEnds(t *testing.T) {
 			w.session("app:authorize")
 			w.verify(access).want(401)
 		})
-		t.Run("user", func(t *testing.T) {
+		t.Run("B7.136 user", func(t *testing.T) {
 			access, refresh := w.tokens("legal_entity:read")
 			w.do("DELETE", "/mithril/users/"+w.user, "").want(204)
 			w.verify(access).refused(401, "invalid_grant")

@@ -1,12 +1,18 @@
 package mithril_test
 
 import (
+	"context"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/mintmark/mintmark/internal/db"
+	"github.com/mintmark/mintmark/internal/fault"
+	"github.com/mintmark/mintmark/internal/id"
+	"github.com/mintmark/mintmark/internal/identity"
 	"github.com/mintmark/mintmark/internal/mithril"
+	"github.com/mintmark/mintmark/internal/redact"
 )
 
 // Facts 1 to 15: the envelope and the things that it holds.
@@ -192,7 +198,7 @@ func TestScopesGuardEverything(t *testing.T) {
 			w.as(mine, "DELETE", "/mithril/apps/"+foreign, "").refused(404, "not_found")
 			w.as(theirs, "DELETE", "/mithril/apps/"+foreign, "").want(204)
 		})
-		t.Run("nothing is open but the grant", func(t *testing.T) {
+		t.Run("B7.137 nothing is open but the grant", func(t *testing.T) {
 			session := w.session("app:authorize apps:create apps:read apps:delete user:read user:update")
 			for _, op := range mithril.Operations() {
 				method, path, _ := strings.Cut(op, " ")
@@ -217,7 +223,36 @@ func TestScopesGuardEverything(t *testing.T) {
 			w.as("nonsense", "GET", "/mithril/users", "").refused(401, "access_denied")
 			w.send("GET", "/mithril/users", "", "Authorization", "Basic eDp5").refused(401, "access_denied")
 		})
-		t.Run("administrative scopes", func(t *testing.T) {
+		t.Run("B7.124 mass assignment", func(t *testing.T) {
+			more := `,"id":"` + w.user + `","admin":true,"roles":["x"],"is_blocked":true,"username":"root","realm":"employees","created_by":"x","email_verified":true`
+			a := w.do("POST", "/mithril/users", `{"user":{"email":"mass@x.io","password":"`+secret+`"`+more+`}}`).want(201)
+			if a.at("data.id") == w.user || a.at("data.is_blocked") != "" {
+				t.Errorf("%s", a.body)
+			}
+			w.do("PATCH", "/mithril/users/"+a.at("data.id"), `{"user":{"settings":{}`+more+`}}`).want(200)
+			err := w.db.Read(t.Context(), func(tx db.ReadTx) error {
+				found, ok := id.FromUUID(id.User, a.at("data.id"))
+				u, err := identity.LoadUser(t.Context(), tx, found)
+				if !ok || err != nil || u.Admin || u.Realm != "customers" || u.Username != "mass@x.io" {
+					t.Errorf("%+v %v", u, err)
+				}
+				return nil
+			})
+			if err != nil {
+				t.Error(err)
+			}
+			c := w.do("POST", "/mithril/clients", `{"client":{"name":"Mass","user_id":"`+w.user+`","client_type_id":"`+w.kind+`","redirect_uri":"`+back+`","id":"`+w.client+`","secret":"mine","trusted":true,"grant_types":["implicit"],"first_party":true}}`).want(201)
+			if c.at("data.id") == w.client || c.at("data.secret") == "mine" {
+				t.Errorf("%s", c.body)
+			}
+			own := w.session("user:update")
+			b := w.as(own, "PATCH", "/mithril/users/"+w.user+"/actions/change_password", `{"user":{"current_password":"`+secret+`","password":"`+secret+` again","email":"stolen@x.io","priv_settings":{"tier":9}}}`).want(200)
+			if b.at("data.email") != "a@x.io" {
+				t.Errorf("B7.134: %s", b.body)
+			}
+			w.as(w.admin, "PATCH", "/mithril/users/"+w.user, `{"user":{"password":"`+secret+`"}}`).want(200)
+		})
+		t.Run("B7.133 administrative scopes", func(t *testing.T) {
 			kind := w.do("POST", "/mithril/client_types", `{"client_type":{"name":"Console","scope":"app:authorize user:read user:write role:read role:write client_type:write"}}`).want(201).at("data.id")
 			role := w.do("POST", "/mithril/roles", `{"role":{"name":"Operator","scope":"user:read user:write role:read role:write client_type:write"}}`).want(201).at("data.id")
 			console := *w
@@ -233,6 +268,16 @@ func TestScopesGuardEverything(t *testing.T) {
 			w.as(access, "POST", "/mithril/client_types", `{"client_type":{"name":"Climber","scope":"client:write"}}`).refused(403, "forbidden")
 			strong := w.do("POST", "/mithril/roles", `{"role":{"name":"Strong","scope":"token:delete"}}`).want(201).at("data.id")
 			w.as(access, "POST", "/mithril/users/"+w.user+"/roles", `{"user_role":{"role_id":"`+strong+`","client_id":"`+console.client+`"}}`).refused(403, "forbidden")
+			held := w.give(w.user, strong, console.client)
+			w.as(access, "PATCH", "/mithril/roles/"+strong, `{"role":{"scope":"legal_entity:read"}}`).refused(403, "forbidden")
+			w.do("PATCH", "/mithril/roles/"+role, `{"role":{"scope":"user:read user:write role:read role:write role:delete client_type:write"}}`).want(200)
+			w.do("PATCH", "/mithril/client_types/"+kind, `{"client_type":{"scope":"app:authorize user:read user:write role:read role:write role:delete client_type:write"}}`).want(200)
+			soon(t, func() bool {
+				return console.signIn("a@x.io", secret, "role:delete").status == 201
+			})
+			taker := console.signIn("a@x.io", secret, "role:delete").want(201).at("data.value")
+			w.as(taker, "DELETE", "/mithril/users/"+w.user+"/roles/"+held, "").refused(403, "forbidden")
+			w.as(taker, "DELETE", "/mithril/users/"+w.user+"/roles?client_id="+console.client, "").refused(403, "forbidden")
 			// user:read of a session is about the person, whatever the type has.
 			own := console.signIn("a@x.io", secret, "user:read").want(201).at("data.value")
 			w.as(own, "GET", "/mithril/users", "").want(200) // a role of this user carries it
@@ -240,6 +285,41 @@ func TestScopesGuardEverything(t *testing.T) {
 			plain := console.signIn("plain@x.io", secret, "user:read").want(201).at("data.value")
 			w.as(plain, "GET", "/mithril/users", "").refused(401, "access_denied")
 		})
+	})
+	t.Run("an administrator of ours is out of reach of all others", func(t *testing.T) {
+		w := one(t)
+		w.write(func(ctx context.Context, tx db.WriteTx) error {
+			_, err := w.identity.CreatePerson(ctx, tx, system, identity.NewPerson{Realm: "customers", Username: "boss", Email: "boss@x.io", Admin: true}, redact.New(secret))
+			return err
+		})
+		kind := w.do("POST", "/mithril/client_types", `{"client_type":{"name":"Console","scope":"user:read user:write user:delete app:authorize"}}`).want(201).at("data.id")
+		role := w.do("POST", "/mithril/roles", `{"role":{"name":"Operator","scope":"user:read user:write user:delete"}}`).want(201).at("data.id")
+		console := *w
+		console.client, console.secret = w.newClient("Console", w.user, kind)
+		w.give(w.user, role, console.client)
+		access, _ := console.tokens("user:read user:write user:delete")
+		boss := w.as(access, "GET", "/mithril/users?email=BOSS@x.io", "").want(200).at("data.0.id")
+		w.as(access, "PATCH", "/mithril/users/"+boss, `{"user":{"password":"`+secret+` new"}}`).refused(403, "forbidden")
+		w.as(access, "PATCH", "/mithril/users/"+boss+"/actions/block", "").refused(403, "forbidden")
+		w.as(access, "DELETE", "/mithril/users/"+boss, "").refused(403, "forbidden")
+		// A token never makes an administrator, whoever signed in for it.
+		w.give(boss, w.role, w.client)
+		token := w.signIn("boss@x.io", secret, "user:read").want(201).at("data.value")
+		w.as(token, "GET", "/mithril/users", "").refused(401, "access_denied")
+	})
+	t.Run("a person with a second factor", func(t *testing.T) {
+		w := one(t, func(o *mithril.Options) {
+			o.Admit = func(_ context.Context, _ db.ReadTx, u identity.User, amr []string) error {
+				if u.Username == "strong@x.io" && len(amr) == 1 {
+					return fault.New(fault.Forbidden, "second_factor_needed", "more")
+				}
+				return nil
+			}
+		})
+		w.newUser("strong@x.io")
+		w.signIn("strong@x.io", secret, "app:authorize").refused(401, "mfa_required")
+		w.signIn("strong@x.io", "wrong horse battery staple", "app:authorize").refused(401, "invalid_grant")
+		w.signIn("a@x.io", secret, "app:authorize").want(201)
 	})
 	t.Run("gateway", func(t *testing.T) {
 		w := one(t)

@@ -2,6 +2,7 @@ package mithril
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/mintmark/mintmark/internal/db"
@@ -181,7 +182,7 @@ func (k sets) change(c *call) (*result, error) {
 		if s, err = b.complete(before); err != nil {
 			return err
 		}
-		if err := c.mayGive(s.Scopes); err != nil {
+		if err := c.mayGive(slices.Concat(before.Scopes, s.Scopes)); err != nil {
 			return err
 		}
 		s, err = k.of(c.o.Registry).Change(c, tx, who, s)
@@ -199,6 +200,15 @@ func (k sets) remove(c *call) (*result, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = c.within(func(tx db.WriteTx) error { return k.of(c.o.Registry).Delete(c, tx, who, setID) })
+	err = c.within(func(tx db.WriteTx) error {
+		s, err := k.of(c.o.Registry).Load(c, tx, setID)
+		if err != nil {
+			return err
+		}
+		if err := c.mayGive(s.Scopes); err != nil {
+			return err
+		}
+		return k.of(c.o.Registry).Delete(c, tx, who, setID)
+	})
 	return &result{status: http.StatusNoContent}, err
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 
+	"github.com/mintmark/mintmark/internal/access"
 	"github.com/mintmark/mintmark/internal/db"
 	"github.com/mintmark/mintmark/internal/fault"
 	"github.com/mintmark/mintmark/internal/id"
@@ -180,9 +181,21 @@ func (c *call) takeRole() (*result, error) {
 		if err != nil {
 			return err
 		}
-		return c.o.Registry.TakeRole(c, tx, who, u)
+		return c.take(tx, who, u)
 	})
 	return &result{status: http.StatusNoContent}, err
+}
+
+// take takes a role from a user. One that is above the caller's own is not the caller's to take.
+func (c *call) take(tx db.WriteTx, who access.Caller, u registry.UserRole) error {
+	role, err := c.o.Registry.Roles().Load(c, tx, u.RoleID)
+	if err != nil {
+		return err
+	}
+	if err := c.mayGive(role.Scopes); err != nil {
+		return err
+	}
+	return c.o.Registry.TakeRole(c, tx, who, u)
 }
 
 // takeRoles takes all roles of a user that the query selects; without a filter, all.
@@ -201,7 +214,7 @@ func (c *call) takeRoles() (*result, error) {
 			return err
 		}
 		for _, u := range list {
-			if err := c.o.Registry.TakeRole(c, tx, who, u); err != nil {
+			if err := c.take(tx, who, u); err != nil {
 				return err
 			}
 		}

@@ -354,6 +354,13 @@ func (w *world) tokens(scope string) (access, refresh string) {
 	return a.at("data.value"), a.at("data.details.refresh_token")
 }
 
+func (n *node) write(f func(ctx context.Context, tx db.WriteTx) error) {
+	n.t.Helper()
+	if err := n.db.Write(n.t.Context(), func(tx db.WriteTx) error { return f(n.t.Context(), tx) }); err != nil {
+		n.t.Fatal(err)
+	}
+}
+
 // verify asks whether a token is good.
 func (n *node) verify(token string) answer {
 	n.t.Helper()

@@ -115,7 +115,7 @@ func cutApprovals(ctx context.Context, tx db.WriteTx, clientID, first, last stri
 		return err
 	}
 	for _, a := range list {
-		gone := beyond(bounds(a.user), a.scopes)
+		gone := slices.DeleteFunc(beyond(bounds(a.user), a.scopes), func(s string) bool { return strings.HasPrefix(s, claimPermission("")) }) // of the person alone
 		if len(gone) == 0 || !concerned(a.user) {
 			continue
 		}

@@ -38,8 +38,8 @@ var claimTexts = map[string]string{
 // claimUnit is the claim that a person allows together with this one.
 func claimUnit(name string) string { return strings.TrimSuffix(name, "_verified") }
 
-// claimPermission is how an approval names a claim that was allowed without the scope that would release it. No scope has
-// a colon.
+// claimPermission is how an approval names a claim that was allowed without the scope that would release it. No scope
+// begins like this.
 func claimPermission(name string) string { return "claim:" + claimUnit(name) }
 
 // readClaims reads the parameter. Claims, members and places that we do not know are ignored, as the standard has it.

@@ -65,6 +65,9 @@ func ParseScopes(location, text string) ([]string, error) {
 				return nil, fault.InvalidAt(location, "invalid_scope", "A scope is written in plain ASCII without quotes and backslashes, and a space stands between two.")
 			}
 		}
+		if strings.HasPrefix(s, "claim:") { // so approvals name what a client may know of a person without any scope
+			return nil, fault.InvalidAt(location, "invalid_scope", "No scope begins with claim:.")
+		}
 		list = append(list, s)
 	}
 	if len(list) == 0 {
