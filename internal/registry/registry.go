@@ -8,9 +8,15 @@
 //   - An inactive application has no credentials: what was accepted is refused from the commit on, and activating it
 //     again makes no old secret and no old token valid.
 //   - What an application may do on its own account was granted by an administrator, scope by scope.
+//   - A client that belongs to no application has an owner of its own, or none and is an administrator's to change. One that
+//     registered itself stays within the policy of the token that it came with; one of a stranger is marked as untrusted.
+//   - What makes a client trusted (see checkTrust) is given by administrators alone.
+//   - Secrets beside those that rotate are shown once; a revoked one, or a removed key, is refused within a second on every
+//     node. When a client ends, what was allowed it ends in the same transaction (OnClientEnded).
 //   - Each change commits together with its audit event and with what other packages do about it (OnApplicationChanged).
 //
-// Client secrets are stored as HMACs of 256 random bits and verified in memory; see identity.Versions.
+// Client secrets are stored as HMACs of 256 random bits and verified in memory; see identity.Versions. Those that a client
+// signs with (client_secret_jwt) lie in a box besides.
 package registry
 
 import (
