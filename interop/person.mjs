@@ -27,3 +27,22 @@ export async function trial(name, check) {
   }
   process.exitCode = failed ? 1 : 0
 }
+
+// manage calls the management API as the administrator whose key is in MINTMARK_TOKEN_FILE.
+import { readFileSync } from 'node:fs'
+export async function manage(method, path, body) {
+  const key = readFileSync(process.env.MINTMARK_TOKEN_FILE, 'utf8').trim()
+  const res = await fetch(ISSUER + path, {
+    method, headers: { authorization: 'Bearer ' + key, 'content-type': 'application/json' }, body: body && JSON.stringify(body),
+  })
+  const text = await res.text()
+  if (!res.ok) throw new Error(`${method} ${path}: ${res.status} ${text}`)
+  return text ? JSON.parse(text) : undefined
+}
+
+// register makes a client without an application, and gives it the public keys.
+export async function register(settings, ...keys) {
+  const made = await manage('POST', '/api/clients', { name: 'Interop', confidential: true, redirect_uris: [redirectURI], grant_types: ['authorization_code'], ...settings })
+  for (const jwk of keys) await manage('POST', `/api/clients/${made.client_id}/keys`, { label: 'interop', jwk })
+  return made
+}

@@ -27,7 +27,7 @@ if [[ $(cat "$venv/.packages" 2>/dev/null) != "${packages[*]}" ]]; then
   echo "${packages[*]}" >"$venv/.packages"
 fi
 node=$root/.cache/interop/node
-modules=(openid-client@6.8.9 oauth4webapi@3.8.8)
+modules=(openid-client@6.8.9 oauth4webapi@3.8.8 jose@6.2.17)
 if [[ $(cat "$node/.modules" 2>/dev/null) != "${modules[*]}" ]]; then
   rm -rf "$node"
   mkdir -p "$node"
@@ -185,8 +185,31 @@ relying() {
   trials "$1" "${@:3}"
 }
 relying 6 openid-client node "$node/openid_client.mjs"
+relying 15 openid-client node "$node/openid_client_more.mjs"
 relying 5 oauth4webapi node "$node/oauth4webapi.mjs"
 relying 3 authlib python "$root/interop/authlib_client.py"
+
+# ztoken, for people: the implicit flow to a port of its own, by a browser that comes back with the fragment.
+mintmark app create ztoken --team shop --public-client >/dev/null 2>&1
+curl -fsS -X PUT -H "Authorization: Bearer $(cat "$MINTMARK_TOKEN_FILE")" -H "Content-Type: application/json" "$MINTMARK_URL/api/applications/ztoken/client" \
+  -d '{"redirect_uris": ["http://localhost"], "grant_types": ["authorization_code", "implicit"], "response_types": ["token"], "refresh_tokens": "always"}' >ztoken.json
+cat >browser.sh <<'SH'
+#!/bin/sh
+{
+  to=$(person -password-file "$ALICE" -stop-at http://localhost: "$1") &&
+    curl -fsS --retry 20 --retry-connrefused --retry-delay 1 -o /dev/null "$(echo "$to" | tr '#' '?')"
+} >browser.log 2>&1 &
+SH
+chmod +x browser.sh
+export BROWSER=$PWD/browser.sh ALICE=$PWD/alice.password
+ZALANDO_TOKEN_CLI_CLIENT_ID=$(member ztoken.json client_id)
+export ZALANDO_TOKEN_CLI_AUTHORIZE_URL=$MINTMARK_URL/oauth2/authorize ZALANDO_TOKEN_CLI_TOKEN_URL=$MINTMARK_URL/oauth2/access_token
+export ZALANDO_TOKEN_CLI_CLIENT_ID ZALANDO_TOKEN_CLI_BUSINESS_PARTNER_ID=810d1d00-4312-43e5-bd31-d8373fdd24c7
+unset OAUTH2_ACCESS_TOKEN_URL CREDENTIALS_DIR
+try "ztoken token" sh -c 'timeout 60 ztoken token -n me >ztoken.txt'
+try "its token is valid" sh -c 'tail -n 1 ztoken.txt | mintmark token check -'
+try "ztoken token, from its file" sh -c 'BROWSER=false ztoken token -n me | tail -n 1 >again.txt && tail -n 1 ztoken.txt | cmp - again.txt'
+try "ztoken list" sh -c 'ztoken list -o json | grep -q me'
 
 echo "interop: $passed passed, $failed failed"
 [[ $failed -eq 0 ]]

@@ -40,6 +40,15 @@ const (
 	EdDSA Alg = "EdDSA"
 )
 
+// oneName is the name by which we know an algorithm: RFC 9864 calls EdDSA with Ed25519, the only curve of it that is read
+// here, Ed25519.
+func oneName(alg Alg) Alg {
+	if alg == "Ed25519" {
+		return EdDSA
+	}
+	return alg
+}
+
 // PublicKeyAlgs are the algorithms with which somebody signs who has a key pair, for documents that tell.
 func PublicKeyAlgs() []Alg { return []Alg{ES256, ES384, EdDSA, PS256, RS256} }
 
@@ -135,7 +144,7 @@ func (u *Unverified) readHeader(header []byte) error {
 	if err != nil || alg == "" {
 		return errForm
 	}
-	u.Alg = Alg(alg)
+	u.Alg = oneName(Alg(alg))
 	if u.Kid, err = m.text("kid"); err != nil || len(u.Kid) > maxKid {
 		return errForm
 	}

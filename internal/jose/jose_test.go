@@ -285,3 +285,27 @@ func TestWindowsAndAudience(t *testing.T) {
 		}
 	}
 }
+
+// RFC 9864 gives EdDSA with Ed25519 a name of its own, which newer libraries write.
+func TestEd25519ByItsNewName(t *testing.T) {
+	pair := pairs()[jose.EdDSA]
+	signed := forged(`{"alg":"Ed25519","kid":"k1"}`, payload, nil)
+	signed = signed[:len(signed)-1]
+	signature, err := pair.Sign(rand.Reader, []byte(signed), crypto.Hash(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	u, err := jose.Parse(signed + "." + base64.RawURLEncoding.EncodeToString(signature))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, alg := range []string{"Ed25519", "EdDSA", ""} {
+		key := parseKey(t, publicJWK(t, pair, "k1", "sig", alg))
+		if _, err := u.Verify([]jose.Key{key}, []jose.Alg{jose.EdDSA}); err != nil {
+			t.Errorf("a key for %q: %v", alg, err)
+		}
+	}
+	if _, err := u.Verify([]jose.Key{parseKey(t, publicJWK(t, pairs()[jose.ES256], "k1", "sig", ""))}, jose.PublicKeyAlgs()); err == nil {
+		t.Error("a key of another type passes")
+	}
+}

@@ -135,6 +135,7 @@ func (o object) key() (k Key, err error) {
 			return Key{}, keyError(name + " is not a short text")
 		}
 	}
+	k.Alg = string(oneName(Alg(k.Alg)))
 	if o.has("kid") && k.ID == "" {
 		return Key{}, keyError("kid is empty")
 	}

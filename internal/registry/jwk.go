@@ -164,6 +164,9 @@ func (k *publicJWK) checkUse(kind string, members map[string]json.RawMessage) er
 	if k.Use != "" && algs[k.Use] == nil {
 		return keyError("use is sig or enc, and fits the kind of key.")
 	}
+	if k.Alg == "Ed25519" { // as RFC 9864 calls it
+		k.Alg = "EdDSA"
+	}
 	if k.Alg != "" {
 		use := ""
 		for u, list := range algs {
