@@ -69,7 +69,7 @@ var kits = map[string]string{
 }
 
 // free are programs that measure and try the product from outside; the ladder does not bind them.
-var free = []string{"bench", "soak", "interop", "examples"}
+var free = []string{"bench", "conformance", "soak", "interop", "examples"}
 
 // stdOnly are packages that others take into their programs: each module they need is one that our users must trust.
 var stdOnly = []string{"api", "client"}

@@ -87,6 +87,23 @@ func EmptyURL(t testing.TB, engine db.Engine) string {
 	return makeDatabase(t, engine, false)
 }
 
+// ForBinary makes an empty PostgreSQL database for all tests of a binary, which has no testing.TB in its TestMain. Who is
+// killed before drop leaves it to the next run.
+func ForBinary() (url string, drop func() error, err error) {
+	if os.Getenv("MINTMARK_TEST_POSTGRES") == "" {
+		return "", nil, errors.New("set MINTMARK_TEST_POSTGRES, or leave PostgreSQL out with MINTMARK_TEST_ENGINES=sqlite")
+	}
+	if err := removeLeftovers(); err != nil {
+		return "", nil, err
+	}
+	name := databaseName()
+	if err := admin("CREATE DATABASE " + name + " TEMPLATE template0"); err != nil {
+		return "", nil, fmt.Errorf("make test database: %w", err)
+	}
+	url, err = withDatabase(name)
+	return url, func() error { return admin("DROP DATABASE " + name + " WITH (FORCE)") }, err
+}
+
 func makeDatabase(t testing.TB, engine db.Engine, migrated bool) string {
 	t.Helper()
 	switch engine {
