@@ -15,16 +15,30 @@ import (
 
 // What joins the people with the authorization server, and it with their pages.
 
-// people tells the authorization server who a person is.
-type people struct{ db *db.DB }
+// people tells the authorization server who a person is, from memory that is at most a second behind the database.
+type people struct{ known *db.Cache[oauth.Person] }
 
-func (j people) Person(ctx context.Context, userID string) (p oauth.Person, err error) {
-	err = j.db.Read(ctx, func(tx db.ReadTx) error {
+// rememberedPeople bounds the memory of people: some 10 MB when full.
+const rememberedPeople = 20_000
+
+// newPeople must be called before the feed starts.
+func newPeople(d *db.DB) people {
+	return people{db.NewCache(d, identity.TopicUser, rememberedPeople, func(ctx context.Context, tx db.ReadTx, userID string) (oauth.Person, error) {
 		u, err := identity.LoadPerson(ctx, tx, userID)
+		if err != nil {
+			return oauth.Person{}, err
+		}
 		// Addresses are what an administrator wrote: nobody has shown yet to receive mail there.
-		p = oauth.Person{ID: u.ID, Realm: u.Realm, Username: u.Username, Name: u.DisplayName, Email: u.Email, Phone: u.Phone, Address: u.Address, Enabled: u.Disabled.IsZero()}
-		return err
-	})
+		return oauth.Person{ID: u.ID, Realm: u.Realm, Username: u.Username, Name: u.DisplayName, Email: u.Email, Phone: u.Phone, Address: u.Address, Enabled: u.Disabled.IsZero()}, nil
+	})}
+}
+
+// Person reads once more before it says that somebody is disabled, who may be enabled since.
+func (j people) Person(ctx context.Context, userID string) (oauth.Person, error) {
+	p, err := j.known.Get(ctx, userID)
+	if err == nil && !p.Enabled {
+		return j.known.Fresh(ctx, userID)
+	}
 	return p, err
 }
 

@@ -121,7 +121,7 @@ func (a *App) makeParts(ctx context.Context) (err error) {
 		Issuer: a.config.Issuer, Registration: true, Realms: a.identity.Realms(), SlashRealms: a.config.Tokens.RealmForm == "slash",
 		Lifetimes: a.config.lifetimes(), Version: a.build.Version,
 		RevocationSalt: a.config.Tokens.RevocationSalt, Caller: func(r *http.Request) (access.Caller, error) { return a.authn.Caller(r) },
-		People: &oauth.PeopleOptions{Keyring: a.keyring, Sessions: a.sessions, People: people{a.db}, Catalog: scopeTexts{a.catalog}, Pages: oauthPages{a},
+		People: &oauth.PeopleOptions{Keyring: a.keyring, Sessions: a.sessions, People: newPeople(a.db), Catalog: scopeTexts{a.catalog}, Pages: oauthPages{a},
 			RequirePAR: a.config.Tokens.RequirePushedRequests, StepUp: stepUp},
 	}); err != nil {
 		return fmt.Errorf("%w: %w", ErrConfig, err)

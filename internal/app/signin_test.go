@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
@@ -11,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/coreos/go-oidc/v3/oidc"
+	"github.com/go-jose/go-jose/v4"
 	"golang.org/x/oauth2"
 
 	"github.com/mintmark/mintmark/api"
@@ -203,4 +205,43 @@ func (b *testBrowser) submit(t *testing.T, p webPage, fields url.Values) webPage
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	r.Header.Set("Sec-Fetch-Site", "same-origin")
 	return b.follow(t, r)
+}
+
+// The keys of every algorithm are made behind the start, and a client that others wrote gets what it asked for by the one
+// that OpenID Connect asks of every provider.
+func TestEveryAlgorithmSigns(t *testing.T) {
+	onBoth(t, func(t *testing.T, engine db.Engine) {
+		c := configure(t, emptyURL(t, engine), nil)
+		c.Keys.Also = []string{"EdDSA", "RS256"}
+		w := startWith(t, c)
+		eventually(t, "there are keys of every algorithm", func() error {
+			provider, err := oidc.NewProvider(t.Context(), w.config.Issuer)
+			if err != nil {
+				return err
+			}
+			var told struct {
+				Algs []string `json:"id_token_signing_alg_values_supported"`
+			}
+			if err := provider.Claims(&told); err != nil || strings.Join(told.Algs, " ") != "ES256 EdDSA RS256" {
+				return fmt.Errorf("%v, %w", told.Algs, err)
+			}
+			return nil
+		})
+		config, provider := w.relyingParty(t)
+		must[*api.ClientSettings](t, "client")(w.admin.PutClientSettings(t.Context(), "sales-orders", api.PutClientSettings{
+			Name: "My shop", RedirectURIs: []string{"https://shop.example.org/cb"}, GrantTypes: []string{"authorization_code"},
+			ClientMetadata: api.ClientMetadata{IDTokenAlg: "RS256", UserinfoAlg: "RS256"},
+		}))
+		b, verifier := newBrowser(t), oauth2.GenerateVerifier()
+		config.Scopes = []string{oidc.ScopeOpenID, "profile", "email"}
+		page := b.open(t, config.AuthCodeURL("the state", oidc.Nonce("the nonce"), oauth2.S256ChallengeOption(verifier)))
+		page = b.submit(t, page, url.Values{"realm": {"customers"}, "username": {"alice"}, "password": {alicePassword}})
+		page = b.submit(t, page, url.Values{"decision": {"allow"}})
+		token := must[*oauth2.Token](t, "exchange")(config.Exchange(t.Context(), page.query.Get("code"), oauth2.VerifierOption(verifier)))
+		w.checkIdentity(t, provider, config, token) // go-oidc checks the signatures of the ID token and of userinfo
+		raw, _ := token.Extra("id_token").(string)
+		if _, err := jose.ParseSignedCompact(raw, []jose.SignatureAlgorithm{jose.RS256}); err != nil {
+			t.Error(err)
+		}
+	})
 }

@@ -234,6 +234,13 @@ func changed(ctx context.Context, tx db.WriteTx, u ServiceUser) error {
 	return tx.Changed(ctx, topicServiceUser, userKey(u.Realm, u.Username))
 }
 
+// TopicUser announces, by its id, that something about a user changed. Whatever changes a user is recorded, and what is
+// recorded is announced: so nothing that is remembered of people depends on somebody thinking of it.
+const TopicUser = "user"
+
 func record(ctx context.Context, tx db.WriteTx, c access.Caller, action, target string, details map[string]any) error {
-	return audit.Done(ctx, tx, c, action, "user", target, details)
+	if err := audit.Done(ctx, tx, c, action, "user", target, details); err != nil {
+		return err
+	}
+	return tx.Changed(ctx, TopicUser, target)
 }

@@ -44,6 +44,7 @@ func (p *people) accessToken(ctx context.Context, t *tokenRequest, client Client
 	if slices.Contains(scopes, scopeAZP) {
 		c.AuthorizedParty = client.ID
 	}
+	p.remembered.put(g.id, told{g.user, g.claims}) // the client is likely to ask userinfo next
 	return p.s.mint(ctx, c)
 }
 
@@ -213,15 +214,6 @@ func (p *people) userinfo(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// told is whom a grant is of, and which claims its client asked for by name.
-func (p *people) told(ctx context.Context, grantID string) (userID string, claims []string, err error) {
-	var text string
-	err = p.s.db.Read(ctx, func(tx db.ReadTx) error {
-		return tx.QueryRow(ctx, `SELECT user_id, claims FROM grants WHERE id = $1 AND ended = 0`, grantID).Scan(&userID, &text)
-	})
-	return userID, strings.Fields(text), err
-}
-
 // whose finds the person that the token is for, and the claims that its client asked for by name.
 func (p *people) whose(ctx context.Context, token string) (person Person, c *Claims, asked []string, err error) {
 	invalid := func(cause error) error {
@@ -245,16 +237,16 @@ func (p *people) whose(ctx context.Context, token string) (person Person, c *Cla
 	if !c.HasScope(scopeOpenID) {
 		return person, nil, nil, &refusal{status: http.StatusForbidden, code: "insufficient_scope", description: "The token does not carry scope openid."}
 	}
-	userID, asked, err := p.told(ctx, c.GrantID)
+	grant, err := p.told(ctx, c.GrantID)
 	if errors.Is(err, db.ErrNoRows) {
 		return person, nil, nil, invalid(err)
 	}
 	if err != nil {
 		return person, nil, nil, err
 	}
-	person, err = p.People.Person(ctx, userID)
+	person, err = p.People.Person(ctx, grant.userID)
 	if fault.Is(err, fault.NotFound) || err == nil && !person.Enabled {
 		return person, nil, nil, invalid(err)
 	}
-	return person, c, asked, err
+	return person, c, grant.claims, err
 }

@@ -124,9 +124,10 @@ type people struct {
 	secure bool // the public address is https
 	cookie string
 
-	changes *db.Batch[change]
-	begun   *limiter // requests that wait for a person, by address
-	pushes  *limiter // pushed requests, by client
+	changes    *db.Batch[change]
+	remembered toldMemory
+	begun      *limiter // requests that wait for a person, by address
+	pushes     *limiter // pushed requests, by client
 
 	devices   *limiter // devices that wait for a person, by address
 	devicesOf *limiter // and by client

@@ -27,6 +27,7 @@ import (
 	"github.com/mintmark/mintmark/internal/db"
 	"github.com/mintmark/mintmark/internal/db/dbtest"
 	"github.com/mintmark/mintmark/internal/keys"
+	"github.com/mintmark/mintmark/internal/oauth"
 	"github.com/mintmark/mintmark/internal/registry"
 )
 
@@ -457,4 +458,67 @@ func TestDiscoveryNamesWhatIsSignedWith(t *testing.T) {
 			}
 		}
 	})
+}
+
+// What userinfo needs of a grant is known on the node that issued the token, and on another after the first question.
+func TestUserinfoRemembersTheGrant(t *testing.T) {
+	folks(t, func(t *testing.T, w *folk) {
+		token := w.signIn(w.shop, "claims", `{"userinfo":{"email":null}}`).text("access_token")
+		w.write(func(ctx context.Context, tx db.WriteTx) error {
+			_, err := tx.Exec(ctx, `UPDATE grants SET claims = ''`)
+			return err
+		})
+		r := w.send("GET", "/oauth2/userinfo", "", bearer(token))
+		if r.status != 200 || r.text("email") != "alice@example.org" {
+			t.Errorf("the grant was read: %d %s", r.status, r.body)
+		}
+		refresh := w.send("POST", "/oauth2/revoke", "token="+url.QueryEscape(token), auth(w.shop.ClientID, w.shop.Secret))
+		if r := w.send("GET", "/oauth2/userinfo", "", bearer(token)); refresh.status != 200 || r.status != 401 {
+			t.Errorf("a revoked token: %d", r.status)
+		}
+		token = w.signIn(w.shop).text("access_token")
+		w.write(func(ctx context.Context, tx db.WriteTx) error {
+			return w.identity.DisablePerson(ctx, tx, system, w.alice.ID)
+		})
+		if r := w.send("GET", "/oauth2/userinfo", "", bearer(token)); r.status != 401 {
+			t.Errorf("a disabled person: %d %s", r.status, r.body)
+		}
+	})
+}
+
+// B6.119: both hashes of an ID token that comes along with a code and a token, by each algorithm.
+func TestB6_119_HashesOfEachAlgorithm(t *testing.T) {
+	signings(t, func(t *testing.T, w *folk) {
+		w.browser().login(w.alice).allow(asks(w.shop))
+		for _, alg := range keys.Algs {
+			w.say(w.shop, func(c *oauth.Client) {
+				c.GrantTypes = append(slices.Clone(c.GrantTypes), registry.GrantImplicit)
+				c.Metadata.ResponseTypes, c.Metadata.IDTokenAlg = []string{"code id_token token"}, string(alg)
+			})
+			r := w.browser().login(w.alice).get(at(asks(w.shop, "response_type", "code id_token token", "nonce", "n")))
+			_, fragment, _ := strings.Cut(r.header.Get("Location"), "#")
+			v, err := url.ParseQuery(fragment)
+			if err != nil || v.Get("code") == "" || v.Get("access_token") == "" {
+				t.Fatalf("%d to %s", r.status, r.header.Get("Location"))
+			}
+			_, claims := w.verified(v.Get("id_token"), string(alg))
+			if claims["at_hash"] != halfHash(alg, v.Get("access_token")) || claims["c_hash"] != halfHash(alg, v.Get("code")) {
+				t.Errorf("%s: %v", alg, claims)
+			}
+			claims = w.signedAnswer(w.browser().login(w.alice).get(at(asks(w.shop, "response_type", "code id_token token", "nonce", "n", "response_mode", "jwt"))), "fragment.jwt", "RS256")
+			if _, number := claims["expires_in"].(float64); !number || claims["code"] == nil || claims["id_token"] == nil || claims["access_token"] == nil {
+				t.Errorf("signed: %v", claims)
+			}
+			w.refusedSigned(w.browser().login(w.alice).get(at(asks(w.shop, "response_type", "code id_token token", "nonce", "n", "response_mode", "query.jwt"))))
+		}
+	})
+}
+
+// refusedSigned checks that nothing but an error went into the answer.
+func (w *folk) refusedSigned(r reply) {
+	w.t.Helper()
+	location := r.header.Get("Location")
+	if strings.Contains(location, "access_token=") || strings.Contains(location, "?response=") || !strings.Contains(location, "error=invalid_request") {
+		w.t.Errorf("%d to %s", r.status, location)
+	}
 }

@@ -80,6 +80,9 @@ func (r *Registry) postClient(ctx context.Context, tx db.WriteTx, c access.Calle
 		Team: b.TeamID, Owner: b.OwnerID, Confidential: b.Confidential, Settings: settingsOf(b.PutClientSettings),
 		OwnerScopes: b.ResourceOwnerScopes, AccountScopes: b.ApplicationScopes,
 	})
+	if err == nil {
+		err = checkEncryption(ctx, tx, n.ID, n.Settings.Metadata) // it has no key yet
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -101,6 +104,9 @@ func (r *Registry) putOwn(ctx context.Context, tx db.WriteTx, c access.Caller, i
 	n, err := r.UpdateClient(ctx, tx, c, in.ID, ClientChange{
 		Settings: &settings, OwnerScopes: &in.Body.ResourceOwnerScopes, AccountScopes: &in.Body.ApplicationScopes, Enabled: in.Body.Enabled,
 	}, in.Check)
+	if err == nil {
+		err = checkEncryption(ctx, tx, in.ID, settings.Metadata)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package registry
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"net/url"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/mintmark/mintmark/internal/access"
+	"github.com/mintmark/mintmark/internal/db"
 	"github.com/mintmark/mintmark/internal/fault"
 	"github.com/mintmark/mintmark/internal/jose"
 	"github.com/mintmark/mintmark/internal/route"
@@ -152,12 +154,19 @@ func checkAlgs(m *Metadata) error {
 	return nil
 }
 
-// checkEncryption refuses to encrypt for a client that has no key for it: it would get nothing any more. keys are those
-// that it has, or brings along.
-func checkEncryption(m Metadata, keys []ClientKey, now time.Time) error {
+// checkEncryption refuses to encrypt for a client that has no key for it: it would get nothing any more. The keys must
+// be stored by now.
+func checkEncryption(ctx context.Context, tx db.ReadTx, clientID string, m Metadata) error {
+	if m.IDTokenKeyAlg == "" && m.UserinfoKeyAlg == "" {
+		return nil
+	}
+	keys, err := loadKeys(ctx, tx, clientID)
+	if err != nil {
+		return err
+	}
 	var candidates []jose.Key
 	for _, k := range keys {
-		if !k.Expires.IsZero() && !k.Expires.After(now) {
+		if !k.Expires.IsZero() && !k.Expires.After(tx.Now()) {
 			continue
 		}
 		if key, err := jose.ParseKey([]byte(k.JWK)); err == nil { // else it is of a kind that nothing is encrypted for

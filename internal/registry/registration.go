@@ -394,6 +394,9 @@ func (r *Registry) register(ctx context.Context, tx db.WriteTx, token redact.Sec
 	if err := replaceKeys(ctx, tx, c, n.ID, keys); err != nil {
 		return none(err)
 	}
+	if err := checkEncryption(ctx, tx, n.ID, settings.Metadata); err != nil {
+		return none(err)
+	}
 	access := seal.NewSecret(registrationPrefix)
 	stored, err := json.Marshal(t.policy)
 	if err != nil {

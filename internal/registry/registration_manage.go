@@ -111,6 +111,9 @@ func (r *Registry) changeRegistration(ctx context.Context, tx db.WriteTx, client
 	if err := replaceKeys(ctx, tx, c, clientID, keys); err != nil {
 		return none(err)
 	}
+	if err := checkEncryption(ctx, tx, clientID, settings.Metadata); err != nil {
+		return none(err)
+	}
 	secret, err := r.reissue(ctx, tx, c, n, before)
 	if err != nil {
 		return none(err)

@@ -2,6 +2,9 @@ package registry_test
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"net/http/httptest"
@@ -11,6 +14,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/go-jose/go-jose/v4"
 
 	"github.com/mintmark/mintmark/api"
 	"github.com/mintmark/mintmark/internal/clock"
@@ -284,6 +289,42 @@ func TestRegistrationTokenIsCounted(t *testing.T) {
 }
 
 // B1.11, B7.122, B7.123, B7.126: what strangers send.
+// encryptingSet is a key set that one can encrypt for by ECDH-ES.
+func encryptingSet(t *testing.T) string {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: key.Public(), KeyID: "e", Use: "enc"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// A client that wants its answers encrypted brings the key along, and keeps one.
+func TestRegistrationToEncryptFor(t *testing.T) {
+	openTo(t, func(t *testing.T, w *world) {
+		const wish = `{"redirect_uris":["https://a.example.org/cb"],"id_token_encrypted_response_alg":"ECDH-ES","jwks":`
+		status, out, rec := knockFrom(t, w, "198.51.100.1", "POST", "/oauth2/register", "", wish+encryptingSet(t)+"}")
+		if status != 201 {
+			t.Fatalf("%d %s", status, rec.Body)
+		}
+		path := "/oauth2/register/" + out.ClientID
+		update := func(jwks string) string {
+			return `{"client_id":"` + out.ClientID + `",` + wish[1:] + jwks + "}"
+		}
+		if status, _, rec := knockFrom(t, w, "198.51.100.1", "PUT", path, out.Token, update(encryptingSet(t))); status != 200 {
+			t.Errorf("another key: %d %s", status, rec.Body)
+		}
+		without := `{"client_id":"` + out.ClientID + `","redirect_uris":["https://a.example.org/cb"],"id_token_encrypted_response_alg":"ECDH-ES"}`
+		if status, refused, rec := knockFrom(t, w, "198.51.100.1", "PUT", path, out.Token, without); status != 400 || refused.Error != "invalid_client_metadata" {
+			t.Errorf("without a key: %d %s", status, rec.Body)
+		}
+	})
+}
+
 func TestBadRegistrations(t *testing.T) {
 	openTo(t, func(t *testing.T, w *world) {
 		w.app("kio")
@@ -338,6 +379,9 @@ func TestBadRegistrations(t *testing.T) {
 			"a key needs jwks":                {`"token_endpoint_auth_method":"private_key_jwt"`, "invalid_client_metadata"},
 			"unknown method":                  {`"token_endpoint_auth_method":"tls_client_auth"`, "invalid_client_metadata"},
 			"alg none":                        {`"id_token_signed_response_alg":"none"`, "invalid_client_metadata"},
+			"encrypted for nobody":            {`"id_token_encrypted_response_alg":"RSA-OAEP"`, "invalid_client_metadata"},
+			"encrypted for another kind":      {`"userinfo_encrypted_response_alg":"RSA-OAEP","jwks":` + encryptingSet(t), "invalid_client_metadata"},
+			"RSA1_5":                          {`"id_token_encrypted_response_alg":"RSA1_5"`, "invalid_client_metadata"},
 			"implicit":                        {`"response_types":["token"]`, "invalid_client_metadata"},
 			"application type":                {`"application_type":"robot"`, "invalid_client_metadata"},
 			"a member twice":                  {`"client_name":"a","client_name":"b"`, "invalid_client_metadata"},

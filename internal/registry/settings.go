@@ -110,14 +110,8 @@ func (r *Registry) PutSettings(ctx context.Context, tx db.WriteTx, c access.Call
 	if err := checkTrust(c, target, stored, next, r.o.Bounds); err != nil {
 		return none(err)
 	}
-	if m := next.Metadata; m.IDTokenKeyAlg != "" || m.UserinfoKeyAlg != "" {
-		keys, err := loadKeys(ctx, tx, a.ClientID)
-		if err != nil {
-			return none(err)
-		}
-		if err := checkEncryption(m, keys, tx.Now()); err != nil {
-			return none(err)
-		}
+	if err := checkEncryption(ctx, tx, a.ClientID, next.Metadata); err != nil {
+		return none(err)
 	}
 	next.Revision, next.Modified, next.ModifiedBy = stored.Revision+1, tx.Now(), c.String()
 	if err := storeSettings(ctx, tx, a.ClientID, next); err != nil {

@@ -32,6 +32,9 @@ func TestStandaloneClient(t *testing.T) {
 		}
 		made := decode[api.Client](t, call(h, "jane", "POST", "/api/clients", body), 200)
 		path := "/api/clients/" + made.ClientID
+		if got := call(h, "jane", "POST", "/api/clients", strings.Replace(body, `"name"`, `"userinfo_encrypted_response_alg":"ECDH-ES","name"`, 1)); got.status != 400 || !strings.Contains(got.body, "userinfo_encrypted_response_alg") {
+			t.Errorf("encrypted for nobody: %d %s", got.status, got.body)
+		}
 		c, err := w.r.Clients().Client(ctx, made.ClientID)
 		if err != nil || c.Application != "" || c.UserID != "" || c.Team != "shop" || c.Name != "Partner" || !c.Enabled || !c.Confidential {
 			t.Fatalf("in memory: %+v %v", c, err)
