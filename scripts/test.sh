@@ -29,6 +29,8 @@ echo "== tour of README.md"
 ./scripts/tour_test.sh >"$tour_log" 2>&1 || { cat "$tour_log"; exit 1; }
 echo "== every command against a real server"
 ./scripts/cli_test.sh
+echo "== the demo, with a person who signs in"
+./scripts/demo_test.sh
 start_postgres
 
 # Two runs behind one summary: the second builds failpoints in, for the packages that test what a crash leaves.

@@ -7,6 +7,7 @@ package demo
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +17,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/mintmark/mintmark/internal/app"
@@ -60,8 +62,8 @@ func Run(ctx context.Context, o Options) (err error) {
 		"PATH=" + filepath.Dir(o.Program) + ":" + os.Getenv("PATH"),
 		"MINTMARK_URL=" + s.config.Issuer,
 		"MINTMARK_TOKEN_FILE=" + s.config.AdminKeyFile(),
-	}}, o: o, c: s.config, stopAgent: func() {}}
-	defer t.stopAgent()
+	}}, o: o, c: s.config, stopAgent: func() {}, closeShop: func() {}}
+	defer func() { t.stopAgent(); t.closeShop() }()
 	if err := t.tell(ctx); err != nil {
 		if ctx.Err() != nil {
 			fmt.Fprintln(o.Out, "\nStopped in the middle of the story. The demo's directory is removed.")
@@ -106,6 +108,7 @@ func startServer(ctx context.Context, dir, version string) (*server, error) {
 		"listen.public": addresses[0], "listen.s3": addresses[1], "listen.operations": addresses[2],
 		"rotation.password_period": "5s", "rotation.secret_period": "8s", "rotation.grace": "4s", "rotation.max_overlap": "10m",
 		"shutdown_grace": "5s",
+		"issuer":         "http://" + strings.Replace(addresses[0], "127.0.0.1", "localhost", 1), // browsers keep no passkeys for an address
 	}})
 	if err != nil {
 		return nil, err
@@ -173,12 +176,14 @@ type telling struct {
 	o         Options
 	c         app.Config
 	stopAgent func()
+	closeShop func()
+	shop      string // the web shop's address
 }
 
 func (t *telling) tell(ctx context.Context) error {
 	t.opening()
 	for _, chapter := range []func(context.Context) error{
-		t.register, t.deliver, t.fetch, t.login, t.rotate, t.status,
+		t.register, t.deliver, t.fetch, t.login, t.rotate, t.status, t.people,
 	} {
 		if err := chapter(ctx); err != nil {
 			return err
@@ -188,7 +193,7 @@ func (t *telling) tell(ctx context.Context) error {
 }
 
 func (t *telling) opening() {
-	fmt.Fprintf(t.out, `mintmark %s: one application, from registration to a checked token
+	fmt.Fprintf(t.out, `mintmark %s: one application, from registration to a checked token, and one person
 
    A server is running on its embedded defaults, with rotations every few seconds so that you can watch.
 
@@ -317,15 +322,56 @@ func (t *telling) status(ctx context.Context) error {
 	)
 }
 
+// alicePassword is no secret: it is printed, and good for a server that lives as long as the demo.
+const alicePassword = "the shop knows my orders"
+
+// people opens a web shop that a person can sign in to.
+func (t *telling) people(ctx context.Context) error {
+	t.chapter("A person signs in to a web shop, which never sees the password")
+	addr, err := freeAddress(8088)
+	if err != nil {
+		return err
+	}
+	if err := t.all(ctx,
+		`mintmark app create web-shop --team shop --name "Web shop" --public-client`,
+		`mintmark app grant web-shop sales_order.read`,
+		`mintmark client set web-shop --redirect-uri http://127.0.0.1/callback`,
+		`echo "`+alicePassword+`" > alice.password
+mintmark user create customers/alice --display-name "Alice" --email alice@example.org --password-file alice.password`,
+		`mintmark client show web-shop -o json > web-shop.json`,
+	); err != nil {
+		return err
+	}
+	text, err := os.ReadFile(filepath.Join(t.dir, "web-shop.json"))
+	if err != nil {
+		return err
+	}
+	var client struct {
+		ID string `json:"client_id"`
+	}
+	if err := json.Unmarshal(text, &client); err != nil {
+		return fmt.Errorf("read the settings of the web shop: %w", err)
+	}
+	if t.closeShop, err = openShop(t.c.Issuer, client.ID, addr); err != nil {
+		return fmt.Errorf("open the web shop: %w", err)
+	}
+	t.shop = "http://" + addr + "/"
+	t.say("The shop is open at %s", t.shop)
+	t.say("Sign in there as alice of realm customers; her password is: %s", alicePassword)
+	t.say("What she allows is remembered, and can be taken back: mintmark user approvals customers/alice")
+	return nil
+}
+
 func (t *telling) leaveOpen() {
 	fmt.Fprintf(t.out, `
 The server goes on, and so do the agent and the rotations, until you press Ctrl-C.
 
    Open      %s
+   Sign in   %s as customers/alice, password: %s
    Try       cd %s
              export PATH=%s:$PATH MINTMARK_URL=%s MINTMARK_TOKEN_FILE=%s
              mintmark app status sales-orders
              mintmark rotate sales-orders --wait
              mintmark token get --credentials credentials | mintmark token check -
-`, t.c.Issuer, t.dir, filepath.Dir(t.o.Program), t.c.Issuer, t.c.AdminKeyFile())
+`, t.c.Issuer, t.shop, alicePassword, t.dir, filepath.Dir(t.o.Program), t.c.Issuer, t.c.AdminKeyFile())
 }
