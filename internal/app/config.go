@@ -129,6 +129,9 @@ type RealmTokens struct {
 	// RefreshIdle is how long a family of refresh tokens lives without use, RefreshAbsolute in all. Default: 30d, 180d.
 	RefreshIdle     Duration `yaml:"refresh_idle"`
 	RefreshAbsolute Duration `yaml:"refresh_absolute"`
+	// PersonPassword lets people of the realm give their password to clients that an administrator allows it, by the
+	// grant password. RFC 9700 advises against it. Default: false.
+	PersonPassword bool `yaml:"person_password"`
 }
 
 // TokenBounds are the least and the longest that any token lives: a setting outside them counts as the bound.

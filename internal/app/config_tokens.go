@@ -30,6 +30,9 @@ func (c *Config) checkTokens() error {
 			return fmt.Errorf("tokens.realms: %s is there twice", r.Name)
 		}
 		seen[r.Name] = true
+		if of.PersonPassword && r.Kind != realm.People {
+			return fmt.Errorf("tokens.realms.%s.person_password: there are no people in this realm", name)
+		}
 		for grant := range of.AccessByGrant {
 			if !slices.Contains(registry.Grants, grant) {
 				return fmt.Errorf("tokens.realms.%s.access_by_grant: there is no grant %q", name, grant)
@@ -40,6 +43,20 @@ func (c *Config) checkTokens() error {
 		}
 	}
 	return nil
+}
+
+// passwordRealms are the realms whose people may give their password to clients.
+func (c *Config) passwordRealms() (names []string) {
+	set, err := c.realmSet()
+	if err != nil {
+		return nil // check refused it
+	}
+	for name, of := range c.Tokens.Realms {
+		if r, err := set.Lookup(name); err == nil && of.PersonPassword {
+			names = append(names, r.Name)
+		}
+	}
+	return names
 }
 
 // lifetimes are the settings as the registry and the authorization server take them.

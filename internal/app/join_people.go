@@ -81,7 +81,7 @@ func (j oauthPages) Consent(w http.ResponseWriter, r *http.Request, v oauth.Cons
 
 func (j oauthPages) Device(w http.ResponseWriter, r *http.Request, v oauth.DeviceView) {
 	view := web.DeviceView{
-		Step: string(v.Step), User: v.User, UserCode: v.UserCode, Wrong: v.Wrong, Wait: v.Wait, ClientName: v.ClientName, Team: v.Team,
+		Step: string(v.Step), User: v.User, UserCode: v.UserCode, Wrong: v.Wrong, Wait: v.Wait, ClientName: v.ClientName, Team: v.Team, Untrusted: v.Untrusted, Lasts: v.Lasts,
 		IP: v.IP, Agent: v.Agent, Asked: v.Asked, Ago: v.Ago, Shown: v.Shown,
 	}
 	for _, s := range v.Scopes {

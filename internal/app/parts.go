@@ -122,7 +122,8 @@ func (a *App) makeParts(ctx context.Context) (err error) {
 		Lifetimes: a.config.lifetimes(), Version: a.build.Version,
 		RevocationSalt: a.config.Tokens.RevocationSalt, Caller: func(r *http.Request) (access.Caller, error) { return a.authn.Caller(r) },
 		People: &oauth.PeopleOptions{Keyring: a.keyring, Sessions: a.sessions, People: newPeople(a.db), Catalog: scopeTexts{a.catalog}, Pages: oauthPages{a},
-			RequirePAR: a.config.Tokens.RequirePushedRequests, StepUp: stepUp},
+			RequirePAR: a.config.Tokens.RequirePushedRequests, StepUp: stepUp,
+			Passwords: oauth.PersonPasswords{Realms: a.config.passwordRealms(), Verify: a.identity.VerifyPersonPassword, Admit: a.factors.Admit}},
 	}); err != nil {
 		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}

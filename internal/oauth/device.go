@@ -105,29 +105,31 @@ func readUserCode(typed string) (code redact.Secret, ok bool) {
 
 // device is a device that waits, or has waited, for a person.
 type device struct {
-	mac     []byte // of the device code
-	client  string
-	scopes  []string
-	ip      string
-	agent   string
-	created time.Time
-	expires time.Time
-	state   string
-	grant   string
-	pause   time.Duration
-	polled  time.Time
+	mac       []byte // of the device code
+	client    string
+	scopes    []string
+	resources []string
+	ip        string
+	agent     string
+	created   time.Time
+	expires   time.Time
+	state     string
+	grant     string
+	pause     time.Duration
+	polled    time.Time
 }
 
-const selectDevice = `SELECT device_mac, client_id, scopes, ip, agent, created, expires, state, grant_id, pause, polled FROM device_authorizations WHERE `
+const selectDevice = `SELECT device_mac, client_id, scopes, resources, ip, agent, created, expires, state, grant_id, pause, polled FROM device_authorizations WHERE `
 
 func scanDevice(row db.Row) (*device, error) {
 	var d device
-	var scopes string
+	var scopes, resources string
 	var created, expires, pause, polled int64
-	if err := row.Scan(&d.mac, &d.client, &scopes, &d.ip, &d.agent, &created, &expires, &d.state, &d.grant, &pause, &polled); err != nil {
+	if err := row.Scan(&d.mac, &d.client, &scopes, &resources, &d.ip, &d.agent, &created, &expires, &d.state, &d.grant, &pause, &polled); err != nil {
 		return nil, err
 	}
 	d.scopes, d.created, d.expires, d.polled = strings.Fields(scopes), db.Time(created), db.Time(expires), db.Time(polled)
+	d.resources = strings.Fields(resources)
 	d.pause = time.Duration(pause) * time.Second
 	return &d, nil
 }
@@ -154,8 +156,9 @@ func (p *people) beginDevice(r *http.Request) ([]byte, error) {
 	if !client.May(grantDeviceCode) {
 		return nil, refuse(unauthorizedClient, "This client may not use this grant.")
 	}
-	if resource, given := q.find("resource"); given && resource != p.s.audience[0] {
-		return nil, refuse(invalidTarget, "No such resource is known.")
+	resources, err := p.s.chooseResources(client, q.all("resource"))
+	if err != nil {
+		return nil, err
 	}
 	asked := &authRequest{client: client}
 	if err := asked.checkScopes(q.get("scope")); err != nil {
@@ -166,7 +169,7 @@ func (p *people) beginDevice(r *http.Request) ([]byte, error) {
 	}
 	secret := seal.NewSecret(devicePrefix)
 	code, err := p.storeDevice(r, &device{
-		mac: p.Keyring.MAC(macDevice, secret), client: client.ID, scopes: asked.scopes, ip: route.ClientIP(r.Context()), agent: calledItself(r),
+		mac: p.Keyring.MAC(macDevice, secret), client: client.ID, scopes: asked.scopes, resources: resources, ip: route.ClientIP(r.Context()), agent: calledItself(r),
 	})
 	if err != nil {
 		return nil, err
@@ -208,9 +211,9 @@ func (p *people) storeDevice(r *http.Request, d *device) (code redact.Secret, er
 		var stored int64
 		err := p.s.db.Write(r.Context(), func(tx db.WriteTx) (err error) {
 			now := tx.Now()
-			stored, err = tx.Exec(r.Context(), `INSERT INTO device_authorizations (device_mac, user_mac, client_id, scopes, ip, agent, created, expires, state, grant_id, pause, polled)
-				VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, '', $10, 0) ON CONFLICT (user_mac) DO NOTHING`,
-				d.mac, p.Keyring.MAC(macUserCode, code), d.client, strings.Join(d.scopes, " "), d.ip, d.agent, db.Micros(now), db.Micros(now.Add(deviceLife)),
+			stored, err = tx.Exec(r.Context(), `INSERT INTO device_authorizations (device_mac, user_mac, client_id, scopes, resources, ip, agent, created, expires, state, grant_id, pause, polled)
+				VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, '', $11, 0) ON CONFLICT (user_mac) DO NOTHING`,
+				d.mac, p.Keyring.MAC(macUserCode, code), d.client, strings.Join(d.scopes, " "), strings.Join(d.resources, " "), d.ip, d.agent, db.Micros(now), db.Micros(now.Add(deviceLife)),
 				devicePending, int64(devicePause/time.Second))
 			return err
 		})

@@ -95,7 +95,7 @@ func TestDeviceGrant(t *testing.T) {
 		}
 		v := w.pages.device
 		if v.Step != oauth.DeviceAsk || v.ClientName != "tool" || v.Team != "shop" || v.IP != "198.51.100.7" || v.Agent != "tv/1.0" || v.User.ID != w.alice.ID ||
-			len(v.Scopes) != 3 || v.Scopes[2].Text != "Read your orders" || v.UserCode != d.text("user_code") || v.Ago != 90*time.Second {
+			len(v.Scopes) != 3 || v.Scopes[2].Text != "Read your orders" || v.UserCode != d.text("user_code") || v.Ago != 90*time.Second || v.Lasts != 180*24*time.Hour || v.Untrusted {
 			t.Errorf("shown %+v", v)
 		}
 		w.expect(w.poll(w.tool, d), 400, "authorization_pending")
@@ -161,6 +161,25 @@ func TestDeviceRefusals(t *testing.T) {
 		w.browser().login(w.alice).typeCode(foreign.text("user_code"))
 		if w.pages.code != "invalid_scope" {
 			t.Errorf("page error %q", w.pages.code)
+		}
+	})
+}
+
+// The person allows the resources that the device names, and its tokens are for no others (RFC 8707).
+func TestDeviceResources(t *testing.T) {
+	withDevices(t, func(t *testing.T, w *folk) {
+		const orders, stock = "https://orders.example.org", "https://stock.example.org"
+		w.say(w.tool, func(c *oauth.Client) { c.Metadata.Resources = []string{orders, stock} })
+		d := w.send("POST", "/oauth2/device_authorization", url.Values{"client_id": {w.tool.ClientID}, "scope": {"openid"}, "resource": {orders, stock}}.Encode())
+		w.browser().login(w.alice).answerDevice(d.text("user_code"), "allow")
+		ask := func(resource string) reply {
+			w.clock.Advance(6 * time.Second)
+			return w.tokenRequest(w.tool, url.Values{"grant_type": {registry.GrantDeviceCode}, "device_code": {d.text("device_code")}, "resource": {resource}})
+		}
+		w.expect(ask(issuer), 400, "invalid_target")
+		r := ask(stock)
+		if r.status != 200 || payloadOf(t, r.text("access_token"))["aud"] != stock {
+			t.Errorf("%d %s", r.status, r.body)
 		}
 	})
 }

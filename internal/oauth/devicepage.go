@@ -52,6 +52,8 @@ type DeviceView struct {
 	// With the question and after it.
 	ClientName string
 	Team       string
+	Untrusted  bool          // it registered itself, and nobody here vouches for it
+	Lasts      time.Duration // how long it can go on without asking again
 	Scopes     []ScopeText
 	IP         string // where the device asked from
 	Agent      string // what it calls itself; may be empty
@@ -140,22 +142,30 @@ func (p *people) deviceQuestion(r *http.Request, s session.Session, d *device, c
 	if err != nil || !client.Enabled || !client.May(grantDeviceCode) {
 		return nil, DeviceView{}, page(http.StatusBadRequest, invalidClient, "The application on that device is not known any more.")
 	}
-	q := &authRequest{client: client, scopes: d.scopes, prompt: []string{"consent"}}
+	q := &authRequest{client: client, scopes: d.scopes, resources: d.resources, prompt: []string{"consent"}}
 	wish, err := p.wish(ctx, q, s)
 	if err != nil {
 		return nil, DeviceView{}, err
 	}
 	v := DeviceView{
-		Step: DeviceAsk, User: s.User, UserCode: code.Reveal(), ClientName: client.Name, Team: client.Team, Scopes: wish,
+		Step: DeviceAsk, User: s.User, UserCode: code.Reveal(), ClientName: client.Name, Team: client.Team, Untrusted: client.Untrusted, Scopes: wish, Lasts: p.deviceLasts(q, s),
 		IP: d.ip, Agent: d.agent, Asked: d.created, Ago: max(0, p.s.clock.Now().Sub(d.created)),
 	}
-	b, err := json.Marshal([]any{client.ID, client.Name, client.Team, s.User.ID, s.User.DisplayName, wish, d.ip, d.agent, d.created, d.mac})
+	b, err := json.Marshal([]any{client.ID, client.Name, client.Team, client.Untrusted, s.User.ID, s.User.DisplayName, wish, d.ip, d.agent, d.created, d.mac})
 	if err != nil {
 		return nil, DeviceView{}, fmt.Errorf("hash the question about a device: %w", err)
 	}
 	sum := sha256.Sum256(b)
 	v.Shown = base64.RawURLEncoding.EncodeToString(sum[:])
 	return q, v, nil
+}
+
+// deviceLasts is how long the device can go on with what the person allows now.
+func (p *people) deviceLasts(q *authRequest, s session.Session) time.Duration {
+	if refreshable(q.client, q.scopes) {
+		return p.absoluteLife(q.client, s.User.Realm)
+	}
+	return p.s.accessLife(q.client, s.User.Realm, grantDeviceCode)
 }
 
 func (p *people) allowDevice(ctx context.Context, s session.Session, d *device, q *authRequest) error {

@@ -18,12 +18,14 @@ type poll struct {
 	client Client
 	macs   [][]byte
 	caller access.Caller
+	asked  []string // resources
 
 	// The outcome.
-	grant  *grant
-	scopes []string
-	token  redact.Secret // refresh token; empty: none
-	err    error
+	grant    *grant
+	scopes   []string
+	audience []string
+	token    redact.Secret // refresh token; empty: none
+	err      error
 }
 
 // pollDevice is the grant device_code (RFC 8628 section 3.4).
@@ -35,25 +37,23 @@ func (p *people) pollDevice(r *http.Request, client Client, q parameters, t *tok
 	if !client.May(grantDeviceCode) {
 		return nil, refuse(unauthorizedClient, "This client may not use this grant.")
 	}
-	if resource, given := q.find("resource"); given && resource != p.s.audience[0] {
-		return nil, refuse(invalidTarget, "No such resource is known.")
-	}
 	if len(code.Bytes()) != len(devicePrefix)+secretLength {
 		return nil, badCredentials()
 	}
-	x := &poll{client: client, macs: p.Keyring.LookupMACs(macDevice, code), caller: clientCaller(r, client)}
+	x := &poll{client: client, macs: p.Keyring.LookupMACs(macDevice, code), asked: q.all("resource"), caller: clientCaller(r, client)}
 	if err := p.changes.Do(r.Context(), change{poll: x}); err != nil {
 		return nil, notStored(err)
 	}
 	if x.err != nil {
 		return nil, x.err
 	}
+	t.audience = x.audience
 	return p.answer(r, t, x.client, x.grant, x.scopes, x.token, true)
 }
 
 func (p *people) writePolls(ctx context.Context, tx db.WriteTx, items []*poll) error {
 	for _, x := range items {
-		x.grant, x.scopes, x.token, x.err = nil, nil, redact.Secret{}, badCredentials()
+		x.grant, x.scopes, x.audience, x.token, x.err = nil, nil, nil, redact.Secret{}, badCredentials()
 		d, err := findDevice(ctx, tx, x.macs)
 		if err != nil {
 			return err
@@ -137,6 +137,9 @@ func (p *people) fetch(ctx context.Context, tx db.WriteTx, x *poll, d *device) e
 			return err
 		}
 		return p.end(ctx, tx, g, "code_refused")
+	}
+	if x.audience, x.err = p.s.narrowResources(x.client, g.resources, x.asked); x.err != nil {
+		return nil // it may ask for less
 	}
 	if err := leave(ctx, tx, d, deviceUsed); err != nil {
 		return err

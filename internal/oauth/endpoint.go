@@ -137,7 +137,7 @@ func (s *Server) grantToken(r *http.Request, d dialect, grants []string, t *toke
 	if err != nil {
 		return nil, err
 	}
-	if grant == grantPassword && (strings.TrimSpace(p.get("username")) == "" || strings.TrimSpace(p.get("password")) == "") {
+	if grant == grantPassword && blank(p) {
 		return nil, badCredentials()
 	}
 	client, err := s.authenticate(r, p, d)
@@ -145,6 +145,9 @@ func (s *Server) grantToken(r *http.Request, d dialect, grants []string, t *toke
 		return nil, err
 	}
 	t.client = client.ID
+	if grant == grantPassword && s.realmNamed(t.realm).Kind == realm.People {
+		return s.people.personPassword(r, client, p, p.get("scope"), t)
+	}
 	a := admission{grant: grant, client: client, asked: asked}
 	subject, since := client.ID, client.EnabledSince
 	if grant == grantPassword {
@@ -200,7 +203,7 @@ func (s *Server) realmOf(r *http.Request, p parameters, grant string) (string, e
 			}
 			return "", refuse(realmNotFound, "The realm was not found.")
 		}
-		if found.Kind != realm.Services {
+		if found.Kind != realm.Services && (grant != grantPassword || !s.takesPasswords(found)) {
 			return "", refuse(unauthorizedClient, "This grant is for service users alone.")
 		}
 		return found.Name, nil

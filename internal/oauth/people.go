@@ -97,6 +97,8 @@ type PeopleOptions struct {
 	People   People
 	Catalog  Catalog
 	Pages    Pages
+	// Passwords let people give theirs to clients. The zero value does not.
+	Passwords PersonPasswords
 
 	// RequirePAR refuses requests for authorization that were not pushed first, of all clients.
 	RequirePAR bool

@@ -19,8 +19,10 @@ type DeviceView struct {
 
 	ClientName string
 	Team       string
+	Untrusted  bool // the client registered itself, and nobody here vouches for it
 	Scopes     []ConsentScope
-	IP, Agent  string // where the device asked from, and what it calls itself
+	Lasts      time.Duration // how long it can go on without asking again; 0: it is not said
+	IP, Agent  string        // where the device asked from, and what it calls itself
 	Asked      time.Time
 	Ago        time.Duration
 	Shown      string // hidden field shown
@@ -32,12 +34,13 @@ type deviceData struct {
 	CSRF    string
 	Problem string
 	When    string
+	Span    string // Lasts in words
 }
 
 // Device shows the page at /device: the form for the code, the question, or what came of it. Its forms carry user_code,
 // shown and csrf; the buttons of the question send decision=allow or decision=deny.
 func (p *Pages) Device(w http.ResponseWriter, r *http.Request, v DeviceView) {
-	d := deviceData{frame: p.frame("Connect a device"), DeviceView: v}
+	d := deviceData{frame: p.frame("Connect a device"), DeviceView: v, Span: span(v.Lasts)}
 	status := http.StatusOK
 	switch {
 	case v.Wait > 0:

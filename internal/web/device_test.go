@@ -12,7 +12,7 @@ import (
 )
 
 // deviceIDs are what programs and tests find the parts of the page by.
-var deviceIDs = []string{"user-code", "device-submit", "device-problem", "device-warning", "device-code", "device-ip", "device-agent", "device-allow", "device-deny", "device-done"}
+var deviceIDs = []string{"user-code", "device-submit", "device-problem", "device-warning", "device-untrusted", "device-lasts", "device-code", "device-ip", "device-agent", "device-allow", "device-deny", "device-done"}
 
 func TestDevicePage(t *testing.T) {
 	s := newSite(t, db.SQLite)
@@ -22,9 +22,10 @@ func TestDevicePage(t *testing.T) {
 	b := s.browser()
 	asks := web.DeviceView{
 		Step: "ask", User: u, UserCode: evil, ClientName: evil, Team: evil, Scopes: []web.ConsentScope{{Name: "uid"}, {Name: evil, Text: evil}},
-		IP: evil, Agent: evil, Asked: start, Ago: 5 * time.Minute, Shown: evil,
+		Untrusted: true, Lasts: 180 * 24 * time.Hour, IP: evil, Agent: evil, Asked: start, Ago: 5 * time.Minute, Shown: evil,
 	}
 	anonymous := asks
+	anonymous.Untrusted, anonymous.Lasts = false, 0
 	anonymous.Agent, anonymous.Ago = "", 70*time.Second
 	for name, c := range map[string]struct {
 		view   web.DeviceView
@@ -35,7 +36,7 @@ func TestDevicePage(t *testing.T) {
 		"enter":     {web.DeviceView{Step: "enter", User: u, UserCode: evil}, 200, []string{"user-code", "device-submit"}, "XXXX-XXXX"},
 		"wrong":     {web.DeviceView{Step: "enter", User: u, UserCode: evil, Wrong: true}, 400, []string{"user-code", "device-submit", "device-problem"}, "not right"},
 		"too many":  {web.DeviceView{Step: "enter", User: u, Wait: 90 * time.Second}, 429, []string{"user-code", "device-submit", "device-problem"}, "Wait 90 seconds"},
-		"ask":       {asks, 200, []string{"device-warning", "device-code", "device-ip", "device-agent", "device-allow", "device-deny"}, "5 minutes ago"},
+		"ask":       {asks, 200, []string{"device-warning", "device-untrusted", "device-lasts", "device-code", "device-ip", "device-agent", "device-allow", "device-deny"}, "5 minutes ago"},
 		"no agent":  {anonymous, 200, []string{"device-warning", "device-code", "device-ip", "device-allow", "device-deny"}, "a minute ago"},
 		"allowed":   {web.DeviceView{Step: "allowed", User: u, ClientName: evil}, 200, []string{"device-done"}, "is connected"},
 		"denied":    {web.DeviceView{Step: "denied", User: u, ClientName: evil}, 200, []string{"device-done"}, "gets nothing"},

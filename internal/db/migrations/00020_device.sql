@@ -2,6 +2,7 @@
 -- A device that waits until a person has let its client act (RFC 8628). The device holds the device code and shows the
 -- user code; here are their MACs alone.
 --   scopes        what it asks for, with spaces between
+--   resources     whom its access tokens shall be for (RFC 8707), with spaces between
 --   ip, agent     where the device asked from and what it calls itself, for the person to compare
 --   state         'pending' until a person decides, then 'allowed' or 'denied'; 'used' once the tokens were fetched. Each
 --                 move is an update that names the state before, so that only one of two counts
@@ -13,6 +14,7 @@ CREATE TABLE device_authorizations (
     user_mac BYTEA NOT NULL,
     client_id TEXT NOT NULL,
     scopes TEXT NOT NULL,
+    resources TEXT NOT NULL,
     ip TEXT NOT NULL,
     agent TEXT NOT NULL,
     created BIGINT NOT NULL,
