@@ -149,3 +149,45 @@ func TestEveryDependencyHasAReason(t *testing.T) {
 		}
 	}
 }
+
+// docs/attacks.md names tests. Each must exist, in the package that it says, and a case without one must say why.
+func TestAttacksAreTried(t *testing.T) {
+	exists := map[string]bool{} // by name and package
+	declared := regexp.MustCompile(`(?m)^func (Test\w+)\(`)
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if err == nil && strings.HasSuffix(path, "_test.go") {
+			for _, m := range declared.FindAllStringSubmatch(read(t, path), -1) {
+				exists[m[1]+" "+filepath.Base(filepath.Dir(path))] = true
+			}
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	row := regexp.MustCompile(`(?m)^\| (B\d+\.\d+) \| .* \| (.*) \|$`)
+	named := regexp.MustCompile("((?:`Test\\w+`(?:, )?)+) \\((\\w+)")
+	seen := map[string]bool{}
+	for _, m := range row.FindAllStringSubmatch(read(t, "docs/attacks.md"), -1) {
+		number, tests := m[1], m[2]
+		if seen[number] {
+			t.Errorf("%s is there twice", number)
+		}
+		seen[number] = true
+		names := 0
+		for _, group := range named.FindAllStringSubmatch(tests, -1) {
+			for _, name := range regexp.MustCompile(`Test\w+`).FindAllString(group[1], -1) {
+				names++
+				if !exists[name+" "+group[2]] {
+					t.Errorf("%s: there is no %s in package %s", number, name, group[2])
+				}
+			}
+		}
+		if names != strings.Count(tests, "`Test") || names == 0 && !strings.Contains(tests, "Not here: ") && !strings.Contains(tests, "Open: ") {
+			t.Errorf("%s: name the package of each test, or say why there is none: %s", number, tests)
+		}
+	}
+	if len(seen) < 100 {
+		t.Errorf("only %d cases were found", len(seen))
+	}
+}
