@@ -260,7 +260,7 @@ func (s *Server) checkTrusted(ctx context.Context, tx db.ReadTx, id string, b ap
 		return r, fault.InvalidAt("body.issuer", "issuer", "That is this installation itself: its own tokens are no authorization for others.")
 	}
 	if _, err := jose.ParseKeySet([]byte(b.JWKS)); err != nil {
-		return r, fault.InvalidAt("body.jwks", "jwks", "The key set cannot be used: %s.", err)
+		return r, fault.InvalidAt("body.jwks", "jwks", "This is %s.", err)
 	}
 	if r.MaxLifetime == 0 {
 		r.MaxLifetime = int64(trustedLife / time.Second)

@@ -2,7 +2,6 @@ package registry
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -11,7 +10,10 @@ import (
 	"github.com/mintmark/mintmark/internal/db"
 	"github.com/mintmark/mintmark/internal/fault"
 	"github.com/mintmark/mintmark/internal/id"
+	"github.com/mintmark/mintmark/internal/jose"
 )
+
+const maxKid = 200
 
 // ClientKey is a public key of a client.
 type ClientKey struct {
@@ -72,9 +74,9 @@ func (r *Registry) AddKey(ctx context.Context, tx db.WriteTx, c access.Caller, c
 	if !row.Disabled.IsZero() {
 		return ClientKey{}, fault.New(fault.Conflict, "client_disabled", "The client is disabled, and what was added now would be refused.")
 	}
-	key, err := parseJWK(jwk)
+	key, err := parseClientKey(jwk)
 	if err != nil {
-		return ClientKey{}, fault.InvalidAt("body.jwk", "invalid_client_metadata", "%s", err)
+		return ClientKey{}, fault.InvalidAt("body.jwk", "invalid_client_metadata", "This is %s.", err)
 	}
 	if err := r.checkProof(ctx, tx, "client_keys", clientID, label, expires); err != nil {
 		return ClientKey{}, err
@@ -84,20 +86,35 @@ func (r *Registry) AddKey(ctx context.Context, tx db.WriteTx, c access.Caller, c
 		return ClientKey{}, err
 	}
 	details := proofDetails(k.ID, label, expires)
-	details["kid"], details["thumbprint"] = k.Kid, key.thumbprint
+	details["kid"], details["thumbprint"] = k.Kid, key.Thumbprint()
 	if err := audit.Done(ctx, tx, c, "client_key.add", "client", clientID, details); err != nil {
 		return ClientKey{}, err
 	}
 	return k, tx.Changed(ctx, topicClient, clientID)
 }
 
-func insertKey(ctx context.Context, tx db.WriteTx, c access.Caller, clientID, label string, key publicJWK, expires time.Time) (ClientKey, error) {
-	k := ClientKey{ID: id.New(id.ClientKey, tx.Now()), Label: label, Kid: key.Kid, Created: tx.Now(), CreatedBy: c.String(), Expires: expires}
-	text, err := json.Marshal(key)
+// parseClientKey reads a public key that a client brings, and gives it a kid.
+func parseClientKey(jwk []byte) (jose.Key, error) {
+	k, err := jose.ParseKey(jwk)
 	if err != nil {
-		return ClientKey{}, fmt.Errorf("write a client's key: %w", err)
+		return jose.Key{}, err
 	}
-	k.JWK = string(text)
+	return k, nameKey(&k)
+}
+
+// nameKey gives a key without a kid its thumbprint for one, and refuses a kid that could not stand in a line of a log.
+func nameKey(k *jose.Key) error {
+	if k.ID == "" {
+		k.ID = k.Thumbprint()
+	}
+	if len(k.ID) > maxKid || !plainASCII(k.ID) {
+		return fmt.Errorf("%w: a kid has at most %d characters of ASCII, none of them a space, a quote or a backslash", jose.ErrKey, maxKid)
+	}
+	return nil
+}
+
+func insertKey(ctx context.Context, tx db.WriteTx, c access.Caller, clientID, label string, key jose.Key, expires time.Time) (ClientKey, error) {
+	k := ClientKey{ID: id.New(id.ClientKey, tx.Now()), Label: label, Kid: key.ID, JWK: key.JWK(), Created: tx.Now(), CreatedBy: c.String(), Expires: expires}
 	n, err := tx.Exec(ctx, `INSERT INTO client_keys (id, client_id, label, kid, jwk, created, created_by, expires, last_used)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0) ON CONFLICT (client_id, kid) DO NOTHING`,
 		k.ID, clientID, label, k.Kid, k.JWK, db.Micros(k.Created), k.CreatedBy, db.Micros(expires))

@@ -18,6 +18,7 @@ import (
 	"github.com/mintmark/mintmark/api"
 	"github.com/mintmark/mintmark/internal/clock"
 	"github.com/mintmark/mintmark/internal/db/dbtest"
+	"github.com/mintmark/mintmark/internal/jose"
 	"github.com/mintmark/mintmark/internal/redact"
 	"github.com/mintmark/mintmark/internal/registry"
 	"github.com/mintmark/mintmark/internal/seal/sealtest"
@@ -224,6 +225,14 @@ func testKeys(t *testing.T) map[string]string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	larger, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	largerPoint, err := larger.PublicKey.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
 	ed, _, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -233,9 +242,10 @@ func testKeys(t *testing.T) map[string]string {
 		t.Fatal(err)
 	}
 	return map[string]string{
-		"EC":  fmt.Sprintf(`{"kty":"EC","crv":"P-256","x":%q,"y":%q,"use":"sig","alg":"ES256","kid":"one"}`, b64(point[1:33]), b64(point[33:])),
-		"OKP": fmt.Sprintf(`{"kty":"OKP","crv":"Ed25519","x":%q}`, b64(ed)),
-		"RSA": fmt.Sprintf(`{"kty":"RSA","n":%q,"e":"AQAB","use":"enc","key_ops":["wrapKey"],"x5c":["ignored"]}`, b64(pair.N.Bytes())),
+		"EC":    fmt.Sprintf(`{"kty":"EC","crv":"P-256","x":%q,"y":%q,"use":"sig","alg":"ES256","kid":"one"}`, b64(point[1:33]), b64(point[33:])),
+		"P-384": fmt.Sprintf(`{"kty":"EC","crv":"P-384","x":%q,"y":%q,"alg":"ES384"}`, b64(largerPoint[1:49]), b64(largerPoint[49:])),
+		"OKP":   fmt.Sprintf(`{"kty":"OKP","crv":"Ed25519","x":%q}`, b64(ed)),
+		"RSA":   fmt.Sprintf(`{"kty":"RSA","n":%q,"e":"AQAB","use":"enc","key_ops":["wrapKey"],"x5c":["ignored"]}`, b64(pair.N.Bytes())),
 	}
 }
 
@@ -263,7 +273,7 @@ func TestClientKeys(t *testing.T) {
 			t.Errorf("the same kid again: %d %s", got.status, got.body)
 		}
 		c, err := w.r.Clients().Client(ctx, a.ClientID)
-		if err != nil || len(c.Keys) != 3 {
+		if err != nil || len(c.Keys) != 4 {
 			t.Fatalf("%d keys in memory, %v", len(c.Keys), err)
 		}
 		w.r.Clients().NoteUse(ids[0])
@@ -291,11 +301,11 @@ func TestClientKeys(t *testing.T) {
 			}
 			return len(c.Keys)
 		}
-		if n := count(); n != 3 {
+		if n := count(); n != 4 {
 			t.Errorf("%d keys", n)
 		}
 		w.clock.Advance(30 * time.Minute)
-		if n := count(); n != 2 {
+		if n := count(); n != 3 {
 			t.Errorf("%d keys after one expired", n)
 		}
 	})
@@ -323,17 +333,17 @@ func TestBadClientKeys(t *testing.T) {
 			"symmetric":          `{"kty":"oct","k":"AAAA"}`,
 			"k beside a key":     with("EC", `"k":"AAAA"`),
 			"kty":                `{"kty":"AKP"}`,
-			"P-384":              strings.Replace(good["EC"], "P-256", "P-384", 1),
+			"P-384 with P-256":   strings.Replace(good["EC"], "P-256", "P-384", 1),
 			"point off curve":    `{"kty":"EC","crv":"P-256","x":"` + b64(make([]byte, 32)) + `","y":"` + b64(make([]byte, 32)) + `"}`,
 			"short point":        `{"kty":"EC","crv":"P-256","x":"AAAA","y":"AAAA"}`,
 			"small order":        `{"kty":"OKP","crv":"Ed25519","x":"` + b64(append([]byte{1}, make([]byte, 31)...)) + `"}`,
 			"X25519":             strings.Replace(good["OKP"], "Ed25519", "X25519", 1),
 			"RSA 1024":           fmt.Sprintf(`{"kty":"RSA","n":%q,"e":"AQAB"}`, b64(small.N.Bytes())),
 			"RSA even":           fmt.Sprintf(`{"kty":"RSA","n":%q,"e":"AQAB"}`, b64(even.Bytes())),
+			"RSA e 3":            strings.Replace(good["RSA"], "AQAB", "Aw", 1),
 			"RSA e 1":            strings.Replace(good["RSA"], "AQAB", "AQ", 1),
 			"RSA leading zero":   strings.Replace(good["RSA"], "AQAB", "AAEAAQ", 1),
 			"padding":            strings.Replace(good["RSA"], "AQAB", "AQAB==", 1),
-			"members mixed":      with("EC", `"n":"AQAB"`),
 			"use":                with("OKP", `"use":"tls"`),
 			"Ed25519 encrypts":   with("OKP", `"use":"enc"`),
 			"alg of another":     with("OKP", `"alg":"ES256"`),
@@ -347,7 +357,7 @@ func TestBadClientKeys(t *testing.T) {
 			"kid too long":       with("OKP", `"kid":"`+strings.Repeat("a", 201)+`"`),
 			"kid a number":       with("OKP", `"kid":7`),
 			"twice":              with("OKP", `"x":"AAAA"`),
-			"too large":          with("OKP", `"x5c":"`+strings.Repeat("a", 5000)+`"`),
+			"too large":          with("OKP", `"x5c":"`+strings.Repeat("a", jose.MaxKey)+`"`),
 		} {
 			if got := call(h, "jane", "POST", kioClient+"/keys", `{"label":"x","jwk":`+jwk+`}`); got.status != 400 {
 				t.Errorf("%s: %d %s", name, got.status, got.body)

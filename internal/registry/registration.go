@@ -1,10 +1,12 @@
 package registry
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"net/url"
 	"slices"
@@ -17,6 +19,7 @@ import (
 	"github.com/mintmark/mintmark/internal/catalog"
 	"github.com/mintmark/mintmark/internal/db"
 	"github.com/mintmark/mintmark/internal/fault"
+	"github.com/mintmark/mintmark/internal/jose"
 	"github.com/mintmark/mintmark/internal/redact"
 	"github.com/mintmark/mintmark/internal/route"
 	"github.com/mintmark/mintmark/internal/seal"
@@ -82,8 +85,8 @@ var answerMembers = []string{"client_secret_expires_at", "client_id_issued_at", 
 
 // parseRegistration reads what a client sends. Of members that were sent under a name that only looks alike, such as in
 // other letters, nothing is read.
-func parseRegistration(body []byte, update bool) (registration, []publicJWK, error) {
-	none := func(code, format string, args ...any) (registration, []publicJWK, error) {
+func parseRegistration(body []byte, update bool) (registration, []jose.Key, error) {
+	none := func(code, format string, args ...any) (registration, []jose.Key, error) {
 		return registration{}, nil, fault.New(fault.Invalid, code, format, args...)
 	}
 	members, err := jsonMembers(body)
@@ -129,7 +132,7 @@ func parseRegistration(body []byte, update bool) (registration, []publicJWK, err
 	}
 	keys, err := parseJWKS(in.JWKS)
 	if err != nil {
-		return none("invalid_client_metadata", "jwks: %s", err)
+		return none("invalid_client_metadata", "jwks: %s.", err)
 	}
 	return in, keys, nil
 }
@@ -147,28 +150,53 @@ var registrationMembers = func() []string {
 		"client_uri", "logo_uri", "policy_uri", "tos_uri", "contacts", "initiate_login_uri", "software_id", "software_version")
 }()
 
-func parseJWKS(raw json.RawMessage) ([]publicJWK, error) {
+// jsonMembers reads one JSON object whose names are each there once: two readers take different ones of two.
+func jsonMembers(b []byte) (map[string]json.RawMessage, error) {
+	bad := errors.New("not one JSON object, each member once")
+	d := json.NewDecoder(bytes.NewReader(b))
+	if t, err := d.Token(); err != nil || t != json.Delim('{') {
+		return nil, bad
+	}
+	members := map[string]json.RawMessage{}
+	for d.More() {
+		t, err := d.Token()
+		name, ok := t.(string)
+		if err != nil || !ok {
+			return nil, bad
+		}
+		var value json.RawMessage
+		if _, twice := members[name]; twice || d.Decode(&value) != nil {
+			return nil, bad
+		}
+		members[name] = value
+	}
+	if _, err := d.Token(); err != nil {
+		return nil, bad
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return nil, bad
+	}
+	return members, nil
+}
+
+func parseJWKS(raw json.RawMessage) ([]jose.Key, error) {
 	if len(raw) == 0 {
 		return nil, nil
 	}
-	set, err := jsonMembers(raw)
+	keys, err := jose.ParseKeySet(raw)
 	if err != nil {
 		return nil, err
 	}
-	var list []json.RawMessage
-	if json.Unmarshal(set["keys"], &list) != nil || len(list) == 0 || len(list) > maxProofs {
-		return nil, keyError(fmt.Sprintf("A key set has between 1 and %d keys.", maxProofs))
+	if len(keys) > maxProofs {
+		return nil, fmt.Errorf("%w: a set has at most %d keys", jose.ErrKey, maxProofs)
 	}
-	var keys []publicJWK
-	for _, one := range list {
-		k, err := parseJWK(one)
-		if err != nil {
+	for i := range keys {
+		if err := nameKey(&keys[i]); err != nil {
 			return nil, err
 		}
-		if slices.ContainsFunc(keys, func(other publicJWK) bool { return other.Kid == k.Kid }) {
-			return nil, keyError("Two keys have the same kid.")
+		if slices.ContainsFunc(keys[:i], func(other jose.Key) bool { return other.ID == keys[i].ID }) {
+			return nil, fmt.Errorf("%w: two keys have the same kid", jose.ErrKey)
 		}
-		keys = append(keys, k)
 	}
 	return keys, nil
 }
@@ -353,7 +381,7 @@ func registrar(ctx context.Context) access.Caller {
 
 // register stores a client that registers itself, and answers what it is told. token is the initial access token; empty
 // for a stranger.
-func (r *Registry) register(ctx context.Context, tx db.WriteTx, token redact.Secret, in registration, keys []publicJWK) (registration, error) {
+func (r *Registry) register(ctx context.Context, tx db.WriteTx, token redact.Secret, in registration, keys []jose.Key) (registration, error) {
 	none := func(err error) (registration, error) { return registration{}, err }
 	var t RegistrationToken
 	from := ""
@@ -421,7 +449,7 @@ func withinLimit(ctx context.Context, tx db.ReadTx, from string) error {
 	return nil
 }
 
-func replaceKeys(ctx context.Context, tx db.WriteTx, c access.Caller, clientID string, keys []publicJWK) error {
+func replaceKeys(ctx context.Context, tx db.WriteTx, c access.Caller, clientID string, keys []jose.Key) error {
 	if _, err := tx.Exec(ctx, `DELETE FROM client_keys WHERE client_id = $1`, clientID); err != nil {
 		return fmt.Errorf("replace the keys of a client: %w", err)
 	}
@@ -434,7 +462,7 @@ func replaceKeys(ctx context.Context, tx db.WriteTx, c access.Caller, clientID s
 }
 
 // told is the answer about a client. secret is empty unless it was made just now.
-func (r *Registry) told(n StandaloneClient, keys []publicJWK, secret, token redact.Secret) registration {
+func (r *Registry) told(n StandaloneClient, keys []jose.Key, secret, token redact.Secret) registration {
 	out := registration{
 		ClientID: n.ID, Issued: n.Created.Unix(), ClientName: n.Settings.Name, RedirectURIs: n.Settings.RedirectURIs, PostLogoutRedirectURIs: n.Settings.PostLogoutRedirectURIs,
 		GrantTypes: n.Settings.grantTypes(n.Confidential), Scope: strings.Join(slices.Concat(commonScopes, n.OwnerScopes), " "), ClientMetadata: n.Settings.Metadata.wire(),
@@ -450,9 +478,11 @@ func (r *Registry) told(n StandaloneClient, keys []publicJWK, secret, token reda
 		}
 	}
 	if len(keys) > 0 {
-		if set, err := json.Marshal(map[string][]publicJWK{"keys": keys}); err == nil {
-			out.JWKS = set
+		set := make([]string, len(keys))
+		for i, k := range keys {
+			set[i] = k.JWK()
 		}
+		out.JWKS = json.RawMessage(`{"keys":[` + strings.Join(set, ",") + "]}")
 	}
 	if !secret.Empty() {
 		out.ClientSecret = secret.Reveal()

@@ -11,6 +11,7 @@ import (
 
 	"github.com/mintmark/mintmark/internal/db"
 	"github.com/mintmark/mintmark/internal/fault"
+	"github.com/mintmark/mintmark/internal/jose"
 	"github.com/mintmark/mintmark/internal/redact"
 	"github.com/mintmark/mintmark/internal/route"
 )
@@ -121,7 +122,7 @@ func (r *Registry) endRegistration(q *http.Request, token redact.Secret) (regist
 	})
 }
 
-func readRegistration(q *http.Request, update bool) (registration, []publicJWK, error) {
+func readRegistration(q *http.Request, update bool) (registration, []jose.Key, error) {
 	kind, _, _ := strings.Cut(q.Header.Get("Content-Type"), ";")
 	if !strings.EqualFold(strings.TrimSpace(kind), "application/json") {
 		return registration{}, nil, fault.New(fault.Invalid, "invalid_client_metadata", "Send the registration as application/json.")

@@ -11,6 +11,7 @@ import (
 	"github.com/mintmark/mintmark/internal/audit"
 	"github.com/mintmark/mintmark/internal/db"
 	"github.com/mintmark/mintmark/internal/fault"
+	"github.com/mintmark/mintmark/internal/jose"
 	"github.com/mintmark/mintmark/internal/redact"
 )
 
@@ -45,15 +46,15 @@ func (r *Registry) registered(ctx context.Context, tx db.ReadTx, clientID string
 	return n, p, nil
 }
 
-func storedKeys(ctx context.Context, tx db.ReadTx, clientID string) ([]publicJWK, error) {
+func storedKeys(ctx context.Context, tx db.ReadTx, clientID string) ([]jose.Key, error) {
 	list, err := listKeys(ctx, tx, clientID)
 	if err != nil {
 		return nil, err
 	}
-	keys := make([]publicJWK, 0, len(list))
+	keys := make([]jose.Key, 0, len(list))
 	for _, k := range list {
-		var key publicJWK
-		if err := json.Unmarshal([]byte(k.JWK), &key); err != nil {
+		key, err := jose.ParseKey([]byte(k.JWK))
+		if err != nil {
 			return nil, fmt.Errorf("read a key of a client: %w", err)
 		}
 		keys = append(keys, key)
@@ -73,7 +74,7 @@ func (r *Registry) readRegistration(ctx context.Context, tx db.ReadTx, clientID 
 
 // changeRegistration replaces what is registered; what is not said is not registered any more. Another way to prove the
 // client gives it another secret, which is in the answer.
-func (r *Registry) changeRegistration(ctx context.Context, tx db.WriteTx, clientID string, token redact.Secret, in registration, keys []publicJWK) (registration, error) {
+func (r *Registry) changeRegistration(ctx context.Context, tx db.WriteTx, clientID string, token redact.Secret, in registration, keys []jose.Key) (registration, error) {
 	none := func(err error) (registration, error) { return registration{}, err }
 	n, p, err := r.registered(ctx, tx, clientID, token)
 	if err != nil {
