@@ -52,6 +52,31 @@ func TestLinksLeadSomewhere(t *testing.T) {
 	}
 }
 
+// A generated secret is known by its prefix, to people and to scanners of source code: no two kinds share one.
+func TestEveryPrefixIsOneThing(t *testing.T) {
+	text := read(t, "docs/formats.md")
+	prefix := regexp.MustCompile(`= +"(mm[a-z]_)`)
+	seen := map[string]string{} // prefix → the file that declares it
+	err := filepath.WalkDir("internal", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		for _, m := range prefix.FindAllStringSubmatch(read(t, path), -1) {
+			if other := seen[m[1]]; other != "" {
+				t.Errorf("%s is a prefix in %s and in %s", m[1], other, path)
+			}
+			seen[m[1]] = path
+			if !strings.Contains(text, "`"+m[1]+"`") {
+				t.Errorf("%s of %s is not in docs/formats.md", m[1], path)
+			}
+		}
+		return nil
+	})
+	if err != nil || len(seen) < 10 {
+		t.Errorf("%d prefixes, %v", len(seen), err)
+	}
+}
+
 func TestEveryMetricIsDocumented(t *testing.T) {
 	text := read(t, "docs/operations.md")
 	name := regexp.MustCompile(`"(mintmark_[a-z0-9_]+_(total|seconds|bytes|size|broken|running|generation|flight|versions|problems|deliveries|tokens|addresses|revocations))"`)

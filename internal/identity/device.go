@@ -31,7 +31,7 @@ type DeviceHook func(ctx context.Context, tx db.WriteTx, u User, d Device) error
 
 const (
 	deviceKind    = "known-device"
-	devicePrefix  = "mmd_"
+	devicePrefix  = "mmn_"
 	deviceDigits  = 43
 	maxDevices    = 50 // of one person; the one that was not used for the longest goes first
 	forgetDevices = 400 * 24 * time.Hour

@@ -142,7 +142,7 @@ func TestClientThatMayNot(t *testing.T) {
 	soon(t, "it still can", func() bool {
 		return strings.Contains(b.get(at(asks(w.shop))).header.Get("Location"), "unauthorized_client")
 	})
-	w.expect(w.exchange(w.shop, "mmc_"+strings.Repeat("a", 43)), 400, "unauthorized_client")
+	w.expect(w.exchange(w.shop, "mma_"+strings.Repeat("a", 43)), 400, "unauthorized_client")
 }
 
 // The login page is asked for again when the client wants it, and what was signed in before does not answer.
@@ -337,12 +337,12 @@ func TestResponseModes(t *testing.T) {
 	b := w.browser().login(w.alice)
 	b.allow(asks(w.shop))
 	r := b.get(at(asks(w.shop, "response_mode", "fragment")))
-	if location := r.header.Get("Location"); r.status != 303 || !strings.HasPrefix(location, shopBack+"#code=mmc_") || !strings.Contains(location, "&state=s+t%26ate&iss=") {
+	if location := r.header.Get("Location"); r.status != 303 || !strings.HasPrefix(location, shopBack+"#code=mma_") || !strings.Contains(location, "&state=s+t%26ate&iss=") {
 		t.Errorf("fragment: %d %s", r.status, location)
 	}
 	r = b.get(at(asks(w.shop, "response_mode", "form_post", "state", `"><script>alert(1)</script>`)))
 	policy := r.header.Get("Content-Security-Policy")
-	if r.status != 200 || strings.Contains(r.body, "<script>alert") || !strings.Contains(r.body, `action="`+shopBack+`"`) || !strings.Contains(r.body, `name="code" value="mmc_`) ||
+	if r.status != 200 || strings.Contains(r.body, "<script>alert") || !strings.Contains(r.body, `action="`+shopBack+`"`) || !strings.Contains(r.body, `name="code" value="mma_`) ||
 		!strings.Contains(policy, "form-action https://shop.example.org;") || !strings.Contains(policy, "frame-ancestors 'none'") || strings.Contains(policy, "unsafe") {
 		t.Errorf("form_post: %d %s\n%s", r.status, policy, r.body)
 	}

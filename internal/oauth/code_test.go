@@ -88,8 +88,8 @@ func TestWhatIsNoCode(t *testing.T) {
 	tokens := w.signIn(w.shop)
 	code := w.browser().login(w.alice).allow(asks(w.shop))
 	for _, bad := range []string{
-		flow, tokens.text("refresh_token"), tokens.text("access_token"), code[:len(code)-1], code + "a", strings.ToUpper(code), "mmc_", " " + code,
-		"mmf_" + code[4:], "mmc_" + flow[4:], code[:10] + "\u00e4" + code[12:],
+		flow, tokens.text("refresh_token"), tokens.text("access_token"), code[:len(code)-1], code + "a", strings.ToUpper(code), "mma_", " " + code,
+		"mmf_" + code[4:], "mma_" + flow[4:], code[:10] + "\u00e4" + code[12:],
 	} {
 		w.expect(w.exchange(w.shop, bad), 400, "invalid_grant")
 	}

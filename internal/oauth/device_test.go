@@ -143,9 +143,9 @@ func TestDeviceRefusals(t *testing.T) {
 		// A code of one kind is nothing as another.
 		d := w.device(w.tool, "openid")
 		w.expect(w.exchange(w.tool, d.text("device_code")), 400, "invalid_grant")
-		w.expect(w.exchange(w.tool, strings.Replace(d.text("device_code"), "mmd_", "mmc_", 1)), 400, "invalid_grant")
+		w.expect(w.exchange(w.tool, strings.Replace(d.text("device_code"), "mmd_", "mma_", 1)), 400, "invalid_grant")
 		w.browser().login(w.alice).answerDevice(d.text("user_code"), "allow")
-		w.expect(w.exchange(w.tool, strings.Replace(d.text("device_code"), "mmd_", "mmc_", 1)), 400, "invalid_grant")
+		w.expect(w.exchange(w.tool, strings.Replace(d.text("device_code"), "mmd_", "mma_", 1)), 400, "invalid_grant")
 
 		denied := w.device(w.tool, "openid")
 		w.browser().login(w.alice).answerDevice(denied.text("user_code"), "deny")

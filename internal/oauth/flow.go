@@ -28,7 +28,7 @@ const (
 const (
 	flowPrefix    = "mmf_"
 	browserPrefix = "mmb_"
-	codePrefix    = "mmc_"
+	codePrefix    = "mma_"
 	secretLength  = 43
 )
 

@@ -100,7 +100,7 @@ func TestB1_28_PushedRequestInManyBrowsers(t *testing.T) {
 		var wg sync.WaitGroup
 		codes := make([]bool, len(browsers))
 		for i, b := range browsers {
-			wg.Go(func() { codes[i] = strings.Contains(b.get(address).header.Get("Location"), "code=mmc_") })
+			wg.Go(func() { codes[i] = strings.Contains(b.get(address).header.Get("Location"), "code=mma_") })
 		}
 		wg.Wait()
 		if n := len(slices.DeleteFunc(codes, func(ok bool) bool { return !ok })); n != 1 {

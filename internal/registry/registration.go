@@ -42,7 +42,7 @@ const (
 	anonymousWindow = time.Hour
 	unusedLife      = 30 * 24 * time.Hour
 
-	registrationPrefix = "mmr_"
+	registrationPrefix = "mmg_"
 	registrationKind   = "registration-access-token"
 )
 

@@ -638,7 +638,7 @@ func TestSigningInAgainChangesTheSecret(t *testing.T) {
 func TestForeignDeviceIsReplaced(t *testing.T) {
 	onBoth(t, func(t *testing.T, n *node) {
 		b := newBrowser()
-		chosen := "mmd_" + strings.Repeat("A", 43)
+		chosen := "mmn_" + strings.Repeat("A", 43)
 		b.cookies["__Host-mintmark-device"] = &http.Cookie{Name: "__Host-mintmark-device", Value: chosen}
 		b.begin(n, n.person("jane"))
 		if c := b.cookies["__Host-mintmark-device"]; c.Value == chosen || c.MaxAge < 86400 || !c.HttpOnly || !c.Secure {
