@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/mintmark/mintmark/internal/oauth"
+	"github.com/mintmark/mintmark/internal/redact"
 )
 
 const (
@@ -122,4 +123,27 @@ func TestB6_109_IntrospectionOfAnotherAudience(t *testing.T) {
 	if token = w.exchange(w.shop, b.allow(v)).text("access_token"); !w.active(w.other, token) {
 		t.Error("whom it is for hears nothing")
 	}
+}
+
+// A code that another surface exchanges is for no more than what was chosen when it was asked for.
+func TestResourcesOnAnotherSurface(t *testing.T) {
+	folks(t, func(t *testing.T, w *folk) {
+		w.say(w.shop, func(c *oauth.Client) { c.Metadata.Resources = []string{orders} })
+		v := asks(w.shop)
+		v["resource"] = []string{orders}
+		code := w.browser().login(w.alice).allow(v)
+		client, err := w.registry.Clients().Client(t.Context(), w.shop.ClientID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		client.Metadata.Resources = []string{orders}
+		got, err := w.server.RedeemCode(t.Context(), client, redact.New(code), shopBack, verifier)
+		if err != nil || !cmp.Equal(aud(t, got.Token.Reveal()), []string{orders}) {
+			t.Fatalf("%v %v", got.Claims.Audience, err)
+		}
+		again, err := w.server.RedeemRefresh(t.Context(), client, got.Refresh)
+		if err != nil || !cmp.Equal(aud(t, again.Token.Reveal()), []string{orders}) {
+			t.Errorf("refreshed: %v %v", again.Claims.Audience, err)
+		}
+	})
 }

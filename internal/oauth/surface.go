@@ -66,14 +66,14 @@ func (s *Server) ProveClient(ctx context.Context, clientID string, secret redact
 	return c, err
 }
 
-// issue makes the access token of a grant.
-func (p *people) issue(ctx context.Context, grantType string, client Client, g *grant, scopes []string, life time.Duration) (Issued, error) {
+// issue makes the access token of a grant, for the audience that the gate left of it.
+func (p *people) issue(ctx context.Context, grantType string, client Client, g *grant, scopes, audience []string, life time.Duration) (Issued, error) {
 	s, now := p.s, p.s.clock.Now().Truncate(time.Second)
 	if first := wholeSecond(client.EnabledSince); first.After(now) {
 		now = first
 	}
 	out := Issued{GrantType: grantType, RedirectURI: g.redirect, Claims: Claims{
-		Issuer: s.issuer, Audience: s.audience, Subject: g.user, ClientID: client.ID, Realm: g.realm, Scopes: scopes, Grant: grantType,
+		Issuer: s.issuer, Audience: s.audienceOf(&tokenRequest{audience: audience}), Subject: g.user, ClientID: client.ID, Realm: g.realm, Scopes: scopes, Grant: grantType,
 		GrantID: g.id, IssuedAt: now, Expires: now.Add(life),
 	}}
 	token, err := s.mint(ctx, &out.Claims)
@@ -145,7 +145,7 @@ func (s *Server) IssueForPassword(ctx context.Context, client Client, u identity
 		return Issued{}, s.fail(grantPassword, client, b.refused)
 	}
 	g := &grant{id: b.id, client: client.ID, user: u.ID, realm: u.Realm, scopes: scopes}
-	return p.issue(ctx, grantPassword, client, g, scopes, sessionTokenLife)
+	return p.issue(ctx, grantPassword, client, g, scopes, nil, sessionTokenLife)
 }
 
 // SurfaceApproval is what a person allows a client.
@@ -256,7 +256,7 @@ func (s *Server) RedeemCode(ctx context.Context, client Client, code redact.Secr
 	if x.err != nil {
 		return Issued{}, s.fail(grantAuthorizationCode, client, x.err)
 	}
-	out, err := p.issue(ctx, grantAuthorizationCode, client, x.grant, x.scopes, p.s.accessLife(client, x.grant.realm, x.grant.by))
+	out, err := p.issue(ctx, grantAuthorizationCode, client, x.grant, x.scopes, x.audience, p.s.accessLife(client, x.grant.realm, x.grant.by))
 	out.Refresh, out.RefreshEnds = x.token, x.grant.idleUntil
 	return out, err
 }
@@ -278,7 +278,7 @@ func (s *Server) RedeemRefresh(ctx context.Context, client Client, token redact.
 	if x.err != nil {
 		return Issued{}, s.fail(grantRefreshToken, client, x.err)
 	}
-	out, err := p.issue(ctx, grantRefreshToken, client, x.grant, x.scopes, p.s.accessLife(client, x.grant.realm, x.grant.by))
+	out, err := p.issue(ctx, grantRefreshToken, client, x.grant, x.scopes, x.audience, p.s.accessLife(client, x.grant.realm, x.grant.by))
 	out.Refresh, out.RefreshEnds = x.next, x.grant.idleUntil
 	return out, err
 }
