@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/mintmark/mintmark/internal/audit"
 	"github.com/mintmark/mintmark/internal/db"
 	"github.com/mintmark/mintmark/internal/id"
 	"github.com/mintmark/mintmark/internal/identity"
@@ -412,7 +413,10 @@ func (c *call) deleteTokens() (*result, error) {
 			if err := c.o.OAuth.EndGrantsOf(c, tx, userID, client, "revoked"); err != nil {
 				return err
 			}
-			return c.markRevoked(tx, userID, client)
+			if err := c.markRevoked(tx, userID, client); err != nil {
+				return err
+			}
+			return audit.Done(c, tx, who, "token.revoke", "user", userID, map[string]any{"client_id": client})
 		}
 		list, err := c.collect(tx, l)
 		if err != nil {

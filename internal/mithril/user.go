@@ -53,7 +53,8 @@ func (c *call) loadUser(tx db.ReadTx, userID string) (userView, error) {
 }
 
 // manage finds the user that the path names, for who may do this to any. Administrators of ours are out of reach of
-// everybody but their like.
+// everybody but their like, and so is who may do by a role what the caller may not: who sets another's password could sign
+// in as that user, and have it all.
 func (c *call) manage(tx db.ReadTx, userID string) (identity.Person, error) {
 	if _, err := c.loadUser(tx, userID); err != nil {
 		return identity.Person{}, err
@@ -62,7 +63,31 @@ func (c *call) manage(tx db.ReadTx, userID string) (identity.Person, error) {
 	if err == nil && p.Admin && !c.who.Admin {
 		err = forbidden("This user administers mintmark itself.")
 	}
+	if err != nil || c.who.Admin || userID == c.who.ID {
+		return p, err
+	}
+	held, err := c.scopesOfRoles(tx, userID)
+	if err == nil && c.mayGive(held) != nil {
+		err = forbidden("This user has a role that allows more than you may do.")
+	}
 	return p, err
+}
+
+// scopesOfRoles are the scopes of all roles that the user has, at whichever client.
+func (c *call) scopesOfRoles(tx db.ReadTx, userID string) (all []string, err error) {
+	rows, err := tx.Query(c, `SELECT r.scopes FROM user_roles u JOIN roles r ON r.id = u.role_id WHERE u.user_id = $1`, userID)
+	if err != nil {
+		return nil, fmt.Errorf("read the roles of a user: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var scopes string
+		if err := rows.Scan(&scopes); err != nil {
+			return nil, fmt.Errorf("read the roles of a user: %w", err)
+		}
+		all = append(all, strings.Fields(scopes)...)
+	}
+	return all, rows.Err()
 }
 
 // userBody is what a caller says about a user. nil keeps what is stored.

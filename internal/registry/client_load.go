@@ -66,8 +66,8 @@ func (c *Client) setUp(s Settings) {
 	case m.AuthMethod == AuthNone:
 		m.AuthMethod = ""
 	}
-	if c.Metadata.SubjectType == SubjectPairwise && c.Metadata.Sector == "" {
-		c.Metadata.Sector = c.ID // it has no host of its own, so it shares with nobody
+	if c.Metadata.SubjectType == SubjectPairwise && (c.Metadata.Sector == "" || c.Untrusted) {
+		c.Metadata.Sector = c.ID // it has no host of its own, or only says so, and so it shares with nobody
 	}
 }
 

@@ -299,15 +299,17 @@ func checkStranger(ctx context.Context, tx db.ReadTx, name string) error {
 	if strings.Contains(looks, skeleton("mintmark")) {
 		return bad
 	}
-	rows, err := tx.Query(ctx, `SELECT name FROM applications ORDER BY id LIMIT 10000`)
+	// Clients that stand alone, and those that people know by another name than their application's, have a name of their own.
+	rows, err := tx.Query(ctx, `SELECT name FROM applications UNION SELECT s.name FROM client_settings s JOIN clients c ON c.id = s.client_id
+		WHERE s.name <> '' AND NOT c.untrusted LIMIT 20000`)
 	if err != nil {
-		return fmt.Errorf("read the names of applications: %w", err)
+		return fmt.Errorf("read the names that are taken: %w", err)
 	}
 	defer rows.Close()
 	for rows.Next() {
 		var taken string
 		if err := rows.Scan(&taken); err != nil {
-			return fmt.Errorf("read the names of applications: %w", err)
+			return fmt.Errorf("read the names that are taken: %w", err)
 		}
 		if skeleton(taken) == looks {
 			return bad
@@ -372,9 +374,15 @@ func network(ip string) string {
 	return prefix.String()
 }
 
+const registrarName = "registration"
+
+// registers tells whether a client registers itself: then it is given nothing that an administrator must give, although
+// the caller is the system.
+func registers(c access.Caller) bool { return c.Kind == access.System && c.ID == registrarName }
+
 // registrar is the caller in whose name registrations are recorded.
 func registrar(ctx context.Context) access.Caller {
-	c := access.SystemCaller("registration")
+	c := access.SystemCaller(registrarName)
 	c.IP, c.RequestID = route.ClientIP(ctx), route.RequestID(ctx)
 	return c
 }

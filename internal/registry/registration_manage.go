@@ -232,5 +232,5 @@ func (r *Registry) expire(ctx context.Context, tx db.WriteTx, clientID string) e
 	if used {
 		return r.setClient(ctx, tx, `expires = $2`, clientID, 0)
 	}
-	return r.remove(ctx, tx, access.SystemCaller("registration"), n)
+	return r.remove(ctx, tx, access.SystemCaller(registrarName), n)
 }

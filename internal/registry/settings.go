@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -107,7 +108,8 @@ func (r *Registry) PutSettings(ctx context.Context, tx db.WriteTx, c access.Call
 	if err := checkSettings(&next, a.Confidential); err != nil {
 		return none(err)
 	}
-	if err := checkTrust(c, target, stored, next, r.o.Bounds); err != nil {
+	own := StandaloneClient{ID: a.ClientID, Team: a.Team, Settings: next}
+	if err := cmp.Or(checkTrust(c, target, stored, next, r.o.Bounds), checkSector(ctx, tx, c, own, stored)); err != nil {
 		return none(err)
 	}
 	if err := checkEncryption(ctx, tx, a.ClientID, next.Metadata); err != nil {

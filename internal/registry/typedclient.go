@@ -139,6 +139,21 @@ func (t Typing) AllowedGrantTypes() []string {
 	return s.Allowed
 }
 
+// checkTyped refuses to let a client with a type act for itself if who says so may not hand out types: on its own account
+// it has all scopes of its type, which bounds else only what people let it do.
+func checkTyped(ctx context.Context, tx db.ReadTx, c access.Caller, clientID string, before, after Settings) error {
+	if !slices.Contains(after.GrantTypes, GrantClientCredentials) || slices.Contains(before.GrantTypes, GrantClientCredentials) {
+		return nil
+	}
+	if _, err := LoadTyping(ctx, tx, clientID); err != nil {
+		if fault.Is(err, fault.NotFound) {
+			return nil
+		}
+		return err
+	}
+	return access.Allow(c, access.ManageRoles, access.Target{Type: "client", ID: clientID})
+}
+
 // LoadTyping reads it; a fault of kind NotFound for a client without a type.
 func LoadTyping(ctx context.Context, tx db.ReadTx, clientID string) (Typing, error) {
 	t := Typing{ClientID: clientID}
