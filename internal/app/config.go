@@ -246,7 +246,7 @@ type Source struct {
 }
 
 // notConfig are variables with our prefix that other parts of the program read.
-var notConfig = []string{"MINTMARK_URL", "MINTMARK_TOKEN_FILE", "MINTMARK_CONFIG", "MINTMARK_FAILPOINTS", "MINTMARK_GENERATION", "MINTMARK_DIR"}
+var notConfig = []string{"MINTMARK_URL", "MINTMARK_TOKEN_FILE", "MINTMARK_CONFIG", "MINTMARK_FAILPOINTS", "MINTMARK_GENERATION", "MINTMARK_CLIENT_ID", "MINTMARK_DIR"}
 
 // Load reads the configuration, puts the defaults and checks it. All errors wrap ErrConfig and name the key at fault.
 func Load(src Source) (Config, error) {

@@ -37,6 +37,8 @@ type Commands struct {
 	Rotate rotateCommand  `cmd:"" group:"use" help:"Rotate the credentials of an application now."`
 	Key    keyCommands    `cmd:"" group:"use" help:"Signing keys."`
 	Token  tokenCommands  `cmd:"" group:"use" help:"Get and check access tokens."`
+	Login  loginCommand   `cmd:"" group:"use" help:"Sign in here, by a browser anywhere."`
+	Logout logoutCommand  `cmd:"" group:"use" help:"End the login of this machine."`
 	Trust  trustCommands  `cmd:"" group:"use" help:"Issuers whose tokens are exchanged for ours, such as clusters and CI systems."`
 	Revoke revokeCommands `cmd:"" group:"use" help:"End what clients, people and services hold, at once."`
 

@@ -87,7 +87,7 @@ func (s *Session) showClient(w io.Writer, settings api.ClientSettings, more ...s
 			what += " of " + l.Realm
 		}
 		if l.GrantType != "" {
-			what += " by " + l.GrantType
+			what += " by " + strings.TrimPrefix(l.GrantType, "urn:ietf:params:oauth:grant-type:")
 		}
 		values = append(values, what, span(time.Duration(l.Seconds)*time.Second)+" ("+l.From+")")
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strconv"
 	"strings"
@@ -42,7 +43,7 @@ func (f credentialFlags) read() (client.Credentials, error) {
 		}
 		return c, nil
 	case f.ClientID == "":
-		return client.Credentials{}, usage(errors.New("--credentials DIR or --client-id ID is needed"))
+		return client.Credentials{}, usage(errors.New("--credentials DIR or --client-id ID is needed, or a login (mintmark login)"))
 	case (f.Username == "") != (f.Password == ""):
 		return client.Credentials{}, usage(errors.New("--username and --password-file go together"))
 	}
@@ -69,7 +70,7 @@ type tokenGet struct {
 }
 
 func (tokenGet) Help() string {
-	return `Prints the token alone, so that it can be used at once. With --username or a user.json the grant is password (for service users), else client_credentials.
+	return `Prints the token alone, so that it can be used at once. With --username or a user.json the grant is password (for service users), else client_credentials. With neither --credentials nor --client-id it is the token of "mintmark login", renewed if need be.
 
 Examples:
 
@@ -79,6 +80,15 @@ Examples:
 }
 
 func (cmd *tokenGet) Run(ctx context.Context, s *Session) error {
+	if cmd.credentialFlags == (credentialFlags{}) {
+		l, err := s.fresh(ctx, loginFile(), cmd.Scope)
+		if err == nil {
+			return s.printToken(client.Token{Value: l.AccessToken, Type: l.TokenType, Scopes: l.Scope, Realm: l.Realm, Expires: l.Expires})
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
 	credentials, err := cmd.read()
 	if err != nil {
 		return err
@@ -91,7 +101,11 @@ func (cmd *tokenGet) Run(ctx context.Context, s *Session) error {
 	if err != nil {
 		return err
 	}
-	// Its own form, because a Token does not print: this is the command to have it.
+	return s.printToken(t)
+}
+
+// printToken shows a token in a form of its own, because a Token does not print: this is the command to have it.
+func (s *Session) printToken(t client.Token) error {
 	shown := struct {
 		AccessToken string    `json:"access_token"`
 		TokenType   string    `json:"token_type"`

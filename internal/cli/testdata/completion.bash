@@ -79,6 +79,8 @@ _mintmark() {
       "token check") path="token check" ;;
       "token introspect") path="token introspect" ;;
       "token revoke") path="token revoke" ;;
+      "login") path="login" ;;
+      "logout") path="logout" ;;
       "trust") path="trust" ;;
       "trust list") path="trust list" ;;
       "trust show") path="trust show" ;;
@@ -107,7 +109,7 @@ _mintmark() {
     esac
   done
   case "$path" in
-    "") words="agent app audit bucket client completion key revoke rotate scope team token trust user --help --output --server --timeout --token-file" ;;
+    "") words="agent app audit bucket client completion key login logout revoke rotate scope team token trust user --help --output --server --timeout --token-file" ;;
     "app") words="activate bucket create deactivate grant list revoke scopes show status storage-key update --help --output --server --timeout --token-file" ;;
     "app create") words="--criticality --description --documentation-url --help --incident-contact --name --output --public-client --scm-url --server --service-url --subtitle --support-url --team --timeout --token-file" ;;
     "app list") words="--active --help --output --search --server --team --timeout --token-file" ;;
@@ -184,6 +186,8 @@ _mintmark() {
     "token check") words="--help --output --server --timeout --token-file" ;;
     "token introspect") words="--client-id --client-secret-file --credentials --help --output --password-file --server --timeout --token-file --username" ;;
     "token revoke") words="--client-id --client-secret-file --credentials --help --output --password-file --server --timeout --token-file --username" ;;
+    "login") words="--client-id --help --output --qr --scope --server --timeout --token-file" ;;
+    "logout") words="--help --output --server --timeout --token-file" ;;
     "trust") words="allow delete forbid list set show --help --output --server --timeout --token-file" ;;
     "trust list") words="--help --output --server --timeout --token-file" ;;
     "trust show") words="--help --output --server --timeout --token-file" ;;

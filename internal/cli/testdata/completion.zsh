@@ -79,6 +79,8 @@ _mintmark() {
       "token check") path_here="token check" ;;
       "token introspect") path_here="token introspect" ;;
       "token revoke") path_here="token revoke" ;;
+      "login") path_here="login" ;;
+      "logout") path_here="logout" ;;
       "trust") path_here="trust" ;;
       "trust list") path_here="trust list" ;;
       "trust show") path_here="trust show" ;;
@@ -107,7 +109,7 @@ _mintmark() {
     esac
   done
   case "$path_here" in
-    "") words_here="agent app audit bucket client completion key revoke rotate scope team token trust user --help --output --server --timeout --token-file" ;;
+    "") words_here="agent app audit bucket client completion key login logout revoke rotate scope team token trust user --help --output --server --timeout --token-file" ;;
     "app") words_here="activate bucket create deactivate grant list revoke scopes show status storage-key update --help --output --server --timeout --token-file" ;;
     "app create") words_here="--criticality --description --documentation-url --help --incident-contact --name --output --public-client --scm-url --server --service-url --subtitle --support-url --team --timeout --token-file" ;;
     "app list") words_here="--active --help --output --search --server --team --timeout --token-file" ;;
@@ -184,6 +186,8 @@ _mintmark() {
     "token check") words_here="--help --output --server --timeout --token-file" ;;
     "token introspect") words_here="--client-id --client-secret-file --credentials --help --output --password-file --server --timeout --token-file --username" ;;
     "token revoke") words_here="--client-id --client-secret-file --credentials --help --output --password-file --server --timeout --token-file --username" ;;
+    "login") words_here="--client-id --help --output --qr --scope --server --timeout --token-file" ;;
+    "logout") words_here="--help --output --server --timeout --token-file" ;;
     "trust") words_here="allow delete forbid list set show --help --output --server --timeout --token-file" ;;
     "trust list") words_here="--help --output --server --timeout --token-file" ;;
     "trust show") words_here="--help --output --server --timeout --token-file" ;;
