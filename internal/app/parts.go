@@ -122,7 +122,7 @@ func (a *App) makeParts(ctx context.Context) (err error) {
 		Lifetimes: a.config.lifetimes(), Version: a.build.Version,
 		RevocationSalt: a.config.Tokens.RevocationSalt, Caller: func(r *http.Request) (access.Caller, error) { return a.authn.Caller(r) },
 		People: &oauth.PeopleOptions{Keyring: a.keyring, Sessions: a.sessions, People: newPeople(a.db), Catalog: scopeTexts{a.catalog}, Pages: oauthPages{a},
-			RequirePAR: a.config.Tokens.RequirePushedRequests, StepUp: stepUp,
+			RequirePAR: a.config.Tokens.RequirePushedRequests, StepUp: stepUp, Outbound: a.outbound,
 			Passwords: oauth.PersonPasswords{Realms: a.config.passwordRealms(), Verify: a.identity.VerifyPersonPassword, Admit: a.factors.Admit}},
 	}); err != nil {
 		return fmt.Errorf("%w: %w", ErrConfig, err)
@@ -199,6 +199,8 @@ func (a *App) makeRotation(stores stores) (err error) {
 	// A rotation mostly waits for stores. What it leaves is for other work, which must not stand behind ten thousand of them.
 	a.jobs.Handle(rotation.JobKind, a.rotation.Rotate, jobs.Policy{Concurrency: 16})
 	a.jobs.Handle(keys.JobKind, a.keys.RotationJob)
+	// Clients that do not answer hold up one another, and nobody else.
+	a.jobs.Handle(oauth.LogoutJob, a.oauth.NotifyLogout, jobs.Policy{Concurrency: 4})
 	return nil
 }
 

@@ -184,6 +184,9 @@ func (p *people) writeBeginnings(ctx context.Context, tx db.WriteTx, items []*be
 				used = db.Micros(now) // nobody has the code
 			}
 		}
+		if err := participates(ctx, tx, b); err != nil {
+			return err
+		}
 		args = append(args, b.id, q.client.ID, u.ID, u.Realm, b.person.ID, cmp.Or(b.by, grantAuthorizationCode), strings.Join(q.scopes, " "),
 			strings.Join(q.resources, " "), strings.Join(q.claims, " "), offline, b.front, q.redirect, q.challenge, q.nonce,
 			db.Micros(b.person.AuthTime), strings.Join(b.person.AMR, " "), q.classOf(b.person.AMR), db.Micros(now), b.codeMAC, used, []byte{},

@@ -100,6 +100,9 @@ func (p *people) idToken(ctx context.Context, g *grant, client Client, scopes []
 	if g.nonce != "" {
 		b = appendText(append(b, `,"nonce":`...), g.nonce)
 	}
+	if told := g.toldOf(client); told != "" {
+		b = appendText(append(b, `,"sid":`...), p.sessionName(client, told))
+	}
 	b = appendText(append(b, `,"acr":`...), g.acr)
 	b = appendTexts(append(b, `,"amr":`...), g.amr)
 	if parts.access != nil {

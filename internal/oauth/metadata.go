@@ -54,6 +54,8 @@ type document struct {
 	IntrospectionAlgs     []string `json:"introspection_endpoint_auth_signing_alg_values_supported"`
 	RevocationAuthAlgs    []string `json:"revocation_endpoint_auth_signing_alg_values_supported"`
 	IssInAnswer           bool     `json:"authorization_response_iss_parameter_supported,omitempty"`
+	BackchannelLogout     bool     `json:"backchannel_logout_supported,omitempty"`
+	BackchannelSession    bool     `json:"backchannel_logout_session_supported,omitempty"`
 	// A client may take a missing answer to this for yes.
 	RequestURI        *bool    `json:"request_uri_parameter_supported,omitempty"`
 	RequestObject     bool     `json:"request_parameter_supported,omitempty"`
@@ -97,11 +99,13 @@ func (s *Server) document(signing []string) document {
 	no := false
 	d.AuthorizationEndpoint, d.UserinfoEndpoint = s.issuer+"/oauth2/authorize", s.issuer+"/oauth2/userinfo"
 	d.EndSessionEndpoint = s.issuer + "/oauth2/logout"
+	d.BackchannelLogout = s.people.Outbound != nil
+	d.BackchannelSession = d.BackchannelLogout
 	d.DeviceEndpoint = s.issuer + "/oauth2/device_authorization"
 	d.PAREndpoint, d.RequirePAR = s.issuer+"/oauth2/par", s.people.RequirePAR
 	d.Scopes = commonScopes
 	d.GrantTypes = append(d.GrantTypes, grantAuthorizationCode, grantRefreshToken, grantDeviceCode, registry.GrantImplicit)
-	d.Claims = []string{"iss", "sub", "aud", "azp", "iat", "exp", "auth_time", "nonce", "acr", "amr", "at_hash", "c_hash", "name", "preferred_username", "email", "email_verified", "phone_number", "phone_number_verified", "address"}
+	d.Claims = []string{"iss", "sub", "aud", "azp", "iat", "exp", "auth_time", "nonce", "sid", "acr", "amr", "at_hash", "c_hash", "name", "preferred_username", "email", "email_verified", "phone_number", "phone_number_verified", "address"}
 	d.ResponseTypes, d.ResponseModes = responseTypes, responseModes()
 	d.IDTokenAlgs, d.UserinfoAlgs, d.AuthorizationSigned = signing, signing, signing
 	d.IDTokenKeyAlgs, d.IDTokenEncs = jose.KeyAlgs(), jose.ContentAlgs()

@@ -243,6 +243,7 @@ func (s *Server) expiries() []db.Expiry {
 		db.Expiry{Table: "pushed_requests", Key: "handle", Column: "expires", Keep: keep},
 		db.Expiry{Table: "authorization_flows", Key: "handle", Column: "expires", Keep: keep},
 		db.Expiry{Table: "grants", Key: "id", Column: "idle_until", Keep: keep},
+		db.Expiry{Table: "logout_notices", Key: "id", Column: "expires", Keep: keep},
 		db.Expiry{Table: "device_authorizations", Key: "device_mac", Column: "expires", Keep: keep},
 		db.Expiry{Table: "device_guesses", Key: "who", Column: "since", Keep: keep},
 	)

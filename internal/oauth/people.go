@@ -100,6 +100,8 @@ type PeopleOptions struct {
 	// Passwords let people give theirs to clients. The zero value does not.
 	Passwords PersonPasswords
 
+	// Outbound tells clients that somebody has signed out. nil: they are not told.
+	Outbound Outbound
 	// RequirePAR refuses requests for authorization that were not pushed first, of all clients.
 	RequirePAR bool
 	// StepUp tells whether a person who is signed in can prove to be it by another factor as well, at /login with

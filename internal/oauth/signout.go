@@ -9,10 +9,13 @@ import (
 
 // SessionsEnding ends what clients may do only while the person is signed in, in the transaction that ends the sessions:
 // all that was not allowed to go on by scope offline_access. A client that always gets refresh tokens keeps them no longer
-// than that. Sessions that are over by themselves end nothing: that nobody looked at a page for an hour is no sign-out.
+// than that. And clients that want to hear of it are written down. Sessions that are over by themselves end nothing: that nobody looked at a page for an hour is no sign-out.
 func (s *Server) SessionsEnding(ctx context.Context, tx db.WriteTx, which session.Which, _ string) error {
 	if s.people == nil {
 		return nil
+	}
+	if err := s.people.noticeClients(ctx, tx, which); err != nil {
+		return err
 	}
 	condition, args := `id = ''`, []any{}
 	switch {
