@@ -94,6 +94,11 @@ func (p page) form() (action string, fields url.Values) {
 	return html.UnescapeString(found[1]), fields
 }
 
+// posts tells whether the page has the browser post an answer to the client.
+func (p page) posts() bool {
+	return p.status == http.StatusOK && strings.Contains(p.body, "document.forms[0].submit()")
+}
+
 // submit sends the page's form with the fields filled in.
 func (b *browser) submit(t *testing.T, p page, filled url.Values) page {
 	t.Helper()
@@ -127,7 +132,7 @@ func (b *browser) walkOn(t *testing.T, p page) page {
 	t.Helper()
 	for range 6 {
 		switch {
-		case p.status != http.StatusOK:
+		case p.status != http.StatusOK, p.posts():
 			return p
 		case p.at == "/login":
 			b.asked++
@@ -152,7 +157,7 @@ func (p page) answered(t *testing.T, ask string) url.Values {
 	sent := u.Query()
 	got := p.query
 	switch {
-	case p.status == http.StatusOK && strings.Contains(p.body, "document.forms[0].submit()"):
+	case p.posts():
 		action, fields := p.form()
 		if action != sent.Get("redirect_uri") {
 			t.Fatalf("the form goes to %s", action)

@@ -23,11 +23,17 @@ type clientKey struct {
 
 func newKey(t *testing.T, p *party) *clientKey {
 	t.Helper()
-	k := &clientKey{kid: rand.Text(), signer: must[*ecdsa.PrivateKey](t, "key")(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))}
+	k := looseKey(t)
 	var made api.ClientKey
 	manage(t, http.MethodPost, "/api/clients/"+p.ClientID+"/keys", api.PostClientKey{Label: "test", JWK: k.public(t)}, &made)
 	k.id = made.ID
 	return k
+}
+
+// looseKey is a key that is registered nowhere yet.
+func looseKey(t *testing.T) *clientKey {
+	t.Helper()
+	return &clientKey{kid: rand.Text(), signer: must[*ecdsa.PrivateKey](t, "key")(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))}
 }
 
 func (k *clientKey) public(t *testing.T) json.RawMessage {
