@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/mintmark/mintmark/internal/access"
@@ -29,8 +28,8 @@ type personData struct {
 func (p *Pages) person(w http.ResponseWriter, r *http.Request, title string, s session.Session) personData {
 	return personData{
 		frame: p.frame(title), CSRF: p.info.Sessions.Token(w, r), User: s.User,
-		Since: s.AuthTime.Format("2 January 2006, 15:04 UTC"), SinceAt: s.AuthTime.Format(time.RFC3339),
-		Until: s.Expires.Format("2 January 2006, 15:04 UTC"), How: how(s.AMR),
+		Since: moment(s.AuthTime), SinceAt: s.AuthTime.Format(time.RFC3339),
+		Until: moment(s.Expires), How: how(s.AMR),
 	}
 }
 
@@ -50,7 +49,7 @@ func how(amr []string) string {
 			words = append(words, m)
 		}
 	}
-	return strings.Join(words, ", ")
+	return join(words)
 }
 
 // Account is the page at GET /account: who is signed in.
@@ -116,7 +115,7 @@ func (p *Pages) Logout(w http.ResponseWriter, r *http.Request) {
 
 type errorData struct {
 	frame
-	Heading, Text, Code, RequestID string
+	Heading, Text, Advice, Code, RequestID string
 }
 
 // Error shows the page that says what happened and how support can find it. text is a sentence for a person, on which
@@ -132,7 +131,22 @@ func (p *Pages) Error(w http.ResponseWriter, r *http.Request, status int, code, 
 		heading = "Please try again in a moment"
 	}
 	route.NoteError(r.Context(), code, nil)
-	p.show(w, r, status, "error", errorData{p.frame(heading), heading, text, code, route.RequestID(r.Context())})
+	p.show(w, r, status, "error", errorData{p.frame(heading), heading, coded(code, text), advice(status), code, route.RequestID(r.Context())})
+}
+
+// advice is what a person can do about a refusal.
+func advice(status int) string {
+	switch status {
+	case http.StatusForbidden:
+		return "If you think that it should be allowed, ask an administrator."
+	case http.StatusNotFound, http.StatusConflict:
+		return "Go back, load the page again, and see whether it still is as you remember."
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+		return "Nothing is lost. Wait a little, then load this page again."
+	case http.StatusInternalServerError:
+		return "It is not your fault. Try again in a moment; if it stays, tell somebody."
+	}
+	return "Go back to where you came from and begin again. If it happens again, tell whoever runs the application."
 }
 
 // fail shows the page for an error, which says what may be said of it.
@@ -159,6 +173,6 @@ func (p *Pages) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if f.RetryAfter > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(seconds(f.RetryAfter)))
 	}
-	p.Error(w, r, status, f.Code, f.Detail)
+	p.Error(w, r, status, f.Code, told(f))
 	route.NoteError(r.Context(), f.Code, err)
 }

@@ -44,10 +44,10 @@ func span(d time.Duration) string {
 		name   string
 	}{{24 * time.Hour, "days"}, {time.Hour, "hours"}, {time.Minute, "minutes"}} {
 		if d >= 2*unit.length {
-			return strconv.Itoa(int(d/unit.length)) + " " + unit.name
+			return fill("{0} "+unit.name, strconv.Itoa(int(d/unit.length)))
 		}
 	}
-	return "a minute"
+	return words("a minute")
 }
 
 // Consent shows the page that asks the person. The buttons send decision=allow or decision=deny.

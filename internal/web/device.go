@@ -44,7 +44,7 @@ func (p *Pages) Device(w http.ResponseWriter, r *http.Request, v DeviceView) {
 	status := http.StatusOK
 	switch {
 	case v.Wait > 0:
-		status, d.Problem = http.StatusTooManyRequests, "There were too many wrong codes. Wait "+wait(v.Wait)+", then try again."
+		status, d.Problem = http.StatusTooManyRequests, fill("There were too many wrong codes. Wait {0}, then try again.", wait(v.Wait))
 		w.Header().Set("Retry-After", strconv.Itoa(seconds(v.Wait)))
 		route.NoteError(r.Context(), "too_many_attempts", nil)
 	case v.Wrong:
@@ -60,7 +60,7 @@ func (p *Pages) Device(w http.ResponseWriter, r *http.Request, v DeviceView) {
 		}
 	}
 	if d.When = "just now"; v.Ago >= time.Minute {
-		d.When = strconv.Itoa(int(v.Ago.Minutes())) + " minutes ago"
+		d.When = fill("{0} minutes ago", strconv.Itoa(int(v.Ago.Minutes())))
 		if v.Ago < 2*time.Minute {
 			d.When = "a minute ago"
 		}

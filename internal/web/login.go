@@ -158,13 +158,13 @@ func (p *Pages) refuseLogin(w http.ResponseWriter, r *http.Request, d loginData,
 		status, d.Problem = http.StatusUnauthorized, "The name or the password is not right. Check the realm, too. After very many wrong passwords only a passkey helps, or a new password from an administrator."
 		w.Header().Set("WWW-Authenticate", `Form realm="mintmark"`)
 	case f.Kind == fault.Limited:
-		status, d.Problem = http.StatusTooManyRequests, "There were too many wrong passwords. Wait "+wait(f.RetryAfter)+", then try again."
+		status, d.Problem = http.StatusTooManyRequests, fill("There were too many wrong passwords. Wait {0}, then try again.", wait(f.RetryAfter))
 	case f.Kind == fault.Unavailable:
 		status, d.Problem = http.StatusServiceUnavailable, "Signing in does not work just now. Please try again in a moment."
 	case errors.Is(err, mfa.ErrSecondFactor):
 		status, d.Problem = http.StatusForbidden, "Your account has changed in this moment. Please sign in again."
 	case f.Code == "passkey_refused", f.Code == "passkey_copied":
-		status, d.Problem = http.StatusBadRequest, f.Detail
+		status, d.Problem = http.StatusBadRequest, told(f)
 	case f.Kind == fault.TooLarge, f.Kind == fault.Invalid:
 		p.Error(w, r, http.StatusBadRequest, "malformed_form", "The form could not be read.")
 		return
@@ -183,9 +183,9 @@ func seconds(d time.Duration) int { return int(math.Ceil(d.Seconds())) }
 
 func wait(d time.Duration) string {
 	if n := seconds(d); n != 1 {
-		return strconv.Itoa(n) + " seconds"
+		return fill("{0} seconds", strconv.Itoa(n))
 	}
-	return "a second"
+	return words("a second")
 }
 
 // returnTo is where to go after a login: a path of ours that expects somebody who just signed in, or the account. What a

@@ -61,7 +61,7 @@ func (p *Pages) ChangePassword(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		if problem == "" {
-			problem = f.Detail
+			problem = told(f)
 		}
 		route.NoteError(r.Context(), f.Code, err)
 		p.password(w, r, status, s, problem)
@@ -87,7 +87,7 @@ func (p *Pages) changePassword(r *http.Request, s session.Session) (problem stri
 			case fault.Is(err, fault.Unauthenticated):
 				problem = "The current password is not right."
 			case fault.Is(err, fault.Limited):
-				problem = "There were too many wrong passwords. Wait " + wait(fault.Of(err).RetryAfter) + ", then try again."
+				problem = fill("There were too many wrong passwords. Wait {0}, then try again.", wait(fault.Of(err).RetryAfter))
 			}
 			return problem, err
 		}

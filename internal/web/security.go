@@ -69,13 +69,14 @@ type securityData struct {
 // day is a date for people.
 func day(t time.Time) string {
 	if t.IsZero() {
-		return "never"
+		return words("never")
 	}
-	return t.UTC().Format("2 January 2006")
+	t = t.UTC()
+	return fill("{0} "+t.Month().String()+" {1}", t.Format("2"), t.Format("2006"))
 }
 
 // moment is an instant for people.
-func moment(t time.Time) string { return t.UTC().Format("2 January 2006, 15:04 UTC") }
+func moment(t time.Time) string { return fill("{0}, {1} UTC", day(t), t.UTC().Format("15:04")) }
 
 // held is what the account of a session is protected by.
 func (p *Pages) held(r *http.Request, s session.Session) (f mfa.Factors, person identity.Person, err error) {
@@ -123,7 +124,7 @@ func (p *Pages) security(w http.ResponseWriter, r *http.Request, status int, s s
 	for _, k := range f.Passkeys {
 		row := passkeyRow{k, day(k.Created), "not used yet"}
 		if !k.LastUsed.IsZero() {
-			row.Used = "last used " + day(k.LastUsed)
+			row.Used = fill("last used {0}", day(k.LastUsed))
 		}
 		d.Passkeys = append(d.Passkeys, row)
 	}
@@ -191,7 +192,7 @@ func (p *Pages) refuseChange(w http.ResponseWriter, r *http.Request, s session.S
 		return
 	}
 	route.NoteError(r.Context(), f.Code, err)
-	p.security(w, r, status, s, "", f.Detail)
+	p.security(w, r, status, s, "", told(f))
 }
 
 // PasskeyOptions answers POST /account/security/passkeys/options.

@@ -128,7 +128,7 @@ func browserWords(agent string) string {
 	})
 	switch {
 	case browser != "" && system != "":
-		return browser + " on " + system
+		return fill("{0} on {1}", browser, system)
 	case browser+system != "":
 		return browser + system
 	}

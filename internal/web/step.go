@@ -160,7 +160,7 @@ func (p *Pages) second(r *http.Request, step *mfa.Step) ([]string, error) {
 // refuseStep shows a page again, and why.
 func (p *Pages) refuseStep(w http.ResponseWriter, r *http.Request, err error, again func(status int, problem string)) {
 	f := fault.Of(err)
-	problem, status := f.Detail, 0
+	problem, status := told(f), 0
 	switch {
 	case errors.Is(err, mfa.ErrCode):
 		status, problem = http.StatusUnauthorized, "This code is not right, or was used already. Type the six digits that the app shows now, without spaces."
@@ -168,7 +168,7 @@ func (p *Pages) refuseStep(w http.ResponseWriter, r *http.Request, err error, ag
 			problem = "This recovery code is not right, or was used already. Each of them works once."
 		}
 	case f.Kind == fault.Limited:
-		status, problem = http.StatusTooManyRequests, "There were too many wrong codes. Wait "+wait(f.RetryAfter)+", then try again."
+		status, problem = http.StatusTooManyRequests, fill("There were too many wrong codes. Wait {0}, then try again.", wait(f.RetryAfter))
 		w.Header().Set("Retry-After", strconv.Itoa(seconds(f.RetryAfter)))
 	case f.Code == "passkey_refused", f.Code == "passkey_copied", f.Code == "passkey_name":
 		status = http.StatusBadRequest

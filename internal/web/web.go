@@ -81,6 +81,7 @@ type Pages struct {
 	stylePath string
 	iconPath  string
 	passkeys  string // address of the script
+	languages languages
 	stepName  string // name of the cookie of a login that is under way
 }
 
@@ -90,6 +91,10 @@ func New(info Info) (*Pages, error) {
 		passkeys: "/static/passkey-" + digest(passkeyScript) + ".js", stepName: "mintmark-login"}
 	if strings.HasPrefix(info.Issuer, "https://") {
 		p.stepName = "__Host-" + p.stepName
+	}
+	var err error
+	if p.languages, err = readLanguages(); err != nil {
+		return nil, err
 	}
 	p.templates = map[string]*template.Template{}
 	for _, name := range []string{"home", "not_found", "login", "logout", "account", "consent", "select", "device", "error", "verify", "enrol", "codes", "security", "app", "password", "sessions"} {
@@ -166,10 +171,13 @@ var directory = []group{
 }
 
 // frame is what the layout needs of every page.
-type frame struct{ Title, Style, Icon, Script string }
+type frame struct {
+	Title, Style, Icon, Script string
+	*reader
+}
 
 func (p *Pages) frame(title string) frame {
-	return frame{Title: title, Style: p.stylePath, Icon: p.iconPath}
+	return frame{Title: title, Style: p.stylePath, Icon: p.iconPath, reader: &reader{pages: p}}
 }
 
 // scripted is frame for a page on which passkeys are used: the only ones that run a script.
@@ -201,14 +209,24 @@ func (p *Pages) Home(w http.ResponseWriter, r *http.Request) {
 	p.show(w, r, http.StatusOK, "home", d)
 }
 
+type missingData struct {
+	frame
+	RequestID string
+}
+
 // NotFound is the page for an address that leads nowhere.
 func (p *Pages) NotFound(w http.ResponseWriter, r *http.Request) {
-	p.show(w, r, http.StatusNotFound, "not_found", p.frame("Not found"))
+	p.show(w, r, http.StatusNotFound, "not_found", missingData{p.frame("Not found"), route.RequestID(r.Context())})
 }
 
 // show renders into memory first, so that a failing template never sends half a page. to are the addresses besides our
 // own where the answer to the page's form may lead (see formAction).
 func (p *Pages) show(w http.ResponseWriter, r *http.Request, status int, name string, data any, to ...string) {
+	if l, ok := data.(interface {
+		meet(http.ResponseWriter, *http.Request)
+	}); ok {
+		l.meet(w, r)
+	}
 	var page bytes.Buffer
 	if err := p.templates[name].ExecuteTemplate(&page, "layout.html", data); err != nil {
 		route.NoteError(r.Context(), "internal", fmt.Errorf("make the page %s: %w", name, err))

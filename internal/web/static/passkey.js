@@ -6,6 +6,7 @@
   const bytes = (text) => Uint8Array.from(atob(text.replace(/-/g, "+").replace(/_/g, "/")), (c) => c.charCodeAt(0));
   const text = (buffer) => btoa(String.fromCharCode(...new Uint8Array(buffer))).replace(/\+/g, "-").replace(/\//g, "_").replace(/=+$/, "");
 
+  const words = document.getElementById("content").dataset; // in the language of the page
   let waiting = null; // the request that autofill has under way; a browser does one at a time
 
   const load = async (form) => {
@@ -59,9 +60,9 @@
       const credential = await (make ? navigator.credentials.create(options) : navigator.credentials.get(options));
       send(form, credential);
     } catch (problem) {
-      if (problem.name === "InvalidStateError") say(form, "This device has a passkey of yours already.");
-      else if (problem.name === "NotAllowedError" || problem.name === "AbortError") say(form, "No passkey was used. You can try again.");
-      else say(form, problem.message || "The passkey could not be used.");
+      if (problem.name === "InvalidStateError") say(form, words.passkeyHeld);
+      else if (problem.name === "NotAllowedError" || problem.name === "AbortError") say(form, words.passkeyNone);
+      else say(form, words.passkeyFailed + (problem.message ? " (" + problem.message + ")" : ""));
     }
   };
 
