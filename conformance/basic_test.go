@@ -46,7 +46,7 @@ func TestBasicPlan(t *testing.T) {
 		if err := json.Unmarshal(res.body, &set); err != nil {
 			t.Fatal(err)
 		}
-		signed := must[*jose.JSONWebSignature](t, "parse")(jose.ParseSigned(tok.IDToken, []jose.SignatureAlgorithm{jose.ES256, jose.RS256, jose.EdDSA}))
+		signed := must[*jose.JSONWebSignature](t, "parse")(jose.ParseSignedCompact(tok.IDToken, []jose.SignatureAlgorithm{jose.ES256, jose.RS256, jose.EdDSA}))
 		kid := signed.Signatures[0].Header.KeyID
 		keys := set.Key(kid)
 		if len(keys) != 1 {
@@ -56,7 +56,7 @@ func TestBasicPlan(t *testing.T) {
 			t.Errorf("%v; use %q", err, keys[0].Use)
 		}
 		parts := strings.Split(tok.IDToken, ".")
-		forged := must[*jose.JSONWebSignature](t, "parse")(jose.ParseSigned(parts[0]+"."+strings.Split(p.redeem(t, b.code(t, p.ask())).IDToken, ".")[1]+"."+parts[2], []jose.SignatureAlgorithm{jose.ES256, jose.RS256, jose.EdDSA}))
+		forged := must[*jose.JSONWebSignature](t, "parse")(jose.ParseSignedCompact(parts[0]+"."+strings.Split(p.redeem(t, b.code(t, p.ask())).IDToken, ".")[1]+"."+parts[2], []jose.SignatureAlgorithm{jose.ES256, jose.RS256, jose.EdDSA}))
 		if _, err := forged.Verify(keys[0]); err == nil {
 			t.Error("the signature is good for another payload")
 		}

@@ -51,7 +51,7 @@ func TestB6_101_WrongType(t *testing.T) {
 func TestB6_103_RevokedKey(t *testing.T) {
 	p, b := newParty(t, nil), newPersonsBrowser(t)
 	tok := p.redeem(t, b.code(t, p.ask()))
-	signed := must[*jose.JSONWebSignature](t, "parse")(jose.ParseSigned(tok.AccessToken, []jose.SignatureAlgorithm{jose.ES256, jose.RS256, jose.EdDSA}))
+	signed := must[*jose.JSONWebSignature](t, "parse")(jose.ParseSignedCompact(tok.AccessToken, []jose.SignatureAlgorithm{jose.ES256, jose.RS256, jose.EdDSA}))
 	kid := signed.Signatures[0].Header.KeyID
 	if err := shared.admin.RevokeSigningKey(t.Context(), kid); err != nil {
 		t.Fatal(err)

@@ -145,7 +145,6 @@ func (s *Server) Revoke(ctx context.Context, tx db.WriteTx, c access.Caller, r a
 	if strings.TrimSpace(r.Reason) == "" {
 		return out, invalidField("body.reason", "missing")
 	}
-	e := extent{reason: r.Reason}
 	details := map[string]any{"kind": r.Kind, "reason": r.Reason}
 	target := cmp.Or(r.ID, r.Kind)
 	switch r.Kind {
@@ -156,6 +155,7 @@ func (s *Server) Revoke(ctx context.Context, tx db.WriteTx, c access.Caller, r a
 	case "grant":
 		err = s.endGrant(ctx, tx, r.ID)
 	default:
+		var e extent
 		if e, err = s.extentOf(ctx, tx, r); err != nil {
 			return out, err
 		}
