@@ -45,6 +45,7 @@ func (c *call) apps() (*result, error) {
 	l := &listing{c: c, columns: appColumns, from: `approvals a`, key: `a.id`, prefix: id.Approval}
 	l.and(`a.id <> ''`)
 	if c.holds("app:read") {
+		l.and(`a.user_id IN (SELECT id FROM users WHERE realm = ?)`, c.o.Realm)
 		if err := l.byID(`a.user_id`, "user_id", id.User); err != nil {
 			return nil, err
 		}
@@ -84,7 +85,10 @@ func (c *call) app(tx db.ReadTx, admin string, own []string) (v appView, user, c
 	if !all && user != c.who.ID {
 		return v, "", "", notFound()
 	}
-	return v, user, client, nil
+	if user != c.who.ID {
+		_, err = c.loadUser(tx, user) // what people of other realms allow is no matter of this interface
+	}
+	return v, user, client, err
 }
 
 func (c *call) getApp() (*result, error) {

@@ -214,3 +214,12 @@ func (c *call) mayGive(scopes []string) error {
 	}
 	return nil
 }
+
+// mayGiveRole is mayGive for roles. With one of them user:read reads all users, which a person whose token has it to see
+// who it is does not hold.
+func (c *call) mayGiveRole(scopes []string) error {
+	if slices.Contains(scopes, userRead) && !c.holds(userRead) {
+		return forbidden("You can neither give nor take " + userRead + " of all users, which you do not hold.")
+	}
+	return c.mayGive(scopes)
+}

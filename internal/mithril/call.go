@@ -8,8 +8,10 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/mintmark/mintmark/internal/db"
 	"github.com/mintmark/mintmark/internal/fault"
@@ -69,6 +71,9 @@ func (s *Service) serve(op string, h func(c *call) (*result, error)) http.Handle
 func (c *call) run(h func(c *call) (*result, error)) (*result, error) {
 	if !accepts(c.r.Header) {
 		return nil, contentType(http.StatusNotAcceptable, "Accept")
+	}
+	if q, err := url.QueryUnescape(c.r.URL.RawQuery); err != nil || !utf8.ValidString(q) {
+		return nil, malformed("The query string is not UTF-8.")
 	}
 	if len(c.key()) > maxKey {
 		return nil, malformed("An idempotency key has at most 200 bytes.")

@@ -57,11 +57,19 @@ func (l *listing) in(column string, values []string) {
 	l.and(column+` IN (`+strings.TrimSuffix(strings.Repeat("?, ", len(values)), ", ")+`)`, marks...)
 }
 
-// byID wants the column to be the id that the query parameter holds, or one of those in the parameter's plural, with commas
-// between. A malformed one is refused.
+// byID wants the column to be one of ids.
 func (l *listing) byID(column, parameter, prefix string) error {
-	q := l.c.r.URL.Query()
-	var values []string
+	values, err := l.c.ids(parameter, prefix)
+	if len(values) > 0 {
+		l.in(column, values)
+	}
+	return err
+}
+
+// ids are the id that the query parameter holds and those in the parameter's plural, with commas between; nil if there is
+// neither. A malformed one is refused.
+func (c *call) ids(parameter, prefix string) (values []string, err error) {
+	q := c.r.URL.Query()
 	for _, name := range []string{parameter, parameter + "s"} {
 		if q.Get(name) == "" {
 			continue
@@ -69,18 +77,15 @@ func (l *listing) byID(column, parameter, prefix string) error {
 		for text := range strings.SplitSeq(q.Get(name), ",") {
 			found, ok := inner(prefix, strings.TrimSpace(text))
 			if !ok {
-				return invalid(entry(name, "cast", "is invalid", "uuid"))
+				return nil, invalid(entry(name, "cast", "is invalid", "uuid"))
 			}
 			values = append(values, found)
 		}
 	}
 	if len(values) > maxLimit {
-		return invalid(entry(parameter+"s", "length", "has too many values"))
+		return nil, invalid(entry(parameter+"s", "length", "has too many values"))
 	}
-	if len(values) > 0 {
-		l.in(column, values)
-	}
-	return nil
+	return values, nil
 }
 
 // limit is how many the caller wants.

@@ -333,3 +333,87 @@ func TestScopesGuardEverything(t *testing.T) {
 		w.send("POST", "/mithril/oauth/apps/authorize", `{"app":{"client_id":"`+w.client+`","redirect_uri":"`+back+`","scope":"legal_entity:read"}}`, "X-Consumer-ID", w.user, "X-Consumer-Scope", "app:authorize").want(201)
 	})
 }
+
+// Rights of others are no way to more of one's own.
+func TestB7_133_NoWayUp(t *testing.T) {
+	worlds(t, func(t *testing.T, w *world) {
+		kind := w.do("POST", "/mithril/client_types", `{"client_type":{"name":"Console","scope":"app:authorize user:read user:write user:delete role:write token:delete app:read app:delete"}}`).want(201).at("data.id")
+		role := w.do("POST", "/mithril/roles", `{"role":{"name":"Helpdesk","scope":"user:write user:delete role:write app:read app:delete"}}`).want(201).at("data.id")
+		strong := w.do("POST", "/mithril/roles", `{"role":{"name":"Strong","scope":"token:delete"}}`).want(201).at("data.id")
+		console := *w
+		console.client, console.secret = w.newClient("Console", w.user, kind)
+		w.give(w.user, role, console.client)
+		access, _ := console.tokens("user:read user:write user:delete role:write app:read app:delete")
+
+		t.Run("user:read to see oneself is not user:read of all", func(t *testing.T) {
+			w.as(access, "GET", "/mithril/users", "").refused(401, "access_denied")
+			w.as(access, "POST", "/mithril/roles", `{"role":{"name":"Reader","scope":"user:read"}}`).refused(403, "forbidden")
+			reader := w.do("POST", "/mithril/roles", `{"role":{"name":"Reader","scope":"user:read"}}`).want(201).at("data.id")
+			w.as(access, "POST", "/mithril/users/"+w.user+"/roles", `{"user_role":{"role_id":"`+reader+`","client_id":"`+console.client+`"}}`).refused(403, "forbidden")
+			w.as(access, "PATCH", "/mithril/roles/"+w.role, `{"role":{"scope":"legal_entity:read legal_entity:write user:read"}}`).refused(403, "forbidden")
+		})
+		t.Run("the password of somebody above", func(t *testing.T) {
+			above, below := w.newUser("above@x.io"), w.newUser("below@x.io")
+			w.give(above, strong, console.client)
+			w.give(below, w.role, w.client)
+			for _, r := range [][3]string{{"PATCH", "", `{"user":{"password":"` + secret + ` new"}}`}, {"PATCH", "", `{"user":{"email":"mine@x.io"}}`}, {"PATCH", "/actions/block", ""}, {"DELETE", "", ""}} {
+				w.as(access, r[0], "/mithril/users/"+above+r[1], r[2]).refused(403, "forbidden")
+			}
+			w.as(access, "PATCH", "/mithril/users/"+below, `{"user":{"password":"`+secret+` new"}}`).want(200)
+			w.as(access, "DELETE", "/mithril/users/"+below, "").want(204)
+		})
+		t.Run("another realm", func(t *testing.T) {
+			var colleague string
+			w.write(func(ctx context.Context, tx db.WriteTx) error {
+				u, err := w.identity.CreatePerson(ctx, tx, system, identity.NewPerson{Realm: "employees", Username: "jane"}, redact.Secret{})
+				if err != nil {
+					return err
+				}
+				colleague = id.UUID(u.ID)
+				client, _ := id.FromUUID(id.Client, w.client)
+				_, err = tx.Exec(ctx, `INSERT INTO approvals (user_id, client_id, scopes, granted, id) VALUES ($1, $2, 'openid', 1, $3)`, u.ID, client, id.New(id.Approval, tx.Now()))
+				return err
+			})
+			w.do("DELETE", "/mithril/users/"+colleague+"/tokens", "").refused(404, "not_found")
+			if a := w.as(access, "GET", "/mithril/apps?user_id="+colleague, "").want(200); a.at("data.0") != "" {
+				t.Errorf("%s", a.body)
+			}
+		})
+	})
+}
+
+// A filter that names several clients is no wish to take everything.
+func TestSomeTokensAreNotAll(t *testing.T) {
+	worlds(t, func(t *testing.T, w *world) {
+		other, _ := w.newClient("Other", w.user, w.kind)
+		session := w.session("app:authorize")
+		w.do("DELETE", "/mithril/users/"+w.user+"/tokens?client_ids="+other, "").want(204)
+		w.verify(session).want(200)
+		w.do("DELETE", "/mithril/users/"+w.user+"/tokens?client_ids="+other+","+w.client, "").want(204)
+		w.verify(session).want(401)
+	})
+}
+
+// What cannot be a text is refused before the database sees it.
+func TestQueriesThatAreNoText(t *testing.T) {
+	worlds(t, func(t *testing.T, w *world) {
+		for _, path := range []string{"/mithril/roles?name=%ff", "/mithril/roles?scope=%ff", "/mithril/tokens?name=%ff", "/mithril/tokens?value=%ff%ff%ff%ff%ff%ff",
+			"/mithril/users?email=%ff", "/mithril/clients?name=%c3", "/mithril/users/" + w.user + "/roles?role_name=%ff"} {
+			w.do("GET", path, "").refused(400, "request_malformed")
+		}
+		for _, path := range []string{"/mithril/roles?limit=1e9", "/mithril/users?starting_after=%27", "/mithril/users?ending_before=usr_00000000000000000000000000", "/mithril/apps?user_ids=,,", "/mithril/roles?scope=,,"} {
+			if a := w.do("GET", path, ""); a.status >= 500 {
+				t.Errorf("%s: %d", path, a.status)
+			}
+		}
+		for _, body := range []string{`{"user":null}`, `{"user":[]}`, `{"user":{"email":1e400}}`, `{"user":{"email":"a@x.io\ud800","password":"x"}}`, `{"user":{"email":{},"password":[]}}`, `[]`, `null`,
+			`{"user":{"email":"a@b","password":"` + strings.Repeat("x", 5000) + `"}}`} {
+			if a := w.do("POST", "/mithril/users", body); a.status >= 500 {
+				t.Errorf("%.80s: %d", body, a.status)
+			}
+		}
+		if a := w.do("PATCH", "/mithril/users/"+w.user+"/actions/block", `{"user":{"block_reason":"\u0000"}}`); a.status >= 500 {
+			t.Errorf("%d", a.status)
+		}
+	})
+}

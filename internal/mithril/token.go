@@ -11,7 +11,6 @@ import (
 	"github.com/mintmark/mintmark/internal/audit"
 	"github.com/mintmark/mintmark/internal/db"
 	"github.com/mintmark/mintmark/internal/id"
-	"github.com/mintmark/mintmark/internal/identity"
 	"github.com/mintmark/mintmark/internal/oauth"
 	"github.com/mintmark/mintmark/internal/redact"
 )
@@ -404,19 +403,27 @@ func (c *call) deleteTokens() (*result, error) {
 	l.and(`t.user_id = ?`, userID)
 	q := c.r.URL.Query()
 	err = c.within(func(tx db.WriteTx) error {
-		if _, err := identity.LoadPerson(c, tx, userID); err != nil {
+		if _, err := c.loadUser(tx, userID); err != nil {
 			return err
 		}
 		if q.Get("name")+q.Get("names")+q.Get("value") == "" {
 			// All of them, also what other surfaces gave.
-			client, _ := inner(id.Client, q.Get("client_id"))
-			if err := c.o.OAuth.EndGrantsOf(c, tx, userID, client, "revoked"); err != nil {
+			clients, err := c.ids("client_id", id.Client)
+			if err != nil {
 				return err
 			}
-			if err := c.markRevoked(tx, userID, client); err != nil {
-				return err
+			if clients == nil {
+				clients = []string{""} // every one
 			}
-			return audit.Done(c, tx, who, "token.revoke", "user", userID, map[string]any{"client_id": client})
+			for _, client := range clients {
+				if err := c.o.OAuth.EndGrantsOf(c, tx, userID, client, "revoked"); err != nil {
+					return err
+				}
+				if err := c.markRevoked(tx, userID, client); err != nil {
+					return err
+				}
+			}
+			return audit.Done(c, tx, who, "token.revoke", "user", userID, map[string]any{"client_ids": clients})
 		}
 		list, err := c.collect(tx, l)
 		if err != nil {

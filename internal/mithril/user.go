@@ -67,7 +67,7 @@ func (c *call) manage(tx db.ReadTx, userID string) (identity.Person, error) {
 		return p, err
 	}
 	held, err := c.scopesOfRoles(tx, userID)
-	if err == nil && c.mayGive(held) != nil {
+	if err == nil && c.mayGiveRole(held) != nil {
 		err = forbidden("This user has a role that allows more than you may do.")
 	}
 	return p, err
@@ -388,6 +388,10 @@ func (c *call) deleteUser() (*result, error) {
 	err = c.within(func(tx db.WriteTx) error {
 		if _, err := c.manage(tx, userID); err != nil {
 			return err
+		}
+		if _, err := tx.Exec(c, `UPDATE mithril_tokens SET revoked = $2 WHERE revoked = 0 AND client_id IN (SELECT client_id FROM typed_clients WHERE owner = $1)`,
+			userID, db.Micros(tx.Now())); err != nil {
+			return fmt.Errorf("mark tokens as revoked: %w", err)
 		}
 		if err := c.o.Registry.DeleteClientsOf(c, tx, who, userID); err != nil {
 			return err

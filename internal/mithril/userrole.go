@@ -121,7 +121,7 @@ func (c *call) giveRole() (*result, error) {
 		if err != nil {
 			return err
 		}
-		if err := c.mayGive(role.Scopes); err != nil {
+		if err := c.mayGiveRole(role.Scopes); err != nil {
 			return err
 		}
 		given, err := c.o.Registry.GiveRole(c, tx, who, u)
@@ -192,7 +192,7 @@ func (c *call) take(tx db.WriteTx, who access.Caller, u registry.UserRole) error
 	if err != nil {
 		return err
 	}
-	if err := c.mayGive(role.Scopes); err != nil {
+	if err := c.mayGiveRole(role.Scopes); err != nil {
 		return err
 	}
 	return c.o.Registry.TakeRole(c, tx, who, u)
