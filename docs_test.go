@@ -190,7 +190,7 @@ func TestAttacksAreTried(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	row := regexp.MustCompile(`(?m)^\| (B\d+\.\d+) \| .* \| (.*) \|$`)
+	row := regexp.MustCompile(`(?m)^\| (B\d+\.\d+|oidcc-[\w-]+) \| .* \| (.*) \|$`)
 	named := regexp.MustCompile("((?:`Test\\w+`(?:, )?)+) \\((\\w+)")
 	seen := map[string]bool{}
 	for _, m := range row.FindAllStringSubmatch(read(t, "docs/attacks.md"), -1) {
