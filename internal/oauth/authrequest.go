@@ -101,7 +101,7 @@ func readAnswers(raw string) (a answers, ok bool) {
 		name, value, _ := strings.Cut(pair, "=")
 		name, err1 := url.QueryUnescape(name)
 		value, err2 := url.QueryUnescape(value)
-		if err1 != nil || err2 != nil || !utf8.ValidString(name) || !utf8.ValidString(value) || strings.ContainsRune(value, 0) || len(a.parameters) == maxParameters {
+		if err1 != nil || err2 != nil || !utf8.ValidString(name) || !utf8.ValidString(value) || strings.ContainsRune(name+value, 0) || len(a.parameters) == maxParameters {
 			return a, false
 		}
 		if name == "resource" {

@@ -227,6 +227,9 @@ func readLegacy(r *http.Request) (parameters, error) {
 	return p, p.fromQuery(r, func(string) bool { return true })
 }
 
+// inBodyAlone are the parameters that whoever reads them could use in the client's or the user's place.
+var inBodyAlone = []string{"password", "client_secret", "client_assertion", "assertion", "code", "code_verifier", "refresh_token", "device_code"}
+
 // fromQuery adds what the query holds, wanted lets through and the body did not give.
 func (p *parameters) fromQuery(r *http.Request, wanted func(name string) bool) error {
 	if r.URL.RawQuery == "" {
@@ -240,7 +243,7 @@ func (p *parameters) fromQuery(r *http.Request, wanted func(name string) bool) e
 		if _, given := p.find(x.name); given || !wanted(x.name) {
 			continue
 		}
-		if x.name == "password" || x.name == "client_secret" || x.name == "client_assertion" || x.name == "assertion" {
+		if slices.Contains(inBodyAlone, x.name) {
 			return refuse(invalidRequest, "Send "+x.name+" in the body: addresses end up in logs.")
 		}
 		if err := p.add(x.name, x.value); err != nil {
