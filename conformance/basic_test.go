@@ -278,6 +278,7 @@ func untilNextSecond(second float64) {
 
 // A code is good once, and its second use ends what came of the first.
 func TestBasicPlanCodeReuse(t *testing.T) {
+	t.Parallel()
 	for name, wait := range map[string]time.Duration{"oidcc-codereuse": 0, "oidcc-codereuse-30seconds": 30 * time.Second} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
