@@ -94,6 +94,18 @@ func (j oauthPages) Select(w http.ResponseWriter, r *http.Request, v oauth.Selec
 	j.a.pages.Select(w, r, web.SelectView{ClientName: v.ClientName, RedirectURI: v.RedirectURI, User: v.User, Flow: v.Flow, Other: v.Other})
 }
 
+func (j oauthPages) Logout(w http.ResponseWriter, r *http.Request, v oauth.LogoutView) {
+	view := web.LogoutView{User: v.User, ClientName: v.ClientName, Next: v.Next}
+	for _, f := range v.Fields {
+		view.Fields = append(view.Fields, web.LogoutField(f))
+	}
+	j.a.pages.AskLogout(w, r, view)
+}
+
+func (j oauthPages) Goodbye(w http.ResponseWriter, r *http.Request, v oauth.GoodbyeView) {
+	j.a.pages.Goodbye(w, r, web.GoodbyeView(v))
+}
+
 // stepUp tells the authorization server that everybody can prove more than a password: who has no second factor gets one at
 // the login.
 func stepUp(context.Context, identity.User) (bool, error) { return true, nil }

@@ -154,7 +154,7 @@ func (a *App) makeParts(ctx context.Context) (err error) {
 	if a.pages, err = web.New(web.Info{
 		Version: a.build.Version, Node: a.node, Engine: engineName(a.db.Engine()), Issuer: a.config.Issuer, S3: a.s3Address(),
 		Operations: a.config.Listen.Operations, Started: a.started, Clock: a.clock, Ready: a.ready.Err,
-		Directory: a.identity, DB: a.db, Sessions: a.sessions, Factors: a.factors, Destination: a.destination,
+		Directory: a.identity, DB: a.db, Sessions: a.sessions, Factors: a.factors, Destination: a.destination, LogoutFrames: a.oauth.LogoutFrames,
 	}); err != nil {
 		return err
 	}

@@ -100,6 +100,38 @@ func TestCacheFollowsChanges(t *testing.T) {
 }
 
 // A load that has read the old value and has not finished when the change comes must not leave the old value in memory.
+// A writer that changed more than it wants to name has every cache of its topic forget all, on each node.
+func TestAllKeysAreForgotten(t *testing.T) {
+	onBoth(t, func(t *testing.T, engine db.Engine) {
+		one, two := nodes(t, engine, clock.System)
+		newNumbers(t, one)
+		here, _ := counted(one, 10)
+		there, _ := counted(two, 10)
+		start(t, one)
+		start(t, two)
+		for _, key := range []string{"a", "b"} {
+			set(t, one, key, 1)
+			for get(t, here, key) != 1 || get(t, there, key) != 1 {
+				yield()
+			}
+		}
+		if err := one.Write(t.Context(), func(tx db.WriteTx) error {
+			_, err := tx.Exec(t.Context(), "UPDATE numbers SET value = 2")
+			return errors.Join(err, tx.Changed(t.Context(), numbers, db.AllKeys))
+		}); err != nil {
+			t.Fatal(err)
+		}
+		for _, key := range []string{"a", "b"} {
+			if v := get(t, here, key); v != 2 {
+				t.Errorf("the node that changed it still answers %d", v)
+			}
+			for get(t, there, key) != 2 { // the test's deadline ends it if it never comes
+				yield()
+			}
+		}
+	})
+}
+
 func TestCacheDoesNotKeepWhatWasReadBeforeAChange(t *testing.T) {
 	dbtest.Run(t, func(t *testing.T, d *db.DB) {
 		newNumbers(t, d)

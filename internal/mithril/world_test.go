@@ -84,6 +84,8 @@ func (nothing) Error(w http.ResponseWriter, _ *http.Request, status int, _, _ st
 func (nothing) Consent(http.ResponseWriter, *http.Request, oauth.ConsentView) {}
 func (nothing) Select(http.ResponseWriter, *http.Request, oauth.SelectView)   {}
 func (nothing) Device(http.ResponseWriter, *http.Request, oauth.DeviceView)   {}
+func (nothing) Logout(http.ResponseWriter, *http.Request, oauth.LogoutView)   {}
+func (nothing) Goodbye(http.ResponseWriter, *http.Request, oauth.GoodbyeView) {}
 func (nothing) Describe(context.Context, db.ReadTx, string) (oauth.ScopeText, error) {
 	return oauth.ScopeText{}, fault.New(fault.NotFound, "scope_not_found", "no")
 }

@@ -48,6 +48,9 @@ func (p *people) give(w http.ResponseWriter, r *http.Request, q *authRequest, b 
 	if q.kind.code {
 		back = append(back, parameter{"code", code})
 	}
+	if state := p.sessionState(w, r, q, b); state != "" {
+		back = append(back, parameter{"session_state", state})
+	}
 	p.back(w, r, q, back...)
 }
 

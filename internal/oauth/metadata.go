@@ -56,6 +56,9 @@ type document struct {
 	IssInAnswer           bool     `json:"authorization_response_iss_parameter_supported,omitempty"`
 	BackchannelLogout     bool     `json:"backchannel_logout_supported,omitempty"`
 	BackchannelSession    bool     `json:"backchannel_logout_session_supported,omitempty"`
+	FrontchannelLogout    bool     `json:"frontchannel_logout_supported,omitempty"`
+	FrontchannelSession   bool     `json:"frontchannel_logout_session_supported,omitempty"`
+	CheckSessionIframe    string   `json:"check_session_iframe,omitempty"`
 	// A client may take a missing answer to this for yes.
 	RequestURI        *bool    `json:"request_uri_parameter_supported,omitempty"`
 	RequestObject     bool     `json:"request_parameter_supported,omitempty"`
@@ -99,6 +102,7 @@ func (s *Server) document(signing []string) document {
 	no := false
 	d.AuthorizationEndpoint, d.UserinfoEndpoint = s.issuer+"/oauth2/authorize", s.issuer+"/oauth2/userinfo"
 	d.EndSessionEndpoint = s.issuer + "/oauth2/logout"
+	d.FrontchannelLogout, d.FrontchannelSession, d.CheckSessionIframe = true, true, s.issuer+"/oauth2/session"
 	d.BackchannelLogout = s.people.Outbound != nil
 	d.BackchannelSession = d.BackchannelLogout
 	d.DeviceEndpoint = s.issuer + "/oauth2/device_authorization"

@@ -65,6 +65,10 @@ type Sessions interface {
 	CheckToken(r *http.Request) error
 	// End signs out the browser that sent r.
 	End(ctx context.Context, w http.ResponseWriter, r *http.Request) error
+	// BrowserState is what tells the browser's session from another, for scripts; the browser gets it if it must.
+	BrowserState(w http.ResponseWriter, r *http.Request, s session.Session) string
+	// StateCookie is the name of the cookie that holds it.
+	StateCookie() string
 	// EndThese ends sessions in the caller's transaction, and tells how many.
 	EndThese(ctx context.Context, tx db.WriteTx, which session.Which, why string) (int, error)
 }
@@ -87,6 +91,10 @@ type Pages interface {
 	Device(w http.ResponseWriter, r *http.Request, v DeviceView)
 	// Select asks which account to go on with.
 	Select(w http.ResponseWriter, r *http.Request, v SelectView)
+	// Logout asks whether to sign out.
+	Logout(w http.ResponseWriter, r *http.Request, v LogoutView)
+	// Goodbye is for who has signed out, and tells clients of it through the browser.
+	Goodbye(w http.ResponseWriter, r *http.Request, v GoodbyeView)
 }
 
 // PeopleOptions are what the server needs to serve people as well as services. All must be set but those that say
@@ -128,6 +136,7 @@ type people struct {
 	secure bool // the public address is https
 	cookie string
 
+	frame      sessionFrame
 	changes    *db.Batch[change]
 	remembered toldMemory
 	begun      *limiter // requests that wait for a person, by address
@@ -145,6 +154,7 @@ func (s *Server) servePeople(o PeopleOptions) error {
 	if p.secure {
 		p.cookie = "__Host-" + p.cookie
 	}
+	p.frame = newSessionFrame(o.Sessions.StateCookie())
 	p.begun, p.pushes = newFlowLimiter(s.clock), newPushLimiter(s.clock)
 	p.devices, p.devicesOf = newLimiter(s.clock), newLimiter(s.clock)
 	p.devices.limit, p.devicesOf.limit = deviceLimit, deviceClientLimit
@@ -165,6 +175,7 @@ func (p *people) register(m *route.Mux) {
 	m.Handle("/oauth2/par", only(http.MethodPost, p.pushRequest))
 	m.Handle("/oauth2/userinfo", p.s.shared("GET, POST", p.userinfo))
 	m.Handle("/oauth2/logout", p.logout)
+	m.Handle("/oauth2/session", get(p.sessionPage))
 	p.s.approvalRoutes(m)
 }
 

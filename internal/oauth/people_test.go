@@ -49,6 +49,8 @@ type fakePages struct {
 	choice  *oauth.SelectView
 	csrf    string
 	device  *oauth.DeviceView
+	logout  *oauth.LogoutView
+	goodbye *oauth.GoodbyeView
 }
 
 func (p *fakePages) Device(w http.ResponseWriter, r *http.Request, v oauth.DeviceView) {
@@ -67,6 +69,20 @@ func (p *fakePages) Select(w http.ResponseWriter, r *http.Request, v oauth.Selec
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.choice, p.csrf = &v, p.sessions.Token(w, r)
+	w.Header().Set("Content-Type", "text/html")
+}
+
+func (p *fakePages) Logout(w http.ResponseWriter, r *http.Request, v oauth.LogoutView) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.logout, p.csrf = &v, p.sessions.Token(w, r)
+	w.Header().Set("Content-Type", "text/html")
+}
+
+func (p *fakePages) Goodbye(w http.ResponseWriter, _ *http.Request, v oauth.GoodbyeView) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.goodbye = &v
 	w.Header().Set("Content-Type", "text/html")
 }
 
@@ -277,6 +293,13 @@ func (b *browser) login(u identity.User) *browser {
 	}
 	b.keep(rec.Header())
 	return b
+}
+
+// asked is a request of the browser.
+func (b *browser) asked() *http.Request {
+	r := httptest.NewRequest("GET", "/", nil)
+	b.with(r)
+	return r
 }
 
 func (b *browser) logout() {

@@ -77,42 +77,6 @@ func (p *Pages) signedIn(w http.ResponseWriter, r *http.Request) (session.Sessio
 	return s, true
 }
 
-type logoutData struct {
-	personData
-	SignedIn bool
-}
-
-// LogoutForm is the page at GET /logout: it asks, or, when nobody is signed in, says so. Only the form ends a session, so
-// that no link or picture of a stranger does.
-func (p *Pages) LogoutForm(w http.ResponseWriter, r *http.Request) {
-	s, ok, err := p.info.Sessions.Current(r.Context(), r)
-	if err != nil {
-		p.fail(w, r, err)
-		return
-	}
-	if !ok {
-		p.show(w, r, http.StatusOK, "logout", logoutData{personData: personData{frame: p.frame("Signed out")}})
-		return
-	}
-	p.show(w, r, http.StatusOK, "logout", logoutData{p.person(w, r, "Sign out", s), true})
-}
-
-// Logout takes the form at POST /logout.
-func (p *Pages) Logout(w http.ResponseWriter, r *http.Request) {
-	if err := p.info.Sessions.CheckToken(r); err != nil {
-		p.fail(w, r, err)
-		return
-	}
-	if err := p.info.Sessions.End(r.Context(), w, r); err != nil {
-		p.fail(w, r, err)
-		return
-	}
-	// Not "cookies": browsers would take those of every host beside ours as well.
-	w.Header().Set("Clear-Site-Data", `"cache", "storage"`)
-	w.Header().Set("Location", "/logout")
-	w.WriteHeader(http.StatusSeeOther)
-}
-
 type errorData struct {
 	frame
 	Heading, Text, Advice, Code, RequestID string

@@ -4,6 +4,7 @@
 //   - Pages are made by html/template alone, load nothing from anywhere else, run no script but, where passkeys are, the
 //     one that talks to the authenticator, and carry the same strict headers whether they answer 200 or 404. A form may lead only to this server, and, where the answer to it goes on
 //     to a client, to that client's own address.
+//   - One page frames others: that after signing out, the clients that hear of it, by their origins (logout.go).
 //   - The front page is public, so it tells what runs where and nothing about applications, people or credentials.
 //   - Every form that changes something carries a token of package session. After a login one is led only to pages of
 //     this server.
@@ -66,6 +67,8 @@ type Info struct {
 	// Destination tells, for an address of the authorization endpoint, which client a login leads to. It answers false
 	// unless the client and its redirect URI are good. nil: it is never known.
 	Destination func(ctx context.Context, address string) (Destination, bool)
+	// LogoutFrames are the addresses of clients that hear through the browser that a session has ended. nil: none do.
+	LogoutFrames func(ctx context.Context, sessionID string) ([]string, error)
 }
 
 // Destination is the client that a person signs in for.
@@ -97,7 +100,7 @@ func New(info Info) (*Pages, error) {
 		return nil, err
 	}
 	p.templates = map[string]*template.Template{}
-	for _, name := range []string{"home", "not_found", "login", "logout", "account", "consent", "select", "device", "error", "verify", "enrol", "codes", "security", "app", "password", "sessions"} {
+	for _, name := range []string{"home", "not_found", "login", "logout", "goodbye", "account", "consent", "select", "device", "error", "verify", "enrol", "codes", "security", "app", "password", "sessions"} {
 		t, err := template.ParseFS(pageFiles, "pages/layout.html", "pages/seed.html", "pages/"+name+".html")
 		if err != nil {
 			return nil, fmt.Errorf("parse the page %s: %w", name, err)
@@ -173,6 +176,8 @@ var directory = []group{
 // frame is what the layout needs of every page.
 type frame struct {
 	Title, Style, Icon, Script string
+	Refresh                    template.URL // where the page leads after a while; "": it stays
+
 	*reader
 }
 
@@ -237,6 +242,9 @@ func (p *Pages) show(w http.ResponseWriter, r *http.Request, status int, name st
 	if f, ok := data.(interface{ script() bool }); ok && f.script() {
 		csp := w.Header().Get("Content-Security-Policy")
 		w.Header().Set("Content-Security-Policy", csp+"; script-src 'self'; connect-src 'self'")
+	}
+	if f, ok := data.(interface{ frameSources() string }); ok && f.frameSources() != "" {
+		w.Header().Set("Content-Security-Policy", w.Header().Get("Content-Security-Policy")+"; frame-src "+f.frameSources())
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")

@@ -43,13 +43,17 @@ const (
 
 // site is the pages behind a mux, as app serves them, with what the tests ask for besides.
 type site struct {
-	t       testing.TB
-	d       *db.DB
-	keyring *seal.Keyring
-	clock   *clock.Fake
-	dir     *identity.Directory
-	pages   *web.Pages
-	mux     *route.Mux
+	frames   []string // of clients that hear of a logout
+	frameErr error
+	leaving  web.LogoutView
+	goodbye  web.GoodbyeView
+	t        testing.TB
+	d        *db.DB
+	keyring  *seal.Keyring
+	clock    *clock.Fake
+	dir      *identity.Directory
+	pages    *web.Pages
+	mux      *route.Mux
 
 	factors *mfa.Service
 	refused chan string   // what OnRefused was told
@@ -98,6 +102,7 @@ func newSiteOn(t testing.TB, d *db.DB, k *seal.Keyring, c *clock.Fake) *site {
 	s.pages, err = web.New(web.Info{
 		Version: "test", Node: "nod_1", Engine: "SQLite, embedded", Issuer: "https://mint.example.org", Operations: "127.0.0.1:9090",
 		Started: start.Add(-time.Hour), Clock: s.clock, Ready: func() error { return nil }, Directory: s.dir, DB: s.d, Sessions: sessions, Factors: s.factors,
+		LogoutFrames: func(_ context.Context, sessionID string) ([]string, error) { return s.frames, s.frameErr },
 		Destination: func(_ context.Context, address string) (web.Destination, bool) {
 			if strings.Contains(address, "client_id=shop") {
 				return web.Destination{ClientName: "The shop " + evil, RedirectURI: "https://shop.example.org/cb?x=1"}, true
@@ -121,6 +126,8 @@ func newSiteOn(t testing.TB, d *db.DB, k *seal.Keyring, c *clock.Fake) *site {
 	s.mux.Handle("GET "+s.pages.IconPath(), s.pages.Icon)
 	s.mux.Handle("GET /missing", s.pages.NotFound)
 	s.mux.Handle("GET /consent", func(w http.ResponseWriter, r *http.Request) { s.pages.Consent(w, r, s.consent) })
+	s.mux.Handle("GET /oauth2/logout", func(w http.ResponseWriter, r *http.Request) { s.pages.AskLogout(w, r, s.leaving) })
+	s.mux.Handle("GET /goodbye", func(w http.ResponseWriter, r *http.Request) { s.pages.Goodbye(w, r, s.goodbye) })
 	s.mux.Handle("GET /fails", func(w http.ResponseWriter, r *http.Request) { s.pages.Error(w, r, 400, "invalid_request", s.failure) })
 	return s
 }

@@ -89,6 +89,7 @@ type Manager struct {
 	cookie  string // name of the session's cookie
 	visitor string // name of the cookie of a browser that is not signed in
 	device  string // name of the cookie that a browser is known again by
+	state   string // name of the cookie that tells clients whether the login has changed
 
 	mu   sync.Mutex
 	seen map[string]time.Time // to be written; owned by mu
@@ -138,9 +139,9 @@ func New(d *db.DB, keyring *seal.Keyring, dir *identity.Directory, o Options) (*
 	if o.Admit == nil {
 		o.Admit = func(context.Context, db.ReadTx, identity.User, []string) error { return nil }
 	}
-	m := &Manager{d: d, keyring: keyring, dir: dir, o: o, cookie: "mintmark-session", visitor: "mintmark-visitor", device: "mintmark-device", seen: map[string]time.Time{}}
+	m := &Manager{d: d, keyring: keyring, dir: dir, o: o, cookie: "mintmark-session", visitor: "mintmark-visitor", device: "mintmark-device", state: "mintmark-state", seen: map[string]time.Time{}}
 	if o.Secure {
-		m.cookie, m.visitor, m.device = "__Host-"+m.cookie, "__Host-"+m.visitor, "__Host-"+m.device
+		m.cookie, m.visitor, m.device, m.state = "__Host-"+m.cookie, "__Host-"+m.visitor, "__Host-"+m.device, "__Host-"+m.state
 	}
 	m.cache = db.NewCache(d, topic, o.Capacity, m.load)
 	endAll := func(ctx context.Context, tx db.WriteTx, u identity.User) error { return m.EndAllOf(ctx, tx, u.ID) }
@@ -213,6 +214,7 @@ func (m *Manager) Begin(ctx context.Context, w http.ResponseWriter, r *http.Requ
 	m.setCookie(w, m.cookie, cookie.Reveal(), 0)
 	m.setCookie(w, m.visitor, "", -1) // forms from before the login are over
 	m.setCookie(w, m.device, device.Reveal(), int(deviceLife.Seconds()))
+	m.BrowserState(w, r, s)
 	return s, nil
 }
 
@@ -381,6 +383,7 @@ func (m *Manager) End(ctx context.Context, w http.ResponseWriter, r *http.Reques
 	}
 	m.setCookie(w, m.cookie, "", -1)
 	m.setCookie(w, m.visitor, "", -1)
+	m.setState(w, "", -1)
 	return nil
 }
 

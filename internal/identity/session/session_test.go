@@ -225,7 +225,7 @@ func TestPlainHTTPHasItsOwnCookie(t *testing.T) {
 	b := newBrowser()
 	b.token(n)
 	b.begin(n, n.person("jane"))
-	if c := b.cookies["mintmark-session"]; c == nil || c.Secure || !c.HttpOnly || len(b.cookies) != 2 || b.cookies["mintmark-device"] == nil {
+	if c := b.cookies["mintmark-session"]; c == nil || c.Secure || !c.HttpOnly || len(b.cookies) != 3 || b.cookies["mintmark-device"] == nil {
 		t.Errorf("cookies %v", b.cookies)
 	}
 	if _, ok := b.current(n); !ok {
