@@ -8,8 +8,8 @@ type ResourceType struct {
 	Name           string    `json:"name"`
 	Description    string    `json:"description"`
 	ResourceOwners []string  `json:"resource_owners" doc:"Realms whose users may own such data, sorted."`
-	OwningTeam     string    `json:"owning_team" doc:"The team that may change the type: the explicit one, or the team of the owning application."`
-	OwnedBy        string    `json:"owned_by" enum:"application,team" doc:"Whether owning_team follows from the application before the first dot."`
+	TeamID         string    `json:"team_id" doc:"The team that may change the type: the explicit one, or the team of the owning application."`
+	OwnedBy        string    `json:"owned_by" enum:"application,team" doc:"Whether team_id follows from the application before the first dot."`
 	Created        time.Time `json:"created"`
 	CreatedBy      string    `json:"created_by"`
 	LastModified   time.Time `json:"last_modified"`
@@ -21,7 +21,7 @@ type PutResourceType struct {
 	Name           string   `json:"name" minLength:"1" maxLength:"200"`
 	Description    string   `json:"description,omitempty" maxLength:"16384" doc:"Markdown."`
 	ResourceOwners []string `json:"resource_owners,omitempty" maxItems:"32" doc:"Realms, with or without a leading slash. Needed as soon as the type has a resource owner scope."`
-	OwningTeam     string   `json:"owning_team,omitempty" maxLength:"100" doc:"Required unless an application owns the type."`
+	TeamID         string   `json:"team_id,omitempty" maxLength:"100" doc:"Required unless an application owns the type."`
 }
 
 // ResourceTypes is a page of resource types, by id.

@@ -5,14 +5,14 @@ import "time"
 // Bucket is a bucket of the embedded S3 endpoint.
 type Bucket struct {
 	Name      string    `json:"name"`
-	Team      string    `json:"team" doc:"The team that owns it: only its applications get access keys for it."`
+	TeamID    string    `json:"team_id" doc:"The team that owns it: only its applications get access keys for it."`
 	Created   time.Time `json:"created"`
 	CreatedBy string    `json:"created_by"`
 }
 
 // PutBucket is the whole content of a bucket's record.
 type PutBucket struct {
-	Team string `json:"team" minLength:"1" maxLength:"100" doc:"Cannot be changed later."`
+	TeamID string `json:"team_id" minLength:"1" maxLength:"100" doc:"Cannot be changed later."`
 }
 
 // Buckets is a page of buckets, by name.

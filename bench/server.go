@@ -213,7 +213,7 @@ func (s *server) register(ctx context.Context) error {
 	for _, step := range []func() error{
 		func() error { _, err := c.PutTeam(ctx, team, api.PutTeam{Name: "Shop"}); return err },
 		func() error {
-			_, err := c.PutResourceType(ctx, "sales_order", api.PutResourceType{Name: "sales order", OwningTeam: team})
+			_, err := c.PutResourceType(ctx, "sales_order", api.PutResourceType{Name: "sales order", TeamID: team})
 			return err
 		},
 		func() error {

@@ -30,10 +30,10 @@ type ClientQuery struct {
 func (c *Client) Clients(ctx context.Context, q ClientQuery) (*api.Clients, error) {
 	query := q.query()
 	if q.Team != "" {
-		query.Set("team", q.Team)
+		query.Set("team_id", q.Team)
 	}
 	if q.Owner != "" {
-		query.Set("owner", q.Owner)
+		query.Set("owner_id", q.Owner)
 	}
 	if q.Untrusted {
 		query.Set("untrusted", "true")

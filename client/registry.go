@@ -37,7 +37,7 @@ func (c *Client) Applications(ctx context.Context, q ApplicationQuery) (*api.App
 		query.Set("search", q.Search)
 	}
 	if q.Team != "" {
-		query.Set("team", q.Team)
+		query.Set("team_id", q.Team)
 	}
 	if q.Active != nil {
 		query.Set("active", strconv.FormatBool(*q.Active))

@@ -215,11 +215,11 @@ func (w *world) register(ctx context.Context) error {
 		body         any
 	}{
 		{"PUT", "/api/teams/shop", m{"name": "Shop"}},
-		{"PUT", "/api/resource-types/sales_order", m{"name": "sales order", "resource_owners": []string{"employees", "customers"}, "owning_team": "shop"}},
+		{"PUT", "/api/resource-types/sales_order", m{"name": "sales order", "resource_owners": []string{"employees", "customers"}, "team_id": "shop"}},
 		{"PUT", "/api/resource-types/sales_order/scopes/read_all", m{"summary": "grants read access to all orders", "is_resource_owner_scope": false}},
 		{"PUT", "/api/applications/" + application, m{"team_id": "shop", "name": "Sales orders", "active": true}},
 		{"PUT", "/api/applications/" + application + "/scopes/sales_order.read_all", nil},
-		{"PUT", "/api/buckets/" + bucketName, m{"team": "shop"}},
+		{"PUT", "/api/buckets/" + bucketName, m{"team_id": "shop"}},
 		{"PUT", "/api/applications/" + application + "/destinations/local/" + bucketName, nil},
 		{"PUT", "/api/applications/" + application + "/destinations/files/" + bucketName, nil},
 	} {

@@ -77,9 +77,9 @@ func managementKnocks() []knock {
 		with(put("old version", "/api/teams/shop", `{"name":"Other"}`, 412, "precondition_failed"), "If-Match", `"999"`),
 		with(put("exists already", "/api/teams/shop", `{"name":"Other"}`, 412, "precondition_failed"), "If-None-Match", "*"),
 		put("unknown team", "/api/applications/intruder", `{"team_id":"nobody","active":true,"name":"x"}`, 400, "team_not_found"),
-		put("unknown realm of owners", "/api/resource-types/intruder", `{"name":"x","owning_team":"shop","resource_owners":["martians"]}`, 400, "invalid_resource_owners"),
+		put("unknown realm of owners", "/api/resource-types/intruder", `{"name":"x","team_id":"shop","resource_owners":["martians"]}`, 400, "invalid_resource_owners"),
 		put("unknown realm of a member", team, `{"name":"x","members":["martians/jane"]}`, 400, "unknown_realm"),
-		put("unknown owner of a bucket", "/api/buckets/intruder", `{"team":"nobody"}`, 400, "team_not_found"),
+		put("unknown owner of a bucket", "/api/buckets/intruder", `{"team_id":"nobody"}`, 400, "team_not_found"),
 
 		put("id in capitals", "/api/applications/A", `{"team_id":"shop","active":true,"name":"x"}`, 400, "application_id"),
 		put("id that ends with a hyphen", "/api/applications/a-", `{"team_id":"shop","active":true,"name":"x"}`, 400, "application_id"),
@@ -91,7 +91,7 @@ func managementKnocks() []knock {
 		put("id that climbs, encoded", "/api/applications/%2e%2e/teams/intruder", `{"name":"x"}`, 400, "bad_path"),
 		put("empty segment", "/api//teams/intruder", `{"name":"x"}`, 400, "bad_path"),
 		put("id of a scope", "/api/resource-types/sales_order/scopes/Read", `{"summary":"x","is_resource_owner_scope":false}`, 400, "scope_id"),
-		put("id of a bucket", "/api/buckets/-x-", `{"team":"shop"}`, 400, "invalid_bucket_name"),
+		put("id of a bucket", "/api/buckets/-x-", `{"team_id":"shop"}`, 400, "invalid_bucket_name"),
 
 		look("unknown scope", "PUT", "/api/applications/sales-orders/scopes/sales_order.nope", 404, "scope_not_found"),
 		look("scope without a type", "PUT", "/api/applications/sales-orders/scopes/nope", 404, "scope_not_found"),

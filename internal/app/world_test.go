@@ -249,7 +249,7 @@ func (w *world) register(t *testing.T, application string) {
 	t.Helper()
 	ctx := t.Context()
 	must[*api.Team](t, "team")(w.admin.PutTeam(ctx, "shop", api.PutTeam{Name: "Shop"}))
-	must[*api.ResourceType](t, "type")(w.admin.PutResourceType(ctx, "sales_order", api.PutResourceType{Name: "sales order", OwningTeam: "shop", ResourceOwners: []string{"employees", "customers"}}))
+	must[*api.ResourceType](t, "type")(w.admin.PutResourceType(ctx, "sales_order", api.PutResourceType{Name: "sales order", TeamID: "shop", ResourceOwners: []string{"employees", "customers"}}))
 	for id, byOwner := range map[string]bool{"read": true, "write": true, "read_all": false} {
 		must[*api.Scope](t, "scope")(w.admin.PutScope(ctx, "sales_order", id, api.PutScope{Summary: "grants " + id, IsResourceOwnerScope: byOwner}))
 	}
@@ -267,7 +267,7 @@ func (w *world) registerApplication(t *testing.T, application string) {
 // bucket makes the bucket of the embedded store and adds it to the application.
 func (w *world) bucket(t *testing.T, application, bucket string) {
 	t.Helper()
-	must[*api.Bucket](t, "bucket")(w.admin.PutBucket(t.Context(), bucket, api.PutBucket{Team: "shop"}))
+	must[*api.Bucket](t, "bucket")(w.admin.PutBucket(t.Context(), bucket, api.PutBucket{TeamID: "shop"}))
 	must[*api.Destination](t, "destination")(w.admin.AddDestination(t.Context(), application, "local", bucket))
 }
 

@@ -260,7 +260,7 @@ func (c *Catalog) checkType(ctx context.Context, tx db.ReadTx, t *ResourceType, 
 	t.ResourceOwners = owners
 	if byApplication {
 		if t.OwningTeam != "" && t.OwningTeam != team {
-			return fault.InvalidAt("body.owning_team", "owned_by_application", "The application that the type's id names owns the type: leave owning_team out.")
+			return fault.InvalidAt("body.team_id", "owned_by_application", "The application that the type's id names owns the type: leave team_id out.")
 		}
 		t.OwningTeam = ""
 		return nil
@@ -273,13 +273,13 @@ func (c *Catalog) checkType(ctx context.Context, tx db.ReadTx, t *ResourceType, 
 		return fmt.Errorf("look for the owning team: %w", err)
 	}
 	if !ok {
-		return fault.InvalidAt("body.owning_team", "team_not_found", "There is no such team.")
+		return fault.InvalidAt("body.team_id", "team_not_found", "There is no such team.")
 	}
 	return nil
 }
 
 func errTeamRequired() error {
-	return fault.InvalidAt("body.owning_team", "owning_team_required", "No application owns the type, so it needs an owning team.")
+	return fault.InvalidAt("body.team_id", "team_required", "No application owns the type, so a team must.")
 }
 
 func (c *Catalog) canonicalOwners(given []string) ([]string, error) {

@@ -101,7 +101,7 @@ func (c *Catalog) getType(ctx context.Context, tx db.ReadTx, caller access.Calle
 func (c *Catalog) putType(ctx context.Context, tx db.WriteTx, caller access.Caller, in *putTypeInput) (*typeOutput, error) {
 	t, err := c.PutType(ctx, tx, caller, ResourceType{
 		ID: in.ID, Name: in.Body.Name, Description: in.Body.Description,
-		ResourceOwners: in.Body.ResourceOwners, OwningTeam: in.Body.OwningTeam,
+		ResourceOwners: in.Body.ResourceOwners, OwningTeam: in.Body.TeamID,
 	}, in.IfMatch)
 	if err != nil {
 		return nil, err
@@ -166,7 +166,7 @@ func (c *Catalog) wireType(ctx context.Context, tx db.ReadTx, t ResourceType) (a
 		owned = "application"
 	}
 	return api.ResourceType{
-		ID: t.ID, Name: t.Name, Description: t.Description, ResourceOwners: t.ResourceOwners, OwningTeam: team, OwnedBy: owned,
+		ID: t.ID, Name: t.Name, Description: t.Description, ResourceOwners: t.ResourceOwners, TeamID: team, OwnedBy: owned,
 		Created: t.Created, CreatedBy: t.CreatedBy, LastModified: t.Modified, LastModifiedBy: t.ModifiedBy,
 	}, nil
 }

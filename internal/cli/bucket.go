@@ -32,11 +32,11 @@ func (cmd *bucketCreate) Run(ctx context.Context, s *Session) error {
 	if err != nil {
 		return err
 	}
-	b, err := c.PutBucket(ctx, cmd.Name, api.PutBucket{Team: cmd.Team})
+	b, err := c.PutBucket(ctx, cmd.Name, api.PutBucket{TeamID: cmd.Team})
 	if err != nil {
 		return err
 	}
-	return s.print(b, func(w io.Writer) { fmt.Fprintf(w, "bucket %s of team %s\n", plain(b.Name), plain(b.Team)) })
+	return s.print(b, func(w io.Writer) { fmt.Fprintf(w, "bucket %s of team %s\n", plain(b.Name), plain(b.TeamID)) })
 }
 
 type bucketList struct{}
@@ -59,7 +59,7 @@ func (bucketList) Run(ctx context.Context, s *Session) error {
 	return s.print(api.Buckets{Items: all}, func(w io.Writer) {
 		var rows [][]string
 		for _, b := range all {
-			rows = append(rows, []string{b.Name, b.Team, s.at(b.Created), b.CreatedBy})
+			rows = append(rows, []string{b.Name, b.TeamID, s.at(b.Created), b.CreatedBy})
 		}
 		s.table(w, "there are no buckets yet; make one with: mintmark bucket create NAME --team TEAM", []string{"NAME", "TEAM", "CREATED", "BY"}, rows)
 	})
@@ -85,6 +85,6 @@ func (cmd *bucketShow) Run(ctx context.Context, s *Session) error {
 		return err
 	}
 	return s.print(b, func(w io.Writer) {
-		fields(w, "name", b.Name, "team", b.Team, "created", s.at(b.Created)+" by "+b.CreatedBy)
+		fields(w, "name", b.Name, "team", b.TeamID, "created", s.at(b.Created)+" by "+b.CreatedBy)
 	})
 }

@@ -98,12 +98,12 @@ func world() map[string]any {
 		ClientID: "sales-orders", ServiceUsername: "sales-orders", Created: c.created, CreatedBy: c.by, LastModified: c.changed, LastModifiedBy: c.who}
 	// A name that somebody chose to turn a terminal red.
 	evil := api.Application{ID: "evil", TeamID: "shop", Name: "\x1b[31mred\u202e\n", Created: c.created, CreatedBy: c.by, LastModified: c.changed, LastModifiedBy: c.who}
-	order := api.ResourceType{ID: "sales_order", Name: "Sales order", ResourceOwners: []string{"customers"}, OwningTeam: "shop", OwnedBy: "team", Created: c.created, CreatedBy: c.by, LastModified: c.changed, LastModifiedBy: c.who}
+	order := api.ResourceType{ID: "sales_order", Name: "Sales order", ResourceOwners: []string{"customers"}, TeamID: "shop", OwnedBy: "team", Created: c.created, CreatedBy: c.by, LastModified: c.changed, LastModifiedBy: c.who}
 	readAll := api.Scope{ID: "read_all", ResourceType: "sales_order", Summary: "Read the orders of everybody", CriticalityLevel: 2, Created: c.created, CreatedBy: c.by, LastModified: c.changed, LastModifiedBy: c.who}
 	read := api.Scope{ID: "read", ResourceType: "sales_order", Summary: "Read your orders", IsResourceOwnerScope: true, CriticalityLevel: 1, Created: c.created, CreatedBy: c.by, LastModified: c.changed, LastModifiedBy: c.who}
 	grant := api.Grant{Scope: "sales_order.read_all", Kind: "application", GrantedBy: "employees/jane", Granted: c.changed}
 	destination := api.Destination{Store: "local", Bucket: "shop-mint", Added: c.changed, AddedBy: "employees/jane"}
-	bucket := api.Bucket{Name: "shop-mint", Team: "shop", Created: c.created, CreatedBy: c.by}
+	bucket := api.Bucket{Name: "shop-mint", TeamID: "shop", Created: c.created, CreatedBy: c.by}
 	storageKey := api.StorageKey{ID: "MMABCDEFGHIJKLMNOPQR", Application: "sales-orders", Bucket: "shop-mint", Prefix: "sales-orders/", Created: c.created, CreatedBy: c.by, LastUsed: agoAt(time.Minute)}
 	key := api.SigningKey{Kid: "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs", Alg: "ES256", State: "active", Created: c.created, ActivateAt: c.created, Activated: &c.created}
 	next := api.SigningKey{Kid: "cn-I_WNMClehiVp51i_0VpOENW1upEerA8sEam5hn-s", Alg: "ES256", State: "prepared", Created: now, ActivateAt: now.Add(time.Hour)}

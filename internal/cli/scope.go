@@ -63,12 +63,12 @@ func (cmd *typeCreate) Run(ctx context.Context, s *Session) error {
 	if name == "" {
 		name = cmd.ID
 	}
-	t, err := c.PutResourceType(ctx, cmd.ID, api.PutResourceType{Name: name, Description: cmd.Description, ResourceOwners: cmd.ResourceOwners, OwningTeam: cmd.Team})
+	t, err := c.PutResourceType(ctx, cmd.ID, api.PutResourceType{Name: name, Description: cmd.Description, ResourceOwners: cmd.ResourceOwners, TeamID: cmd.Team})
 	if err != nil {
 		return err
 	}
 	return s.print(t, func(w io.Writer) {
-		fmt.Fprintf(w, "resource type %s of team %s\n", plain(t.ID), plain(t.OwningTeam))
+		fmt.Fprintf(w, "resource type %s of team %s\n", plain(t.ID), plain(t.TeamID))
 	})
 }
 
@@ -93,7 +93,7 @@ func (typeList) Run(ctx context.Context, s *Session) error {
 	return s.print(api.ResourceTypes{Items: all}, func(w io.Writer) {
 		var rows [][]string
 		for _, t := range all {
-			rows = append(rows, []string{t.ID, t.Name, t.OwningTeam, strings.Join(t.ResourceOwners, ",")})
+			rows = append(rows, []string{t.ID, t.Name, t.TeamID, strings.Join(t.ResourceOwners, ",")})
 		}
 		s.table(w, "there are no resource types yet", []string{"ID", "NAME", "TEAM", "OWNER REALMS"}, rows)
 	})
@@ -119,7 +119,7 @@ func (cmd *typeShow) Run(ctx context.Context, s *Session) error {
 		return err
 	}
 	return s.print(t, func(w io.Writer) {
-		fields(w, "id", t.ID, "name", t.Name, "description", t.Description, "team", t.OwningTeam, "owned by", t.OwnedBy,
+		fields(w, "id", t.ID, "name", t.Name, "description", t.Description, "team", t.TeamID, "owned by", t.OwnedBy,
 			"owner realms", strings.Join(t.ResourceOwners, ", "), "changed", s.at(t.LastModified)+" by "+t.LastModifiedBy)
 	})
 }

@@ -18,8 +18,8 @@ type (
 	}
 	listClientsInput struct {
 		route.Page
-		Team      string `query:"team" maxLength:"100"`
-		Owner     string `query:"owner" maxLength:"40" doc:"Id of a person."`
+		Team      string `query:"team_id" maxLength:"100"`
+		Owner     string `query:"owner_id" maxLength:"40" doc:"Id of a person."`
 		Untrusted string `query:"untrusted" enum:"true,false"`
 	}
 	clientsOutput   struct{ Body api.Clients }

@@ -41,7 +41,7 @@ type (
 	}
 	listInput struct {
 		route.Page
-		Team            string    `query:"team" maxLength:"100"`
+		Team            string    `query:"team_id" maxLength:"100"`
 		IncidentContact string    `query:"incident_contact" maxLength:"200"`
 		Active          string    `query:"active" enum:"true,false"`
 		ModifiedBefore  time.Time `query:"modified_before" doc:"Inclusive."`

@@ -59,7 +59,7 @@ func TestStoryOverHTTP(t *testing.T) {
 		}{
 			{"admin", "PUT", "/api/teams/books", `{"name":"Books","members":["/employees/jane","employee/zoe"]}`, 200, `["employees/jane","employees/zoe"]`},
 			{"jane", "GET", "/api/teams", "", 200, `"id":"books"`},
-			{"admin", "PUT", "/api/resource-types/sales_order", `{"name":"Sales order","resource_owners":["customers"],"owning_team":"shop"}`, 200, `"owned_by":"team"`},
+			{"admin", "PUT", "/api/resource-types/sales_order", `{"name":"Sales order","resource_owners":["customers"],"team_id":"shop"}`, 200, `"owned_by":"team"`},
 			{"jane", "PUT", "/api/resource-types/sales_order/scopes/read", `{"summary":"Read","is_resource_owner_scope":true}`, 200, `"criticality_level":2`},
 			{"jane", "PUT", "/api/resource-types/sales_order/scopes/read_all", `{"summary":"Read all","is_resource_owner_scope":false}`, 200, `"id":"read_all"`},
 			{"robot", "GET", "/api/resource-types/sales_order/scopes", "", 200, `"read_all"`},
@@ -73,7 +73,7 @@ func TestStoryOverHTTP(t *testing.T) {
 			{"admin", "DELETE", "/api/applications/sales-orders/scopes/sales_order.read_all", "", 204, ""},
 			{"jane", "DELETE", "/api/resource-types/sales_order/scopes/read_all", "", 204, ""},
 			{"jane", "PUT", "/api/applications/sales-orders", `{"criticality_level":1,"name":null}`, 200, `"criticality_level":1`},
-			{"robot", "GET", "/api/applications?search=SALES&team=shop&active=true", "", 200, `"sales-orders"`},
+			{"robot", "GET", "/api/applications?search=SALES&team_id=shop&active=true", "", 200, `"sales-orders"`},
 			{"robot", "GET", "/api/applications?active=false", "", 200, `"items":[]`},
 			{"robot", "GET", "/api/applications?modified_after=2026-11-22T12:00:00Z&modified_before=2026-11-22T12:00:00Z", "", 200, `"sales-orders"`},
 			{"robot", "GET", "/api/resource-types/sales_order", "", 200, `"name":"Sales order"`},
@@ -121,7 +121,7 @@ func TestBadRequestsOverHTTP(t *testing.T) {
 			"bad cursor":         {"jane", "GET", "/api/applications?cursor=%21", "", 400},
 			"limit 0":            {"jane", "GET", "/api/applications?limit=0", "", 400},
 			"type without owner": {"jane", "PUT", "/api/resource-types/orphan", `{"name":"x"}`, 400},
-			"type, unknown key":  {"jane", "PUT", "/api/resource-types/new_type", `{"name":"x","owning_team":"shop","criteria":1}`, 400},
+			"type, unknown key":  {"jane", "PUT", "/api/resource-types/new_type", `{"name":"x","team_id":"shop","criteria":1}`, 400},
 			"scope, no kind":     {"jane", "PUT", "/api/resource-types/sales_order/scopes/zz", `{"summary":"x"}`, 400},
 			"scope, level 0":     {"jane", "PUT", "/api/resource-types/sales_order/scopes/zz", `{"summary":"x","is_resource_owner_scope":false,"criticality_level":0}`, 400},
 			"team, bad member":   {"admin", "PUT", "/api/teams/shop", `{"name":"x","members":["jane"]}`, 400},
@@ -143,7 +143,7 @@ func TestLostUpdatesOverHTTP(t *testing.T) {
 		for _, path := range []string{"/api/applications/kio", "/api/teams/shop", "/api/resource-types/sales_order", "/api/resource-types/sales_order/scopes/read"} {
 			body := map[string]string{
 				"/api/applications/kio": `{"name":"%"}`, "/api/teams/shop": `{"name":"%"}`,
-				"/api/resource-types/sales_order":             `{"name":"%","resource_owners":["customers"],"owning_team":"shop"}`,
+				"/api/resource-types/sales_order":             `{"name":"%","resource_owners":["customers"],"team_id":"shop"}`,
 				"/api/resource-types/sales_order/scopes/read": `{"summary":"%","is_resource_owner_scope":true}`,
 			}[path]
 			read := call(h, "admin", "GET", path, "")

@@ -49,7 +49,7 @@ func TestStandaloneClient(t *testing.T) {
 		if read.status != 200 || strings.Contains(read.body, made.Secret) || strings.Contains(read.body, "client_secret\"") {
 			t.Errorf("read: %d %s", read.status, read.body)
 		}
-		if list := decode[api.Clients](t, call(h, "joe", "GET", "/api/clients?team=shop&untrusted=false", ""), 200); len(list.Items) != 1 {
+		if list := decode[api.Clients](t, call(h, "joe", "GET", "/api/clients?team_id=shop&untrusted=false", ""), 200); len(list.Items) != 1 {
 			t.Errorf("listed: %+v", list)
 		}
 		if list := decode[api.Clients](t, call(h, "joe", "GET", "/api/clients?untrusted=true", ""), 200); len(list.Items) != 0 {

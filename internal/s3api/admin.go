@@ -147,7 +147,7 @@ func (s *Storage) CreateBucket(ctx context.Context, tx db.WriteTx, c access.Call
 	made := Bucket{Name: b.Name, Team: b.Team, Created: tx.Now(), CreatedBy: c.String()}
 	if err := insertBucket(ctx, tx, made); err != nil {
 		if errors.Is(err, db.ErrReference) {
-			return Bucket{}, fault.Wrap(err, fault.Invalid, "team_not_found", "There is no team %s.", b.Team).At("body.team", "is not known")
+			return Bucket{}, fault.Wrap(err, fault.Invalid, "team_not_found", "There is no team %s.", b.Team).At("body.team_id", "is not known")
 		}
 		return Bucket{}, err
 	}

@@ -82,7 +82,7 @@ func (s *Storage) getBucket(ctx context.Context, tx db.ReadTx, c access.Caller, 
 }
 
 func (s *Storage) putBucket(ctx context.Context, tx db.WriteTx, c access.Caller, in *putBucketInput) (*bucketOutput, error) {
-	b, err := s.CreateBucket(ctx, tx, c, Bucket{Name: in.Name, Team: in.Body.Team})
+	b, err := s.CreateBucket(ctx, tx, c, Bucket{Name: in.Name, Team: in.Body.TeamID})
 	if err != nil {
 		return nil, err
 	}
@@ -134,7 +134,7 @@ func (s *Storage) deleteKey(ctx context.Context, tx db.WriteTx, c access.Caller,
 }
 
 func wireBucket(b Bucket) api.Bucket {
-	return api.Bucket{Name: b.Name, Team: b.Team, Created: b.Created, CreatedBy: b.CreatedBy}
+	return api.Bucket{Name: b.Name, TeamID: b.Team, Created: b.Created, CreatedBy: b.CreatedBy}
 }
 
 func wireKey(k Key) api.StorageKey {
