@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"time"
 )
 
 type userApprovals struct{ personArgument }
@@ -32,7 +31,7 @@ func (cmd *userApprovals) Run(ctx context.Context, s *Session) error {
 	return s.print(list, func(w io.Writer) {
 		var rows [][]string
 		for _, a := range list.Items {
-			rows = append(rows, []string{a.Application, a.ClientID, strings.Join(a.Scopes, " "), a.Granted.UTC().Format(time.RFC3339)})
+			rows = append(rows, []string{a.Application, a.ClientID, strings.Join(a.Scopes, " "), s.at(a.Granted)})
 		}
 		s.table(w, "this person has not allowed any client anything", []string{"APPLICATION", "CLIENT", "SCOPES", "ALLOWED"}, rows)
 	})

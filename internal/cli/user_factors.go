@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"time"
 
 	"github.com/mintmark/mintmark/client"
 )
@@ -41,9 +40,9 @@ func (cmd *userFactorsList) Run(ctx context.Context, s *Session) error {
 		for _, x := range f.Items {
 			used := "never"
 			if x.LastUsed != nil {
-				used = x.LastUsed.UTC().Format(time.DateTime)
+				used = s.at(*x.LastUsed)
 			}
-			rows = append(rows, []string{x.Kind, x.Name, x.Created.UTC().Format(time.DateTime), used, x.ID})
+			rows = append(rows, []string{x.Kind, x.Name, s.at(x.Created), used, x.ID})
 		}
 		s.table(w, "the person signs in with a password alone", []string{"KIND", "NAME", "CREATED", "LAST USED", "ID"}, rows)
 		if f.RecoveryCodes > 0 {

@@ -75,6 +75,24 @@ func One(rows int64, err error) error {
 	return err
 }
 
+// Texts reads a list of one text column.
+func Texts(ctx context.Context, tx ReadTx, query string, args ...any) ([]string, error) {
+	rows, err := tx.Query(ctx, query, args...)
+	if err != nil {
+		return nil, fmt.Errorf("read a list: %w", err)
+	}
+	defer rows.Close()
+	var list []string
+	for rows.Next() {
+		var s string
+		if err := rows.Scan(&s); err != nil {
+			return nil, fmt.Errorf("read a list: %w", err)
+		}
+		list = append(list, s)
+	}
+	return list, rows.Err()
+}
+
 // Micros is the stored form of a time; the zero time is 0.
 func Micros(t time.Time) int64 {
 	if t.IsZero() {

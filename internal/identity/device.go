@@ -118,7 +118,7 @@ func useDevice(ctx context.Context, tx db.WriteTx, d Device) error {
 
 // insertDevice stores one, and removes the oldest of a person who has very many.
 func (dir *Directory) insertDevice(ctx context.Context, tx db.WriteTx, u User, d *Device, value redact.Secret) error {
-	ids, err := texts(ctx, tx, `SELECT id FROM known_devices WHERE user_id = $1 ORDER BY last_used DESC`, u.ID)
+	ids, err := db.Texts(ctx, tx, `SELECT id FROM known_devices WHERE user_id = $1 ORDER BY last_used DESC`, u.ID)
 	if err != nil {
 		return fmt.Errorf("list devices: %w", err)
 	}

@@ -385,7 +385,7 @@ func keepAnAdministrator(ctx context.Context, tx db.ReadTx, u User) error {
 
 // endAccessKeys empties the verifiers of all the person's access keys.
 func (dir *Directory) endAccessKeys(ctx context.Context, tx db.WriteTx, userID string) error {
-	ids, err := texts(ctx, tx, `SELECT id FROM access_keys WHERE user_id = $1 AND disabled = 0`, userID)
+	ids, err := db.Texts(ctx, tx, `SELECT id FROM access_keys WHERE user_id = $1 AND disabled = 0`, userID)
 	if err != nil {
 		return fmt.Errorf("list access keys: %w", err)
 	}

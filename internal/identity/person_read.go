@@ -73,21 +73,3 @@ func ListPeople(ctx context.Context, tx db.ReadTx, c access.Caller, f PeopleFilt
 	}
 	return list, rows.Err()
 }
-
-// texts reads a list of one text column.
-func texts(ctx context.Context, tx db.ReadTx, query string, args ...any) ([]string, error) {
-	rows, err := tx.Query(ctx, query, args...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var list []string
-	for rows.Next() {
-		var s string
-		if err := rows.Scan(&s); err != nil {
-			return nil, err
-		}
-		list = append(list, s)
-	}
-	return list, rows.Err()
-}

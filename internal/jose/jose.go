@@ -89,7 +89,7 @@ type Unverified struct {
 
 // Parse takes a compact JWS with a JSON payload apart (RFC 7515 section 7.1, RFC 7519 section 7.2).
 func Parse(token string) (*Unverified, error) {
-	if len(token) > MaxToken || !compact(token) {
+	if len(token) > MaxToken || !Compact(token) {
 		return nil, errForm
 	}
 	first, last := strings.IndexByte(token, '.'), strings.LastIndexByte(token, '.')
@@ -110,8 +110,8 @@ func Parse(token string) (*Unverified, error) {
 	return u, nil
 }
 
-// compact tells whether s is three parts of base64url text. The decoder alone would step over line breaks.
-func compact(s string) bool {
+// Compact tells whether s is three parts of base64url text. The decoder alone would step over line breaks.
+func Compact(s string) bool {
 	dots := 0
 	for i := range len(s) {
 		switch c := s[i]; {

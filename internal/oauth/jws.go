@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/mintmark/mintmark/internal/jose"
 )
 
 // maxToken is the longest token that is looked at: several times the longest one we make.
@@ -42,7 +44,7 @@ var strict = base64.RawURLEncoding.Strict()
 // a signature means, and we understand none. Members that point at keys (jku, x5u, x5c, jwk) are stepped over: a key
 // comes from our own ring or not at all.
 func parseJWS(token string) (t jws, err error) {
-	if len(token) > maxToken || !compact(token) {
+	if len(token) > maxToken || !jose.Compact(token) {
 		return t, errForm
 	}
 	dot := strings.IndexByte(token, '.')
@@ -78,21 +80,6 @@ func parseJWS(token string) (t jws, err error) {
 		return t, errForm
 	}
 	return t, nil
-}
-
-// compact tells whether s is three parts of base64url text. The decoder alone would step over line breaks.
-func compact(s string) bool {
-	dots := 0
-	for i := range len(s) {
-		switch c := s[i]; {
-		case c == '.':
-			dots++
-		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '-', c == '_':
-		default:
-			return false
-		}
-	}
-	return dots == 2
 }
 
 // accessTokenType tells whether typ names an access token of RFC 9068. Without this check an ID token or a logout token

@@ -56,7 +56,7 @@ func span(seconds int64) time.Duration {
 
 func seconds(d time.Duration) int64 { return int64(d / time.Second) }
 
-// column is m as its column holds it: ” if nothing is said.
+// column is m as its column holds it: empty if nothing is said.
 func (m Metadata) column() (string, error) {
 	b, err := json.Marshal(m.wire())
 	if err != nil {

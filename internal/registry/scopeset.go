@@ -153,7 +153,7 @@ func (k ScopeSets) Change(ctx context.Context, tx db.WriteTx, c access.Caller, s
 
 // spread tells every node of the clients that have another type now, and whoever must know that scopes are gone.
 func (k ScopeSets) spread(ctx context.Context, tx db.WriteTx, s ScopeSet, gone []string) error {
-	clients, err := texts(ctx, tx, k.with, s.ID)
+	clients, err := db.Texts(ctx, tx, k.with, s.ID)
 	if err != nil {
 		return fmt.Errorf("find the clients of a %s: %w", k.noun, err)
 	}
@@ -205,22 +205,4 @@ func lost(before, now []string) []string {
 		}
 	}
 	return gone
-}
-
-// texts reads a list of one text column.
-func texts(ctx context.Context, tx db.ReadTx, query string, args ...any) ([]string, error) {
-	rows, err := tx.Query(ctx, query, args...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var list []string
-	for rows.Next() {
-		var s string
-		if err := rows.Scan(&s); err != nil {
-			return nil, err
-		}
-		list = append(list, s)
-	}
-	return list, rows.Err()
 }
