@@ -78,9 +78,15 @@ func day(t time.Time) string {
 // moment is an instant for people.
 func moment(t time.Time) string { return fill("{0}, {1} UTC", day(t), t.UTC().Format("15:04")) }
 
-// held is what the account of a session is protected by.
+// held is what the account of a session is protected by. A session that has ended, on whatever node, is ErrForm: memory
+// may be a second behind, and within a second a thief who was just signed out could add a passkey of his own.
 func (p *Pages) held(r *http.Request, s session.Session) (f mfa.Factors, person identity.Person, err error) {
 	err = p.info.DB.Read(r.Context(), func(tx db.ReadTx) (err error) {
+		if alive, err := session.Alive(r.Context(), tx, s.ID); err != nil {
+			return err
+		} else if !alive {
+			return session.ErrForm
+		}
 		if f, err = mfa.Load(r.Context(), tx, s.User.ID); err != nil {
 			return err
 		}
@@ -241,7 +247,7 @@ func (p *Pages) added(w http.ResponseWriter, r *http.Request, s session.Session,
 			amr = append(slices.Clone(amr), m)
 		}
 	}
-	if err := p.signIn(w, r, s.User, amr); err != nil {
+	if _, err := p.info.Sessions.Strengthen(r.Context(), w, r, s, amr); err != nil {
 		p.fail(w, r, err)
 		return
 	}

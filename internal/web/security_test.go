@@ -844,3 +844,77 @@ func TestRemovedPersonLeavesNoFactors(t *testing.T) {
 		}
 	})
 }
+
+// A session that has ended on another node changes nothing of what its person signs in with, and no change brings it back,
+// before this node has heard of the end: no feed runs here, so it never does.
+func TestB8_162_EndedSessionAddsNothing(t *testing.T) {
+	twoSites(t, func(t *testing.T, sites []*site) {
+		s, other := sites[0], sites[1]
+		s.person("jane", "")
+		thief := s.browser()
+		thief.signIn("/login", "jane", janes).leads(t, "/account")
+		security := thief.get("/account/security")
+		thief.post(security, "/account/security/app").leads(t, "/account/security/app")
+		page := thief.get("/account/security/app")
+		app := page.scan(t)
+		jane := other.browser()
+		jane.signIn("/login", "jane", janes).leads(t, "/account")
+		jane.post(jane.get("/account/sessions"), "/account/sessions/end", "others", "1").leads(t, "/account/sessions?done=others")
+		if !thief.signedIn() {
+			t.Fatal("this node knows already: the test shows nothing")
+		}
+		for target, pairs := range map[string][]string{
+			"/account/security/app/confirm": {"code", app.code(s.clock.Now())}, "/account/security/app": nil, "/account/security/codes": nil, "/account/security/passkeys/options": nil,
+		} {
+			if a := thief.post(page, target, pairs...); a.Code != 403 {
+				t.Errorf("%s: %d\n%s", target, a.Code, a.body)
+			}
+		}
+		s.browser().signIn("/login", "jane", janes).leads(t, "/account") // no second factor was planted
+	})
+}
+
+// To add a factor is no login: how long ago the person proved to be it does not begin anew with it.
+func TestAddedFactorIsNoLogin(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *site) {
+		s.person("jane", "")
+		b := s.browser()
+		b.signIn("/login", "jane", janes).leads(t, "/account")
+		s.clock.Advance(4 * time.Minute)
+		b.post(b.get("/account/security"), "/account/security/app").leads(t, "/account/security/app")
+		page := b.get("/account/security/app")
+		app := page.scan(t)
+		old := b.cookies["__Host-mintmark-session"]
+		b.post(page, "/account/security/app/confirm", "code", app.code(s.clock.Now())).codes(t)
+		if b.cookies["__Host-mintmark-session"] == old {
+			t.Error("the session has its old secret")
+		}
+		if a := b.post(b.get("/account/security"), "/account/security/codes"); a.Code != 200 {
+			t.Errorf("at once: %d\n%s", a.Code, a.body)
+		}
+		s.clock.Advance(2 * time.Minute)
+		if a := b.post(b.get("/logout"), "/account/security/codes"); a.Code != 403 {
+			t.Errorf("six minutes after the login: %d\n%s", a.Code, a.body)
+		}
+	})
+}
+
+// What is no text never reaches the database, which would make a fault of ours of it.
+func TestFormsThatAreNoText(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *site) {
+		s.person("jane", "")
+		b, _, _ := s.withApp("jane")
+		page := b.get("/account/security")
+		for _, bad := range []string{"fac_\x00", "\xff", "ses_\xc3"} {
+			for _, target := range []string{"/account/security/factors/remove", "/account/security/passkeys/rename", "/account/sessions/end", "/account/devices/forget"} {
+				if a := b.post(page, target, "id", bad, "name", "x"); a.Code != 400 {
+					t.Errorf("%s %q: %d", target, bad, a.Code)
+				}
+			}
+			out := s.browser()
+			if a := out.post(out.get("/login"), "/login", "realm", "employees", "username", bad, "password", bad); a.Code != 400 {
+				t.Errorf("login %q: %d", bad, a.Code)
+			}
+		}
+	})
+}

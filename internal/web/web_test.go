@@ -401,7 +401,11 @@ func TestLoginLeadsNowhereElse(t *testing.T) {
 			// And when it stands in the form itself.
 			b := s.browser()
 			form := url.Values{"csrf": {b.get("/login").token(t)}, "realm": {"employees"}, "username": {"jane"}, "password": {janes}, "return_to": {asked}}
-			if a := b.do("POST", "/login", form); a.Code != 303 || a.Header().Get("Location") != want {
+			if a := b.do("POST", "/login", form); strings.Contains(asked, "\x00") { // nor any form
+				if a.Code != 400 || a.Header().Get("Location") != "" {
+					t.Errorf("%q in the form: %d", asked, a.Code)
+				}
+			} else if a.Code != 303 || a.Header().Get("Location") != want {
 				t.Errorf("%.60q in the form: %d to %.60q", asked, a.Code, a.Header().Get("Location"))
 			}
 		}

@@ -132,6 +132,9 @@ func (s *Service) EnrolPasskey(ctx context.Context, p *Step, browser redact.Secr
 		return nil, err
 	}
 	err = s.d.Write(ctx, func(tx db.WriteTx) error {
+		if err := s.stillGood(ctx, tx, p); err != nil {
+			return err
+		}
 		if err := stillWithout(ctx, tx, p.User.ID); err != nil {
 			return err
 		}

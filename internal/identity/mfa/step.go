@@ -216,6 +216,9 @@ func (s *Service) VerifyCode(ctx context.Context, p *Step, typed string, recover
 func (s *Service) EnrolTOTP(ctx context.Context, p *Step, typed string, o identity.Origin) (amr []string, err error) {
 	c := access.Caller{Kind: access.Person, ID: p.User.ID, Name: p.User.Username, Realm: p.User.Realm, IP: o.IP, RequestID: o.RequestID}
 	err = s.attempt(ctx, c, "factor.add", o, func(tx db.WriteTx) (bool, error) {
+		if err := s.stillGood(ctx, tx, p); err != nil {
+			return false, err
+		}
 		if err := stillWithout(ctx, tx, p.User.ID); err != nil {
 			return false, err
 		}

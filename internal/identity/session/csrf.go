@@ -6,6 +6,9 @@ import (
 	"encoding/base64"
 	"net/http"
 	"net/url"
+	"slices"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/mintmark/mintmark/internal/fault"
 	"github.com/mintmark/mintmark/internal/redact"
@@ -67,6 +70,13 @@ func (m *Manager) CheckToken(r *http.Request) error {
 	}
 	if err := r.ParseForm(); err != nil {
 		return fault.Wrap(err, fault.Invalid, "malformed_form", "The form could not be read.")
+	}
+	for name, list := range r.PostForm {
+		for _, text := range append(slices.Clone(list), name) {
+			if !utf8.ValidString(text) || strings.ContainsRune(text, 0) { // which not every database stores, or looks for
+				return fault.New(fault.Invalid, "malformed_form", "The form holds what is no text.")
+			}
+		}
 	}
 	values := r.PostForm[Field]
 	if len(values) != 1 || len(values[0]) > maxToken {

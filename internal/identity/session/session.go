@@ -218,7 +218,35 @@ func (m *Manager) Begin(ctx context.Context, w http.ResponseWriter, r *http.Requ
 	return s, nil
 }
 
-// store writes the session as a new row, or, if it has an id already, with another secret.
+// Strengthen gives a session more methods, under a new secret: its person has just got a factor and shown it. That is no
+// new login, so the session ends when it would have ended, and says that its person proved to be it when it did. One that
+// has ended meanwhile, wherever, is identity.ErrCredentials, and does not come back.
+func (m *Manager) Strengthen(ctx context.Context, w http.ResponseWriter, r *http.Request, s Session, amr []string) (Session, error) {
+	var cookie, device redact.Secret
+	made := s
+	err := m.d.Write(ctx, func(tx db.WriteTx) error {
+		alive, err := Alive(ctx, tx, s.ID)
+		if err != nil {
+			return err
+		}
+		if !alive {
+			return identity.ErrCredentials
+		}
+		made = s
+		made.AMR = amr
+		cookie, device, err = m.store(ctx, tx, r, &made)
+		return err
+	})
+	if err != nil {
+		return Session{}, fmt.Errorf("strengthen a session: %w", err)
+	}
+	m.setCookie(w, m.cookie, cookie.Reveal(), 0)
+	m.setCookie(w, m.device, device.Reveal(), int(deviceLife.Seconds()))
+	return made, nil
+}
+
+// store writes the session as a new row, or, if it has an id already, with another secret. It begins now unless it says
+// when it did.
 func (m *Manager) store(ctx context.Context, tx db.WriteTx, r *http.Request, s *Session) (cookie, device redact.Secret, err error) {
 	now := tx.Now()
 	if s.User, err = m.admitted(ctx, tx, s.User, s.AMR); err != nil {
@@ -234,13 +262,15 @@ func (m *Manager) store(ctx context.Context, tx db.WriteTx, r *http.Request, s *
 	if !again {
 		s.ID = id.New(id.Session, now)
 	}
-	s.AuthTime, s.Expires, s.Device = now, now.Add(m.o.Absolute), d.ID
+	if s.Device = d.ID; s.AuthTime.IsZero() {
+		s.AuthTime, s.Expires = now, now.Add(m.o.Absolute)
+	}
 	cookie = seal.NewSecret(prefix + strings.TrimPrefix(s.ID, id.Session+"_") + "_")
 	if err := db.One(tx.Exec(ctx, `INSERT INTO sessions (id, user_id, verifier, amr, auth_time, last_seen, expires, ip, user_agent, device_id)
-		VALUES ($1, $2, $3, $4, $5, $5, $6, $7, $8, $9) ON CONFLICT (id) DO UPDATE SET verifier = excluded.verifier, amr = excluded.amr,
+		VALUES ($1, $2, $3, $4, $10, $5, $6, $7, $8, $9) ON CONFLICT (id) DO UPDATE SET verifier = excluded.verifier, amr = excluded.amr,
 		auth_time = excluded.auth_time, last_seen = excluded.last_seen, expires = excluded.expires, ip = excluded.ip,
 		user_agent = excluded.user_agent, device_id = excluded.device_id`,
-		s.ID, s.User.ID, m.keyring.MAC(macKind, cookie), strings.Join(s.AMR, " "), db.Micros(now), db.Micros(s.Expires), ip, agent, d.ID)); err != nil {
+		s.ID, s.User.ID, m.keyring.MAC(macKind, cookie), strings.Join(s.AMR, " "), db.Micros(now), db.Micros(s.Expires), ip, agent, d.ID, db.Micros(s.AuthTime))); err != nil {
 		return cookie, device, fmt.Errorf("store session: %w", err)
 	}
 	if again {
