@@ -5,7 +5,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 # Static, without paths or build ids of this machine: the same source gives the same bytes (make reproducible).
 BUILD = CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w -buildid= -X main.version=$(VERSION)'
 
-.PHONY: help run build test lint bench soak interop fuzz reproducible
+.PHONY: help run build test lint bench soak interop screenshots fuzz reproducible
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -31,6 +31,9 @@ soak: build ## 10 minutes of rotation and kill -9 with probers that must never b
 
 interop: build ## drive a real server with other people's clients: curl, aws, boto3, STUPS, openid-client, Authlib …
 	@./scripts/interop.sh
+
+screenshots: ## pictures of every page, light and dark, wide and narrow, English and German, in .screenshots/
+	@./scripts/screenshots.sh
 
 fuzz: ## a few seconds of fuzzing for each parser (FUZZTIME=10s)
 	@./scripts/fuzz.sh

@@ -69,14 +69,14 @@ var kits = map[string]string{
 }
 
 // free are programs that measure and try the product from outside; the ladder does not bind them.
-var free = []string{"bench", "conformance", "soak", "interop", "examples"}
+var free = []string{"bench", "conformance", "soak", "interop", "examples", "browser"}
 
 // stdOnly are packages that others take into their programs: each module they need is one that our users must trust.
 var stdOnly = []string{"api", "client"}
 
 // testOnly are modules (and one package of the library) that only tests and kits import.
 var testOnly = []string{"testing", "net/http/httptest", "github.com/google/go-cmp", "github.com/rogpeppe/go-internal", "pgregory.net/rapid",
-	"github.com/coreos/go-oidc/v3", "golang.org/x/oauth2"}
+	"github.com/coreos/go-oidc/v3", "golang.org/x/oauth2", "github.com/chromedp/chromedp", "github.com/chromedp/cdproto"}
 
 // bannedImports are packages that code which ships may not import, with the reason and where it may after all.
 var bannedImports = map[string]ban{

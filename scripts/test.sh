@@ -4,7 +4,8 @@
 # injected faults. The tests come last, so that the last line is the runner's summary of both runs; the exit code is
 # theirs.
 #
-# Needs Go and, for the race detector, a C compiler; installs PostgreSQL and the compiler on Debian when it may.
+# Needs Go, Chromium (or MINTMARK_TEST_CHROMIUM) and, for the race detector, a C compiler; installs PostgreSQL, Chromium
+# and the compiler on Debian when it may.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/postgres.sh
@@ -19,6 +20,9 @@ trap finish EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
+if [[ -z ${MINTMARK_TEST_CHROMIUM:-} ]] && ! command -v chromium chromium-browser google-chrome google-chrome-stable >/dev/null; then
+  need_debian chromium
+fi
 command -v gcc >/dev/null || command -v clang >/dev/null || need_debian gcc libc6-dev
 
 gotestsum=$(tool gotest.tools/gotestsum@v1.13.0) # counts and prints what go test reports
