@@ -30,9 +30,10 @@ var ladder = [][]string{
 	{"internal/seal"}, // keeps its keyring in the database
 	{"internal/route"},
 	{"internal/audit", "internal/jobs"},
-	{"internal/catalog", "internal/keys"},
+	{"internal/catalog", "internal/keys", "internal/mail"},
 	{"internal/identity"},
 	{"internal/identity/session", "internal/identity/mfa"},
+	{"internal/identity/account"},
 	{"internal/registry"},
 	{"internal/oauth", "internal/rotation"},
 	{"internal/authn"},

@@ -41,6 +41,25 @@ func (c *Client) SetUserPassword(ctx context.Context, id string, body api.SetPas
 	return c.do(ctx, call{method: http.MethodPut, path: []string{"users", id, "password"}, body: body}, nil)
 }
 
+// UpdateUser changes what is known of a person; what is nil stays. Access requirement: user.manage.
+func (c *Client) UpdateUser(ctx context.Context, id string, body api.UpdateUser) (*api.User, error) {
+	var u api.User
+	if err := c.do(ctx, call{method: http.MethodPut, path: []string{"users", id}, body: body}, &u); err != nil {
+		return nil, err
+	}
+	return &u, nil
+}
+
+// InviteUser sends somebody without a password a link to choose one. Access requirement: user.manage.
+func (c *Client) InviteUser(ctx context.Context, id string) (*api.Invitation, error) {
+	return post[api.Invitation](ctx, c, nil, "users", id, "invitation")
+}
+
+// BlockUser is DisableUser with a reason for other administrators. Access requirement: user.manage.
+func (c *Client) BlockUser(ctx context.Context, id string, body api.DisableUser) (*api.User, error) {
+	return post[api.User](ctx, c, body, "users", id, "disable")
+}
+
 // DisableUser refuses a person and ends its sessions and access keys. Access requirement: user.manage.
 func (c *Client) DisableUser(ctx context.Context, id string) (*api.User, error) {
 	return post[api.User](ctx, c, nil, "users", id, "disable")

@@ -35,13 +35,15 @@ func (a *App) cleaners() map[string]func(context.Context) error {
 		return func(ctx context.Context) error { _, err := f(ctx); return err }
 	}
 	parts := map[string]func(context.Context) error{
-		"change feed":     a.db.Sweep,
-		"authorization":   a.oauth.Sweep,
-		"sessions":        counted(a.sessions.Sweep),
-		"wrong passwords": counted(a.identity.SweepAttempts),
-		"known browsers":  a.identity.SweepDevices,
-		"second factors":  a.factors.Sweep,
-		"clients":         a.registry.Sweep,
+		"change feed":       a.db.Sweep,
+		"authorization":     a.oauth.Sweep,
+		"sessions":          counted(a.sessions.Sweep),
+		"wrong passwords":   counted(a.identity.SweepAttempts),
+		"known browsers":    a.identity.SweepDevices,
+		"second factors":    a.factors.Sweep,
+		"links of accounts": a.accounts.Sweep,
+		"letters":           a.outbox.Sweep,
+		"clients":           a.registry.Sweep,
 	}
 	if a.mithril != nil {
 		parts["tokens of the Mithril interface"] = a.mithril.Sweep

@@ -49,6 +49,7 @@ type Config struct {
 	Log      Log      `yaml:"log"`
 	Outbound Outbound `yaml:"outbound"`
 	Mithril  Mithril  `yaml:"mithril"`
+	Mail     Mail     `yaml:"mail"`
 
 	Registration Registration `yaml:"registration"`
 
@@ -177,6 +178,27 @@ type Realm struct {
 	// SecondFactor is "required" if everybody in the realm must sign in with more than a password, or "optional", where
 	// only those must who have set something up. Administrators always must. Default: optional.
 	SecondFactor string `yaml:"second_factor"`
+	// Registration says who may make an account by itself: closed (nobody), open (whoever receives mail), or domains
+	// (whoever receives mail at one of RegistrationDomains). It needs mail. Default: closed.
+	Registration        string   `yaml:"registration"`
+	RegistrationDomains []string `yaml:"registration_domains"`
+	// EmailVerification is required if nobody of the realm signs in whose e-mail address is not verified, or optional. It
+	// needs mail. Default: optional.
+	EmailVerification string `yaml:"email_verification"`
+}
+
+// Mail says how people get mail: links to register, to accept an invitation, to choose a new password, and notices.
+type Mail struct {
+	// Kind is off, smtp, or mailbox: then nothing leaves, and the page /mailbox shows everybody what would have. It works
+	// only while the issuer is an address of this machine. Default: off.
+	Kind     string `yaml:"kind"`
+	From     string `yaml:"from"`      // the address that letters come from; kind smtp needs it
+	FromName string `yaml:"from_name"` // Default: mintmark
+	Server   string `yaml:"server"`    // HOST:PORT of the mail server
+	// TLS is starttls, which the server must offer unless it is this machine, or implicit. Default: starttls.
+	TLS          string `yaml:"tls"`
+	Username     string `yaml:"username"`      // empty: no authentication
+	PasswordFile string `yaml:"password_file"` // holds the password
 }
 
 // Store is a place that credentials are delivered to.
@@ -409,6 +431,9 @@ func (c *Config) complete() error {
 	c.Rotation.MaxOverlap = cmp.Or(c.Rotation.MaxOverlap, Duration(24*time.Hour))
 	c.Mithril.Serve = cmp.Or(c.Mithril.Serve, "on")
 	c.Mithril.Realm = cmp.Or(c.Mithril.Realm, "customers")
+	c.Mail.Kind = cmp.Or(c.Mail.Kind, "off")
+	c.Mail.FromName = cmp.Or(c.Mail.FromName, "mintmark")
+	c.Mail.TLS = cmp.Or(c.Mail.TLS, "starttls")
 	c.Log.Level = cmp.Or(c.Log.Level, "info")
 	c.Log.Format = cmp.Or(c.Log.Format, "json")
 	c.ShutdownGrace = cmp.Or(c.ShutdownGrace, Duration(25*time.Second))

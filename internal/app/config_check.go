@@ -87,6 +87,9 @@ func (c *Config) check() error {
 	if err := c.checkTokens(); err != nil {
 		return err
 	}
+	if err := c.checkMail(); err != nil {
+		return err
+	}
 	return c.checkStores()
 }
 
@@ -106,6 +109,9 @@ func (c *Config) checkRealms() error {
 		}
 		if !slices.Contains([]string{"", "optional", "required"}, r.SecondFactor) {
 			return fmt.Errorf("%s: second_factor %q is neither optional nor required", at, r.SecondFactor)
+		}
+		if err := c.checkAccounts(r); err != nil {
+			return fmt.Errorf("%s: %w", at, err)
 		}
 	}
 	return nil

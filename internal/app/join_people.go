@@ -28,8 +28,7 @@ func newPeople(d *db.DB) people {
 		if err != nil {
 			return oauth.Person{}, err
 		}
-		// Addresses are what an administrator wrote: nobody has shown yet to receive mail there.
-		return oauth.Person{ID: u.ID, Realm: u.Realm, Username: u.Username, Name: u.DisplayName, Email: u.Email, Phone: u.Phone, Address: u.Address, Enabled: u.Disabled.IsZero()}, nil
+		return oauth.Person{ID: u.ID, Realm: u.Realm, Username: u.Username, Name: u.DisplayName, Email: u.Email, EmailVerified: !u.EmailVerified.IsZero(), Phone: u.Phone, Address: u.Address, Enabled: u.Disabled.IsZero()}, nil
 	})}
 }
 
@@ -127,6 +126,7 @@ func (a *App) followPeople() {
 	})
 	a.registry.OnApplicationChanged(a.oauth.ApplicationChanged)
 	a.sessions.OnEnding(a.oauth.SessionsEnding)
+	a.factors.OnFactorsChanged(a.accounts.FactorsChanged)
 	// Whoever took the person's phone may be signed in with it.
 	a.factors.OnFactorsChanged(func(ctx context.Context, tx db.WriteTx, c mfa.Change) error {
 		if c.What != mfa.Removed || c.By.ID == c.User.ID {

@@ -19,11 +19,13 @@ import (
 	"github.com/mintmark/mintmark/internal/db"
 	"github.com/mintmark/mintmark/internal/fault"
 	"github.com/mintmark/mintmark/internal/identity"
+	"github.com/mintmark/mintmark/internal/identity/account"
 	"github.com/mintmark/mintmark/internal/identity/mfa"
 	"github.com/mintmark/mintmark/internal/identity/session"
 	"github.com/mintmark/mintmark/internal/jobs"
 	"github.com/mintmark/mintmark/internal/keys"
 	"github.com/mintmark/mintmark/internal/lifecycle"
+	"github.com/mintmark/mintmark/internal/mail"
 	"github.com/mintmark/mintmark/internal/mithril"
 	"github.com/mintmark/mintmark/internal/oauth"
 	"github.com/mintmark/mintmark/internal/objstore"
@@ -48,6 +50,8 @@ type parts struct {
 	mux       *route.Mux
 	outbound  *outbound.Client // for addresses that clients gave
 	factors   *mfa.Service
+	outbox    *mail.Outbox
+	accounts  *account.Service
 	sessions  *session.Manager
 	catalog   *catalog.Catalog
 	registry  *registry.Registry
@@ -103,8 +107,11 @@ func (a *App) makeParts(ctx context.Context) (err error) {
 	if a.factors, err = mfa.New(a.db, a.keyring, a.identity, mfa.Options{Issuer: a.config.Issuer, Required: strict, Clock: a.clock, Logger: a.log}); err != nil {
 		return fmt.Errorf("make the second factors: %w", err)
 	}
+	if err := a.makeAccounts(); err != nil {
+		return err
+	}
 	if a.sessions, err = session.New(a.db, a.keyring, a.identity, session.Options{
-		Secure: strings.HasPrefix(a.config.Issuer, "https://"), Origin: a.config.Issuer, Clock: a.clock, Logger: a.log, Admit: a.factors.Admit,
+		Secure: strings.HasPrefix(a.config.Issuer, "https://"), Origin: a.config.Issuer, Clock: a.clock, Logger: a.log, Admit: a.admit,
 	}); err != nil {
 		return fmt.Errorf("make the sessions: %w", err)
 	}
@@ -122,8 +129,8 @@ func (a *App) makeParts(ctx context.Context) (err error) {
 		Lifetimes: a.config.lifetimes(), Version: a.build.Version,
 		RevocationSalt: a.config.Tokens.RevocationSalt, Caller: func(r *http.Request) (access.Caller, error) { return a.authn.Caller(r) },
 		People: &oauth.PeopleOptions{Keyring: a.keyring, Sessions: a.sessions, People: newPeople(a.db), Catalog: scopeTexts{a.catalog}, Pages: oauthPages{a},
-			RequirePAR: a.config.Tokens.RequirePushedRequests, StepUp: stepUp, Outbound: a.outbound,
-			Passwords: oauth.PersonPasswords{Realms: a.config.passwordRealms(), Verify: a.identity.VerifyPersonPassword, Admit: a.factors.Admit}},
+			RequirePAR: a.config.Tokens.RequirePushedRequests, StepUp: stepUp, RegisterAt: a.registerAt(), Outbound: a.outbound,
+			Passwords: oauth.PersonPasswords{Realms: a.config.passwordRealms(), Verify: a.identity.VerifyPersonPassword, Admit: a.admit}},
 	}); err != nil {
 		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}
@@ -154,7 +161,7 @@ func (a *App) makeParts(ctx context.Context) (err error) {
 	if a.pages, err = web.New(web.Info{
 		Version: a.build.Version, Node: a.node, Engine: engineName(a.db.Engine()), Issuer: a.config.Issuer, S3: a.s3Address(),
 		Operations: a.config.Listen.Operations, Started: a.started, Clock: a.clock, Ready: a.ready.Err,
-		Directory: a.identity, DB: a.db, Sessions: a.sessions, Factors: a.factors, Destination: a.destination, LogoutFrames: a.oauth.LogoutFrames,
+		Directory: a.identity, DB: a.db, Sessions: a.sessions, Factors: a.factors, Accounts: a.accounts, Outbox: a.outbox, Destination: a.destination, LogoutFrames: a.oauth.LogoutFrames,
 	}); err != nil {
 		return err
 	}
@@ -201,6 +208,8 @@ func (a *App) makeRotation(stores stores) (err error) {
 	a.jobs.Handle(keys.JobKind, a.keys.RotationJob)
 	// Clients that do not answer hold up one another, and nobody else.
 	a.jobs.Handle(oauth.LogoutJob, a.oauth.NotifyLogout, jobs.Policy{Concurrency: 4})
+	a.jobs.Handle(mail.JobKind, a.outbox.Deliver, mail.JobPolicy)
+	a.jobs.Handle(account.JobKind, a.accounts.Handle, account.JobPolicy)
 	return nil
 }
 

@@ -25,6 +25,7 @@ func (a *App) routes() {
 	a.registry.Routes(a.mux)
 	a.identity.Routes(a.mux)
 	a.factors.Routes(a.mux)
+	a.accounts.Routes(a.mux)
 	a.rotation.Routes(a.mux)
 	a.keys.Routes(a.mux)
 	audit.Routes(a.mux, a.keyring, a.auditOrigin())
@@ -45,6 +46,7 @@ func (a *App) routes() {
 	a.mux.Handle("POST /logout", a.pages.Logout)
 	a.mux.Handle("GET /account", a.pages.Account)
 	a.pages.SecurityRoutes(a.mux)
+	a.pages.AccountRoutes(a.mux)
 	a.mux.Handle("GET "+a.pages.StylePath(), a.pages.Style)
 	a.mux.Handle("GET "+a.pages.IconPath(), a.pages.Icon)
 }

@@ -16,6 +16,8 @@ type userCommands struct {
 	List        userList        `cmd:"" help:"List the people."`
 	Disable     userDisable     `cmd:"" help:"Refuse a person, and end its sessions and access keys."`
 	Enable      userEnable      `cmd:"" help:"Accept a person again."`
+	Update      userUpdate      `cmd:"" help:"Change the name to show, the addresses or the telephone number of a person."`
+	Invite      userInvite      `cmd:"" help:"Send somebody without a password a link to choose one."`
 	SetPassword userSetPassword `cmd:"" help:"Give a person another password, and end all its sessions."`
 	Factors     userFactors     `cmd:"" help:"See and take away what people sign in with besides a password."`
 	Approvals   userApprovals   `cmd:"" help:"List what a person has allowed clients to do."`
@@ -96,7 +98,7 @@ func (cmd *userCreate) Run(ctx context.Context, s *Session, in io.Reader) error 
 	return s.print(u, func(w io.Writer) {
 		fmt.Fprintf(w, "user %s/%s with id %s\n", plain(u.Realm), plain(u.Username), plain(u.ID))
 		if !u.HasPassword {
-			s.say("it cannot sign in yet; set a password with: mintmark user set-password %s/%s", u.Realm, u.Username)
+			s.say("it cannot sign in yet; invite it with: mintmark user invite %s/%s", u.Realm, u.Username)
 		}
 	})
 }
@@ -127,25 +129,39 @@ func (cmd *userList) Run(ctx context.Context, s *Session) error {
 	return s.print(api.Users{Items: all}, func(w io.Writer) {
 		var rows [][]string
 		for _, u := range all {
-			rows = append(rows, []string{u.Realm + "/" + u.Username, u.DisplayName, u.Email, yesNo(u.Enabled), yesNo(u.HasPassword), yesNo(u.Admin), u.ID})
+			rows = append(rows, []string{u.Realm + "/" + u.Username, u.DisplayName, u.Email, whetherEnabled(u), yesNo(u.HasPassword), yesNo(u.Admin), u.ID})
 		}
 		s.table(w, "there are no people yet; make one known with: mintmark user create REALM/NAME",
 			[]string{"PERSON", "NAME", "EMAIL", "ENABLED", "PASSWORD", "ADMIN", "ID"}, rows)
 	})
 }
 
-type userDisable struct{ personArgument }
+// whetherEnabled says why somebody is not.
+func whetherEnabled(u api.User) string {
+	if u.DisabledReason != "" {
+		return "no: " + u.DisabledReason
+	}
+	return yesNo(u.Enabled)
+}
+
+type userDisable struct {
+	personArgument
+	Reason string `help:"Why, for other administrators; one line."`
+}
 
 func (userDisable) Help() string {
 	return `Its sessions and access keys end within a second on every node. Enabling it again revives none of them.
 
 Examples:
 
-    mintmark user disable employees/jane`
+    mintmark user disable employees/jane
+    mintmark user disable employees/jane --reason "left the company"`
 }
 
 func (cmd *userDisable) Run(ctx context.Context, s *Session) error {
-	return cmd.change(ctx, s, "disabled", (*client.Client).DisableUser)
+	return cmd.change(ctx, s, "disabled", func(c *client.Client, ctx context.Context, id string) (*api.User, error) {
+		return c.BlockUser(ctx, id, api.DisableUser{Reason: cmd.Reason})
+	})
 }
 
 type userEnable struct{ personArgument }

@@ -107,8 +107,8 @@ func startServer(ctx context.Context, dir, version string) (*server, error) {
 		"data_dir":      filepath.Join(dir, "data"),
 		"listen.public": addresses[0], "listen.s3": addresses[1], "listen.operations": addresses[2],
 		"rotation.password_period": "5s", "rotation.secret_period": "8s", "rotation.grace": "4s", "rotation.max_overlap": "10m",
-		"shutdown_grace": "5s",
-		"issuer":         "http://" + strings.Replace(addresses[0], "127.0.0.1", "localhost", 1), // browsers keep no passkeys for an address
+		"shutdown_grace": "5s", "mail.kind": "mailbox",
+		"issuer": "http://" + strings.Replace(addresses[0], "127.0.0.1", "localhost", 1), // browsers keep no passkeys for an address
 	}})
 	if err != nil {
 		return nil, err

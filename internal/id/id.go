@@ -35,6 +35,8 @@ const (
 	Role        = "rol" // scopes that a person can have at a client
 	UserRole    = "uro" // a role that a person has at a client
 	Approval    = "apv" // what a person has allowed a client
+	Mail        = "mai" // a letter to a person
+	Ask         = "ask" // what a stranger asked for that ends in a letter
 
 	ClientSecret      = "csc" // a labelled secret of a client
 	ClientKey         = "cky" // a public key of a client

@@ -36,6 +36,8 @@ type Person struct {
 	Email           string
 	Phone           string
 	Address         string
+	EmailVerified   time.Time // when the person showed to receive mail there; zero: not yet
+	DisabledReason  string    // empty if nothing was said
 	HasPassword     bool
 	PasswordChanged time.Time // zero without a password
 }
@@ -54,6 +56,7 @@ type people struct {
 	onPassword []PersonHook
 	onDevice   []DeviceHook
 	onRemoved  []PersonHook
+	onEmail    []PersonHook
 	onRefused  func(access.Caller, error)
 }
 
@@ -106,6 +109,9 @@ func (p NewPerson) words() []string {
 	local, domain, _ := strings.Cut(p.Email, "@")
 	return append(strings.Fields(p.DisplayName), p.Username, p.Email, local, domain, p.Realm)
 }
+
+// Words are what the password of such a person must not be made of.
+func (p NewPerson) Words() []string { return p.words() }
 
 // CreatePerson makes a person known. With an empty password the person cannot sign in with one until SetPassword. It
 // hashes inside the transaction: a server calls HashPassword and CreatePersonHashed instead.
@@ -180,6 +186,7 @@ func (dir *Directory) checked(p NewPerson) (User, address, error) {
 }
 
 const (
+	maxReason = 200 // as printableName has it
 	maxPhone  = 40
 	maxStreet = 400
 )
@@ -337,11 +344,19 @@ func (dir *Directory) passwordChanged(ctx context.Context, tx db.WriteTx, c acce
 	return record(ctx, tx, c, action, u.ID, map[string]any{"realm": u.Realm, "username": u.Username})
 }
 
-// DisablePerson refuses the person from the commit on and ends its access keys, and what the hooks end. The password
-// stays what it was.
+// DisablePerson is BlockPerson without a reason.
 func (dir *Directory) DisablePerson(ctx context.Context, tx db.WriteTx, c access.Caller, userID string) error {
+	return dir.BlockPerson(ctx, tx, c, userID, "")
+}
+
+// BlockPerson refuses the person from the commit on and ends its access keys, and what the hooks end. The password stays
+// what it was. reason is for other administrators, and may be empty.
+func (dir *Directory) BlockPerson(ctx context.Context, tx db.WriteTx, c access.Caller, userID, reason string) error {
 	if err := access.Allow(c, access.ManageUsers, access.Target{Type: "user", ID: userID}); err != nil {
 		return err
+	}
+	if reason != "" && (len(reason) > maxReason || !printableName(reason)) {
+		return fault.New(fault.Invalid, "reason", "The reason is one line of text of at most %d bytes.", maxReason).At("reason", "not valid")
 	}
 	u, err := loadPersonUser(ctx, tx, userID)
 	if err != nil {
@@ -354,7 +369,7 @@ func (dir *Directory) DisablePerson(ctx context.Context, tx db.WriteTx, c access
 		return err
 	}
 	u.Disabled = tx.Now()
-	if err := db.One(tx.Exec(ctx, `UPDATE users SET disabled = $2 WHERE id = $1 AND disabled = 0`, u.ID, db.Micros(u.Disabled))); err != nil {
+	if err := db.One(tx.Exec(ctx, `UPDATE users SET disabled = $2, disabled_reason = $3 WHERE id = $1 AND disabled = 0`, u.ID, db.Micros(u.Disabled), reason)); err != nil {
 		return fmt.Errorf("disable person: %w", err)
 	}
 	if err := dir.endAccessKeys(ctx, tx, u.ID); err != nil {
@@ -365,7 +380,7 @@ func (dir *Directory) DisablePerson(ctx context.Context, tx db.WriteTx, c access
 			return err
 		}
 	}
-	return record(ctx, tx, c, "user.disable", u.ID, map[string]any{"realm": u.Realm, "username": u.Username})
+	return record(ctx, tx, c, "user.disable", u.ID, map[string]any{"realm": u.Realm, "username": u.Username, "reason": reason})
 }
 
 // keepAnAdministrator refuses to disable the last one: only somebody with the root key at hand could get in again.
@@ -409,7 +424,7 @@ func (dir *Directory) EnablePerson(ctx context.Context, tx db.WriteTx, c access.
 	if err != nil || u.Disabled.IsZero() {
 		return err
 	}
-	if err := db.One(tx.Exec(ctx, `UPDATE users SET disabled = 0, enabled_since = $2 WHERE id = $1 AND disabled <> 0`, u.ID, db.Micros(tx.Now()))); err != nil {
+	if err := db.One(tx.Exec(ctx, `UPDATE users SET disabled = 0, disabled_reason = '', enabled_since = $2 WHERE id = $1 AND disabled <> 0`, u.ID, db.Micros(tx.Now()))); err != nil {
 		return fmt.Errorf("enable person: %w", err)
 	}
 	return record(ctx, tx, c, "user.enable", u.ID, map[string]any{"realm": u.Realm, "username": u.Username})

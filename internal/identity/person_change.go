@@ -47,13 +47,27 @@ func (dir *Directory) ChangeEmail(ctx context.Context, tx db.WriteTx, c access.C
 	if err := freeBut(ctx, tx, p.User, username, mail); err != nil {
 		return err
 	}
-	if err := db.One(tx.Exec(ctx, `UPDATE people SET email = $2, email_key = $3 WHERE user_id = $1`, userID, mail.text, mail.key)); err != nil {
+	if err := db.One(tx.Exec(ctx, `UPDATE people SET email = $2, email_key = $3, email_verified = $4 WHERE user_id = $1`, userID, mail.text, mail.key, verifiedStill(p, mail))); err != nil {
 		return fmt.Errorf("store an address: %w", err)
 	}
 	if err := db.One(tx.Exec(ctx, `UPDATE users SET username = $2 WHERE id = $1`, userID, username)); err != nil {
 		return fmt.Errorf("store a name: %w", err)
 	}
+	for _, hook := range dir.people.onEmail {
+		if err := hook(ctx, tx, p.User); err != nil {
+			return err
+		}
+	}
 	return record(ctx, tx, c, "user.change_email", userID, map[string]any{"realm": p.Realm, "username": username, "username_before": p.Username})
+}
+
+// verifiedStill is since when the address is verified that takes the place of the person's: another spelling of the same
+// address stays so.
+func verifiedStill(p Person, mail address) int64 {
+	if p.EmailVerified.IsZero() || EmailKey(p.Email) != mail.key {
+		return 0
+	}
+	return db.Micros(p.EmailVerified)
 }
 
 // freeBut is free for somebody who may have the name or address already.

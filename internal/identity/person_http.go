@@ -28,6 +28,14 @@ type (
 		UserPath
 		Body api.SetPassword
 	}
+	updateUserInput struct {
+		UserPath
+		Body api.UpdateUser
+	}
+	disableUserInput struct {
+		UserPath
+		Body *api.DisableUser
+	}
 	userOutput  struct{ Body api.User }
 	usersOutput struct{ Body api.Users }
 )
@@ -41,6 +49,7 @@ func (dir *Directory) Routes(m *route.Mux) {
 	route.Read(m, op(http.MethodGet, users, "user.list", "List people", 0), dir.getUsers)
 	route.Do(m, op(http.MethodPost, users, "user.create", "Make a person known", http.StatusCreated), dir.postUser)
 	route.Read(m, op(http.MethodGet, users+"/{id}", "user.get", "Read a person", 0), dir.getUser)
+	route.Write(m, op(http.MethodPut, users+"/{id}", "user.update", "Change what is known of a person", 0), dir.putUser)
 	route.Do(m, op(http.MethodPut, users+"/{id}/password", "user.set_password", "Give a person another password and end all sessions", http.StatusNoContent), dir.putPassword)
 	route.Write(m, op(http.MethodPost, users+"/{id}/disable", "user.disable", "Refuse a person, and end its sessions and access keys", 0), dir.postDisable)
 	route.Write(m, op(http.MethodPost, users+"/{id}/enable", "user.enable", "Accept a person again", 0), dir.postEnable)
@@ -144,8 +153,20 @@ func (dir *Directory) putPassword(ctx context.Context, c access.Caller, in *setP
 	return nil, dir.d.Write(ctx, func(tx db.WriteTx) error { return dir.SetPasswordHashed(ctx, tx, c, in.ID, h) })
 }
 
-func (dir *Directory) postDisable(ctx context.Context, tx db.WriteTx, c access.Caller, in *UserPath) (*userOutput, error) {
-	if err := dir.DisablePerson(ctx, tx, c, in.ID); err != nil {
+func (dir *Directory) putUser(ctx context.Context, tx db.WriteTx, c access.Caller, in *updateUserInput) (*userOutput, error) {
+	b := in.Body
+	if err := dir.UpdatePerson(ctx, tx, c, in.ID, PersonUpdate{DisplayName: b.DisplayName, Email: b.Email, Phone: b.Phone, Address: b.Address}); err != nil {
+		return nil, err
+	}
+	return answerUser(ctx, tx, in.ID)
+}
+
+func (dir *Directory) postDisable(ctx context.Context, tx db.WriteTx, c access.Caller, in *disableUserInput) (*userOutput, error) {
+	reason := ""
+	if in.Body != nil {
+		reason = in.Body.Reason
+	}
+	if err := dir.BlockPerson(ctx, tx, c, in.ID, reason); err != nil {
 		return nil, err
 	}
 	return answerUser(ctx, tx, in.ID)
@@ -160,11 +181,11 @@ func (dir *Directory) postEnable(ctx context.Context, tx db.WriteTx, c access.Ca
 
 func wireUser(p Person) api.User {
 	u := api.User{
-		ID: p.ID, Realm: p.Realm, Username: p.Username, DisplayName: p.DisplayName, Email: p.Email, Phone: p.Phone, Address: p.Address, Admin: p.Admin,
+		ID: p.ID, Realm: p.Realm, Username: p.Username, DisplayName: p.DisplayName, Email: p.Email, EmailVerified: !p.EmailVerified.IsZero(), Phone: p.Phone, Address: p.Address, Admin: p.Admin,
 		Enabled: p.Disabled.IsZero(), HasPassword: p.HasPassword, Created: p.Created,
 	}
 	if !u.Enabled {
-		u.Disabled = &p.Disabled
+		u.Disabled, u.DisabledReason = &p.Disabled, p.DisabledReason
 	}
 	return u
 }

@@ -25,9 +25,22 @@ const (
 // and one stranger behind it would keep everybody out.
 type addresses struct {
 	clock clock.Clock
+	limit int
+	text  string // of the refusal
 
 	mu    sync.Mutex
 	tries map[netip.Prefix]addressTries // owned by mu
+}
+
+// LimitAddresses makes a function that counts what comes from an address, and refuses it after limit times within ten
+// minutes. Like the count of wrong passwords it is this node's own.
+func (dir *Directory) LimitAddresses(limit int, refusal string) func(ip string) error {
+	a := newAddresses(dir.o.Clock)
+	a.limit, a.text = limit, refusal
+	return func(ip string) error {
+		_, err := a.take(ip)
+		return err
+	}
 }
 
 type addressTries struct {
@@ -36,7 +49,7 @@ type addressTries struct {
 }
 
 func newAddresses(c clock.Clock) *addresses {
-	return &addresses{clock: c, tries: map[netip.Prefix]addressTries{}}
+	return &addresses{clock: c, limit: TriesPerAddress, text: "Too many wrong passwords came from your address. Please wait before you try again.", tries: map[netip.Prefix]addressTries{}}
 }
 
 // network is the address, or of IPv6 the /64, of which one machine may use all. ok is false for what is not counted.
@@ -73,8 +86,8 @@ func (a *addresses) take(ip string) (back func(), err error) {
 	if !known || !now.Before(t.since.Add(addressWindow)) {
 		t = addressTries{since: now}
 	}
-	if t.n >= TriesPerAddress {
-		return nil, fault.New(fault.Limited, "too_many_attempts", "Too many wrong passwords came from your address. Please wait before you try again.").Retry(t.since.Add(addressWindow).Sub(now))
+	if t.n >= a.limit {
+		return nil, fault.New(fault.Limited, "too_many_attempts", "%s", a.text).Retry(t.since.Add(addressWindow).Sub(now))
 	}
 	t.n++
 	a.tries[from] = t
@@ -95,7 +108,7 @@ func (a *addresses) makeRoom(now time.Time) {
 		return
 	}
 	var mildest netip.Prefix
-	least, looked := TriesPerAddress+1, 0
+	least, looked := a.limit+1, 0
 	for from, t := range a.tries {
 		if !now.Before(t.since.Add(addressWindow)) {
 			mildest = from

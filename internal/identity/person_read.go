@@ -20,13 +20,13 @@ type PeopleFilter struct {
 }
 
 const selectPerson = `SELECT u.id, u.realm, u.username, u.display_name, coalesce(u.application, ''), u.admin, u.created, u.enabled_since, u.disabled,
-	coalesce(p.email, ''), coalesce(p.phone, ''), coalesce(p.address, ''), coalesce(w.changed, 0)
+	coalesce(p.email, ''), coalesce(p.email_verified, 0), u.disabled_reason, coalesce(p.phone, ''), coalesce(p.address, ''), coalesce(w.changed, 0)
 	FROM users u LEFT JOIN people p ON p.user_id = u.id LEFT JOIN person_passwords w ON w.user_id = u.id
 	WHERE u.application IS NULL`
 
 func scanPerson(row db.Row) (p Person, err error) {
-	var created, enabled, disabled, changed int64
-	err = row.Scan(&p.ID, &p.Realm, &p.Username, &p.DisplayName, &p.Application, &p.Admin, &created, &enabled, &disabled, &p.Email, &p.Phone, &p.Address, &changed)
+	var created, enabled, disabled, verified, changed int64
+	err = row.Scan(&p.ID, &p.Realm, &p.Username, &p.DisplayName, &p.Application, &p.Admin, &created, &enabled, &disabled, &p.Email, &verified, &p.DisabledReason, &p.Phone, &p.Address, &changed)
 	if errors.Is(err, db.ErrNoRows) {
 		return Person{}, fault.New(fault.NotFound, "user_not_found", "There is no such user.")
 	}
@@ -34,7 +34,7 @@ func scanPerson(row db.Row) (p Person, err error) {
 		return Person{}, fmt.Errorf("read person: %w", err)
 	}
 	p.Created, p.EnabledSince, p.Disabled, p.PasswordChanged = db.Time(created), db.Time(enabled), db.Time(disabled), db.Time(changed)
-	p.HasPassword = changed != 0
+	p.EmailVerified, p.HasPassword = db.Time(verified), changed != 0
 	return p, nil
 }
 

@@ -46,6 +46,9 @@ func Rule(password redact.Secret, words ...string) error {
 	if repeats(text) {
 		return weak("it repeats the same few characters.")
 	}
+	if n := guessable(text); n != "" {
+		return weak(n)
+	}
 	rest = text
 	for _, w := range common {
 		rest = strings.ReplaceAll(rest, w, "")

@@ -64,8 +64,7 @@ func Do[I, O any](m *Mux, op Op, f func(ctx context.Context, c access.Caller, in
 		panic("route: " + op.ID + ": the path must be given in full, beginning with /api/")
 	}
 	mustBind(op, reflect.TypeFor[I]())
-	_, takesBody := reflect.TypeFor[I]().FieldByName("Body")
-	huma.Register(m.api, m.operation(op, takesBody), func(ctx context.Context, in *I) (*O, error) {
+	huma.Register(m.api, m.operation(op, bodyOf(reflect.TypeFor[I]())), func(ctx context.Context, in *I) (*O, error) {
 		c := callerOf(ctx)
 		out, err := f(ctx, c, in)
 		if err == nil {
@@ -76,6 +75,26 @@ func Do[I, O any](m *Mux, op Op, f func(ctx context.Context, c access.Caller, in
 		}
 		return nil, problem(ctx, exchangeOf(ctx).Header(), err)
 	})
+}
+
+// bodyRule tells whether an operation takes a body.
+type bodyRule int
+
+const (
+	noBody bodyRule = iota
+	neededBody
+	optionalBody // of an input whose Body is a pointer
+)
+
+func bodyOf(input reflect.Type) bodyRule {
+	f, ok := input.FieldByName("Body")
+	switch {
+	case !ok:
+		return noBody
+	case f.Type.Kind() == reflect.Pointer:
+		return optionalBody
+	}
+	return neededBody
 }
 
 // mustBind panics if a parameter of the path would stay empty: huma does not look into embedded structs whose type is not
@@ -189,13 +208,13 @@ func (h humaMux) HandleFunc(pattern string, f func(http.ResponseWriter, *http.Re
 
 func (h humaMux) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.m.ServeHTTP(w, r) }
 
-func (m *Mux) operation(op Op, takesBody bool) huma.Operation {
+func (m *Mux) operation(op Op, takes bodyRule) huma.Operation {
 	out := huma.Operation{
 		Method: op.Method, Path: op.Path, OperationID: op.ID, Summary: op.Summary, Description: op.Description,
 		Tags: op.Tags, DefaultStatus: op.Status,
 		MaxBodyBytes:    -1, // read and bounded by admit
 		BodyReadTimeout: -1, // takes away the deadline that admit set, or it would fire in the handler
-		Middlewares:     huma.Middlewares{m.admit(op, takesBody)},
+		Middlewares:     huma.Middlewares{m.admit(op, takes)},
 	}
 	if op.Action != "" {
 		out.Security = []map[string][]string{{"bearer": {}}}
@@ -209,7 +228,7 @@ const bodyPatience = 15 * time.Second
 
 // admit finds out who is calling and makes the request's form certain, in this order: a stranger learns nothing from the
 // errors about form.
-func (m *Mux) admit(op Op, takesBody bool) func(huma.Context, func(huma.Context)) {
+func (m *Mux) admit(op Op, takes bodyRule) func(huma.Context, func(huma.Context)) {
 	return func(hc huma.Context, next func(huma.Context)) {
 		r, w := humago.Unwrap(hc)
 		x := exchangeOf(r.Context())
@@ -226,7 +245,7 @@ func (m *Mux) admit(op Op, takesBody bool) func(huma.Context, func(huma.Context)
 			WriteProblem(w, r, err)
 			return
 		}
-		if err := m.checkForm(x, w, r, takesBody); err != nil {
+		if err := m.checkForm(x, w, r, takes); err != nil {
 			WriteProblem(w, r, err)
 			return
 		}
@@ -235,11 +254,11 @@ func (m *Mux) admit(op Op, takesBody bool) func(huma.Context, func(huma.Context)
 }
 
 // checkForm reads the body and puts a checked copy in its place.
-func (m *Mux) checkForm(x *exchange, w http.ResponseWriter, r *http.Request, takesBody bool) error {
+func (m *Mux) checkForm(x *exchange, w http.ResponseWriter, r *http.Request, takes bodyRule) error {
 	if err := checkQuery(r.URL.RawQuery); err != nil {
 		return err
 	}
-	if !takesBody {
+	if takes == noBody {
 		if r.ContentLength > 0 {
 			return fault.New(fault.Invalid, "unexpected_body", "This takes no body.").At("body", "not expected")
 		}
@@ -258,6 +277,10 @@ func (m *Mux) checkForm(x *exchange, w http.ResponseWriter, r *http.Request, tak
 		return err
 	}); err != nil {
 		return err
+	}
+	if takes == optionalBody && len(body) == 0 {
+		r.Body = http.NoBody
+		return nil
 	}
 	if err := checkJSON(body); err != nil {
 		return err

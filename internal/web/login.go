@@ -12,6 +12,7 @@ import (
 
 	"github.com/mintmark/mintmark/internal/fault"
 	"github.com/mintmark/mintmark/internal/identity"
+	"github.com/mintmark/mintmark/internal/identity/account"
 	"github.com/mintmark/mintmark/internal/identity/mfa"
 	"github.com/mintmark/mintmark/internal/identity/session"
 	"github.com/mintmark/mintmark/internal/realm"
@@ -43,6 +44,9 @@ type loginData struct {
 	Username string
 	Problem  string
 	Step     string // again or two, or ""
+	Done     string // what was done just before: reset, or ""
+	Reset    bool   // whether there are links for who has forgotten, and for who has no account
+	Register bool
 }
 
 // What /login?step= may ask for besides a login.
@@ -55,7 +59,7 @@ const (
 func (p *Pages) LoginForm(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
 	to := returnTo(q.Get("return_to"))
-	d := loginData{ReturnTo: to, Realm: q.Get("realm"), Username: q.Get("login_hint"), Step: q.Get("step")}
+	d := loginData{ReturnTo: to, Realm: q.Get("realm"), Username: q.Get("login_hint"), Step: q.Get("step"), Done: q.Get("done")}
 	if q.Get("acr_values") == "2" { // as the authorization endpoint says it
 		d.Step = stepTwo
 	}
@@ -92,6 +96,7 @@ func (p *Pages) login(w http.ResponseWriter, r *http.Request, status int, d logi
 			d.Fixed = o.Label
 		}
 	}
+	d.Reset, d.Register = p.offers(d.Realm)
 	var leads []string
 	if to, ok := p.destination(r, d.ReturnTo); ok {
 		d.Client, leads = to.ClientName, []string{to.RedirectURI}
@@ -161,6 +166,8 @@ func (p *Pages) refuseLogin(w http.ResponseWriter, r *http.Request, d loginData,
 		status, d.Problem = http.StatusTooManyRequests, fill("There were too many wrong passwords. Wait {0}, then try again.", wait(f.RetryAfter))
 	case f.Kind == fault.Unavailable:
 		status, d.Problem = http.StatusServiceUnavailable, "Signing in does not work just now. Please try again in a moment."
+	case errors.Is(err, account.ErrUnverified):
+		status, d.Problem = http.StatusForbidden, told(f)
 	case errors.Is(err, mfa.ErrSecondFactor):
 		status, d.Problem = http.StatusForbidden, "Your account has changed in this moment. Please sign in again."
 	case f.Code == "passkey_refused", f.Code == "passkey_copied":
@@ -198,7 +205,7 @@ func returnTo(address string) string {
 	if err != nil || u.Scheme != "" || u.Host != "" || u.User != nil || u.Opaque != "" || u.Fragment != "" || u.RawPath != "" || path.Clean(u.Path) != u.Path {
 		return afterLogin
 	}
-	for _, ours := range []string{"/oauth2/authorize", "/account", "/device"} {
+	for _, ours := range []string{"/oauth2/authorize", "/account", "/device", "/verify"} {
 		if u.Path == ours || strings.HasPrefix(u.Path, ours+"/") {
 			return address
 		}

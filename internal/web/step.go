@@ -10,6 +10,7 @@ import (
 	"github.com/mintmark/mintmark/internal/access"
 	"github.com/mintmark/mintmark/internal/fault"
 	"github.com/mintmark/mintmark/internal/identity"
+	"github.com/mintmark/mintmark/internal/identity/account"
 	"github.com/mintmark/mintmark/internal/identity/mfa"
 	"github.com/mintmark/mintmark/internal/identity/session"
 	"github.com/mintmark/mintmark/internal/route"
@@ -50,6 +51,10 @@ func (p *Pages) begin(w http.ResponseWriter, r *http.Request, u identity.User, a
 // signIn makes the session; a login that was under way is over with it.
 func (p *Pages) signIn(w http.ResponseWriter, r *http.Request, u identity.User, amr []string) error {
 	s, err := p.info.Sessions.Begin(r.Context(), w, r, u, amr)
+	if errors.Is(err, account.ErrUnverified) {
+		// Who got so far has proved to be the person, so a letter tells nobody else anything.
+		return errors.Join(err, p.sendVerification(r, u))
+	}
 	if err != nil {
 		return err
 	}

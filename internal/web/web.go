@@ -30,8 +30,10 @@ import (
 	"github.com/mintmark/mintmark/internal/clock"
 	"github.com/mintmark/mintmark/internal/db"
 	"github.com/mintmark/mintmark/internal/identity"
+	"github.com/mintmark/mintmark/internal/identity/account"
 	"github.com/mintmark/mintmark/internal/identity/mfa"
 	"github.com/mintmark/mintmark/internal/identity/session"
+	"github.com/mintmark/mintmark/internal/mail"
 	"github.com/mintmark/mintmark/internal/route"
 )
 
@@ -64,6 +66,8 @@ type Info struct {
 	DB        *db.DB
 	Sessions  *session.Manager
 	Factors   *mfa.Service
+	Accounts  *account.Service // nil: nobody registers or resets a password by itself
+	Outbox    *mail.Outbox     // nil: there is no mailbox page
 	// Destination tells, for an address of the authorization endpoint, which client a login leads to. It answers false
 	// unless the client and its redirect URI are good. nil: it is never known.
 	Destination func(ctx context.Context, address string) (Destination, bool)
@@ -100,7 +104,8 @@ func New(info Info) (*Pages, error) {
 		return nil, err
 	}
 	p.templates = map[string]*template.Template{}
-	for _, name := range []string{"home", "not_found", "login", "logout", "goodbye", "account", "consent", "select", "device", "error", "verify", "enrol", "codes", "security", "app", "password", "sessions"} {
+	for _, name := range []string{"home", "not_found", "login", "logout", "goodbye", "account", "consent", "select", "device", "error", "verify", "enrol", "codes", "security", "app", "password", "sessions",
+		"reset", "register", "invitation", "confirm", "mailbox"} {
 		t, err := template.ParseFS(pageFiles, "pages/layout.html", "pages/seed.html", "pages/"+name+".html")
 		if err != nil {
 			return nil, fmt.Errorf("parse the page %s: %w", name, err)

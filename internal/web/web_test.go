@@ -19,8 +19,10 @@ import (
 	"github.com/mintmark/mintmark/internal/db/dbtest"
 	"github.com/mintmark/mintmark/internal/fault"
 	"github.com/mintmark/mintmark/internal/identity"
+	"github.com/mintmark/mintmark/internal/identity/account"
 	"github.com/mintmark/mintmark/internal/identity/mfa"
 	"github.com/mintmark/mintmark/internal/identity/session"
+	"github.com/mintmark/mintmark/internal/mail"
 	"github.com/mintmark/mintmark/internal/password"
 	"github.com/mintmark/mintmark/internal/redact"
 	"github.com/mintmark/mintmark/internal/route"
@@ -55,9 +57,11 @@ type site struct {
 	pages    *web.Pages
 	mux      *route.Mux
 
-	factors *mfa.Service
-	refused chan string   // what OnRefused was told
-	caller  access.Caller // of the API
+	factors  *mfa.Service
+	accounts *account.Service
+	outbox   *mail.Outbox
+	refused  chan string   // what OnRefused was told
+	caller   access.Caller // of the API
 
 	consent web.ConsentView // what GET /consent shows
 	failure string          // what GET /fails says
@@ -95,13 +99,23 @@ func newSiteOn(t testing.TB, d *db.DB, k *seal.Keyring, c *clock.Fake) *site {
 		t.Fatal(err)
 	}
 	s.factors.OnRefused(func(_ access.Caller, op string, err error) { s.refused <- op + " " + fault.Code(err) })
-	sessions, err := session.New(s.d, k, s.dir, session.Options{Secure: true, Origin: "https://mint.example.org", Clock: s.clock, Admit: s.factors.Admit})
+	s.outbox = mail.NewOutbox(s.d, k, mail.Options{Mailbox: true, Domain: "mint.example.org"})
+	s.accounts = account.New(s.d, k, s.dir, s.outbox, account.Options{Issuer: "https://mint.example.org", Policies: map[string]account.Policy{
+		"employees": {Registration: account.Domains, Domains: []string{"example.org"}, VerifyEmail: true}, "customers": {Registration: account.Open},
+	}})
+	s.factors.OnFactorsChanged(s.accounts.FactorsChanged)
+	sessions, err := session.New(s.d, k, s.dir, session.Options{Secure: true, Origin: "https://mint.example.org", Clock: s.clock, Admit: func(ctx context.Context, tx db.ReadTx, u identity.User, amr []string) error {
+		if err := s.factors.Admit(ctx, tx, u, amr); err != nil {
+			return err
+		}
+		return s.accounts.Admit(ctx, tx, u)
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.pages, err = web.New(web.Info{
 		Version: "test", Node: "nod_1", Engine: "SQLite, embedded", Issuer: "https://mint.example.org", Operations: "127.0.0.1:9090",
-		Started: start.Add(-time.Hour), Clock: s.clock, Ready: func() error { return nil }, Directory: s.dir, DB: s.d, Sessions: sessions, Factors: s.factors,
+		Started: start.Add(-time.Hour), Clock: s.clock, Ready: func() error { return nil }, Directory: s.dir, DB: s.d, Sessions: sessions, Factors: s.factors, Accounts: s.accounts, Outbox: s.outbox,
 		LogoutFrames: func(_ context.Context, sessionID string) ([]string, error) { return s.frames, s.frameErr },
 		Destination: func(_ context.Context, address string) (web.Destination, bool) {
 			if strings.Contains(address, "client_id=shop") {
@@ -121,7 +135,9 @@ func newSiteOn(t testing.TB, d *db.DB, k *seal.Keyring, c *clock.Fake) *site {
 	s.mux.Handle("POST /logout", s.pages.Logout)
 	s.mux.Handle("GET /account", s.pages.Account)
 	s.pages.SecurityRoutes(s.mux)
+	s.pages.AccountRoutes(s.mux)
 	s.factors.Routes(s.mux)
+	s.accounts.Routes(s.mux)
 	s.mux.Handle("GET "+s.pages.StylePath(), s.pages.Style)
 	s.mux.Handle("GET "+s.pages.IconPath(), s.pages.Icon)
 	s.mux.Handle("GET /missing", s.pages.NotFound)

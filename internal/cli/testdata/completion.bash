@@ -59,6 +59,8 @@ _mintmark() {
       "user list") path="user list" ;;
       "user disable") path="user disable" ;;
       "user enable") path="user enable" ;;
+      "user update") path="user update" ;;
+      "user invite") path="user invite" ;;
       "user set-password") path="user set-password" ;;
       "user factors") path="user factors" ;;
       "user factors list") path="user factors list" ;;
@@ -161,11 +163,13 @@ _mintmark() {
     "team create") words="--help --member --name --output --server --timeout --token-file" ;;
     "team list") words="--help --output --server --timeout --token-file" ;;
     "team show") words="--help --output --server --timeout --token-file" ;;
-    "user") words="approvals create disable enable factors list set-password withdraw --help --output --server --timeout --token-file" ;;
+    "user") words="approvals create disable enable factors invite list set-password update withdraw --help --output --server --timeout --token-file" ;;
     "user create") words="--address --admin --display-name --email --help --output --password-file --phone --server --timeout --token-file --without-password" ;;
     "user list") words="--help --output --realm --server --timeout --token-file" ;;
-    "user disable") words="--help --output --server --timeout --token-file" ;;
+    "user disable") words="--help --output --reason --server --timeout --token-file" ;;
     "user enable") words="--help --output --server --timeout --token-file" ;;
+    "user update") words="--address --display-name --email --help --output --phone --server --timeout --token-file" ;;
+    "user invite") words="--help --output --server --timeout --token-file" ;;
     "user set-password") words="--help --output --password-file --server --timeout --token-file" ;;
     "user factors") words="list reset --help --output --server --timeout --token-file" ;;
     "user factors list") words="--help --output --server --timeout --token-file" ;;

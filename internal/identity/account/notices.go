@@ -1,0 +1,67 @@
+package account
+
+import (
+	"context"
+	"time"
+
+	"github.com/mintmark/mintmark/internal/db"
+	"github.com/mintmark/mintmark/internal/identity"
+	"github.com/mintmark/mintmark/internal/identity/mfa"
+	"github.com/mintmark/mintmark/internal/mail"
+)
+
+// What people are told by mail of what was done to their accounts. A notice holds no link that opens anything: a thief of
+// the mailbox learns nothing from it.
+
+const noticeLife = 3 * 24 * time.Hour
+
+// notice tells a person who has an address.
+func (s *Service) notice(ctx context.Context, tx db.WriteTx, userID, kind, subject string, lines ...string) error {
+	p, err := identity.LoadPerson(ctx, tx, userID)
+	if err != nil {
+		return err
+	}
+	if p.Email == "" {
+		return nil
+	}
+	at := tx.Now().UTC().Format("2 January 2006, 15:04 UTC")
+	return s.outbox.Put(ctx, tx, mail.Letter{
+		Kind: kind, To: p.Email, Name: p.DisplayName, Subject: subject, Expires: tx.Now().Add(noticeLife),
+		Lines: append(lines, "Account: "+p.Username+" ("+p.Realm+"). Time: "+at+"."),
+		After: []string{"If it was you, there is nothing to do. If not, open " + s.o.Issuer + "/account/security, choose a new password and end all sessions, and tell whoever runs the service."},
+	})
+}
+
+func (s *Service) passwordChanged(ctx context.Context, tx db.WriteTx, u identity.User) error {
+	return s.notice(ctx, tx, u.ID, "password-changed", "Your password was changed", "The password of your account was set, changed or removed. All sessions have ended.")
+}
+
+func (s *Service) newDevice(ctx context.Context, tx db.WriteTx, u identity.User, d identity.Device) error {
+	if d.First {
+		return nil // the first login of all is no news
+	}
+	return s.notice(ctx, tx, u.ID, "new-device", "A sign-in from a new browser", "Somebody signed in to your account with a browser that was not seen before.", "Address: "+d.IP+". It calls itself: "+d.UserAgent)
+}
+
+// emailChanged asks the new address to be verified.
+func (s *Service) emailChanged(ctx context.Context, tx db.WriteTx, u identity.User) error {
+	return s.SendVerification(ctx, tx, u.ID)
+}
+
+// FactorsChanged tells a person that something to sign in with was added, removed or used.
+func (s *Service) FactorsChanged(ctx context.Context, tx db.WriteTx, c mfa.Change) error {
+	what := map[mfa.Kind]string{mfa.Passkeys: "A passkey", mfa.App: "An authenticator app", mfa.Codes: "Recovery codes"}[c.Factor]
+	done := map[mfa.Event]string{mfa.Added: "added to", mfa.Removed: "removed from", mfa.Used: "used to sign in to"}[c.What]
+	if c.Factor == mfa.Codes && c.What == mfa.Used {
+		what = "A recovery code"
+	}
+	were := " was "
+	if what == "Recovery codes" {
+		were = " were "
+	}
+	line := what + were + done + " your account."
+	if c.By.ID != c.User.ID {
+		line += " An administrator did it."
+	}
+	return s.notice(ctx, tx, c.User.ID, "factors-changed", "How you sign in has changed", line)
+}
