@@ -29,7 +29,7 @@ func (p *party) told(t *testing.T, path string) (raw string, claims map[string]a
 		return nil
 	})
 	raw = forms[0].Get("logout_token")
-	signed := must[*jose.JSONWebSignature](t, "parse")(jose.ParseSigned(raw, []jose.SignatureAlgorithm{jose.ES256, jose.RS256, jose.EdDSA}))
+	signed := must[*jose.JSONWebSignature](t, "parse")(jose.ParseSignedCompact(raw, []jose.SignatureAlgorithm{jose.ES256, jose.RS256, jose.EdDSA}))
 	var set jose.JSONWebKeySet
 	if err := json.Unmarshal(send(t, http.MethodGet, shared.issuer+"/oauth2/jwks", nil, "").body, &set); err != nil {
 		t.Fatal(err)

@@ -141,7 +141,7 @@ func TestDynamicPlan(t *testing.T) {
 				}
 				raw = string(a.body)
 			}
-			signed := must[*jose.JSONWebSignature](t, "parse")(jose.ParseSigned(raw, []jose.SignatureAlgorithm{jose.RS256}))
+			signed := must[*jose.JSONWebSignature](t, "parse")(jose.ParseSignedCompact(raw, []jose.SignatureAlgorithm{jose.RS256}))
 			var set jose.JSONWebKeySet
 			if err := json.Unmarshal(send(t, http.MethodGet, shared.issuer+"/oauth2/jwks", nil, "").body, &set); err != nil {
 				t.Fatal(err)
@@ -201,7 +201,7 @@ func TestDynamicPlanServerKeys(t *testing.T) {
 		kid := func() string {
 			tok := p.redeem(t, b.code(t, p.ask()))
 			p.identity(t, tok.IDToken)
-			return must[*jose.JSONWebSignature](t, "parse")(jose.ParseSigned(tok.IDToken, []jose.SignatureAlgorithm{jose.ES256, jose.RS256, jose.EdDSA})).Signatures[0].Header.KeyID
+			return must[*jose.JSONWebSignature](t, "parse")(jose.ParseSignedCompact(tok.IDToken, []jose.SignatureAlgorithm{jose.ES256, jose.RS256, jose.EdDSA})).Signatures[0].Header.KeyID
 		}
 		before := kid()
 		must[*api.SigningKey](t, "rotate")(shared.admin.RotateSigningKey(t.Context(), api.RotateSigningKey{Algorithm: "ES256", Emergency: true}))

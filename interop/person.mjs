@@ -40,9 +40,15 @@ export async function manage(method, path, body) {
   return text ? JSON.parse(text) : undefined
 }
 
-// register makes a client without an application, and gives it the public keys.
+// register makes a client without an application, and gives it the public keys. What needs a key is set after it is there.
 export async function register(settings, ...keys) {
-  const made = await manage('POST', '/api/clients', { name: 'Interop', confidential: true, redirect_uris: [redirectURI], grant_types: ['authorization_code'], ...settings })
+  const body = { name: 'Interop', redirect_uris: [redirectURI], grant_types: ['authorization_code'], ...settings }
+  const early = Object.fromEntries(Object.entries(body).filter(([name]) => !name.includes('encrypted')))
+  const made = await manage('POST', '/api/clients', { confidential: true, ...early })
   for (const jwk of keys) await manage('POST', `/api/clients/${made.client_id}/keys`, { label: 'interop', jwk })
+  if (keys.length) {
+    const { confidential, ...rest } = body
+    await manage('PUT', `/api/clients/${made.client_id}`, rest)
+  }
   return made
 }
