@@ -256,7 +256,7 @@ func (d *reader) T(text string, args ...any) template.HTML {
 
 // find is the text with its gaps, as a part of a page. Markup counts in texts of ours alone: those that the files know.
 func (d *reader) find(s said) string {
-	translated, known := d.pages.languages["de"][s.Text] // every language knows the same texts
+	_, known := d.pages.languages["de"][s.Text] // every language knows the same texts
 	if d.Language == english || d.Language == "" {
 		if known {
 			return s.Text
@@ -264,13 +264,12 @@ func (d *reader) find(s said) string {
 		return html.EscapeString(s.Text)
 	}
 	if known {
-		translated = d.pages.languages[d.Language][s.Text]
-	} else if byCode := d.pages.languages[d.Language]["["+s.Code+"]"]; s.Code != "" && byCode != "" {
-		return byCode
-	} else {
-		translated = html.EscapeString(s.Text)
+		return d.pages.languages[d.Language][s.Text]
 	}
-	return translated
+	if byCode := d.pages.languages[d.Language]["["+s.Code+"]"]; s.Code != "" && byCode != "" {
+		return byCode
+	}
+	return html.EscapeString(s.Text)
 }
 
 // Original is the English words of a refusal that the page says in other words, for who is to help; "" if there is no
