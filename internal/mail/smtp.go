@@ -98,7 +98,11 @@ func (s *SMTP) Send(ctx context.Context, messageID string, l Letter) error {
 	if err != nil {
 		return errors.New("the settings for the mail server do not work")
 	}
-	return told(c.DialAndSendWithContext(ctx, m))
+	err = c.DialAndSendWithContext(ctx, m)
+	if m.IsDelivered() {
+		return nil // whatever went wrong afterwards: it must not be sent again
+	}
+	return told(err)
 }
 
 // told says of a failure what holds nothing of the letter.
