@@ -16,6 +16,7 @@ import (
 	"github.com/mintmark/mintmark/internal/db/dbtest"
 	"github.com/mintmark/mintmark/internal/jobs"
 	"github.com/mintmark/mintmark/internal/seal/sealtest"
+	"github.com/mintmark/mintmark/internal/testport"
 )
 
 var (
@@ -33,11 +34,7 @@ func letter() Letter {
 // server speaks as much SMTP as a client needs. say maps a command to its answer; "" ends the connection.
 func server(t *testing.T, say map[string]string) (address string, got chan string) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = l.Close() })
+	l := testport.Listen(t)
 	got = make(chan string, 10)
 	go func() {
 		for {
