@@ -1,9 +1,11 @@
 package oauth
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/mintmark/mintmark/api"
@@ -71,7 +73,62 @@ func (s *Server) Approvals(ctx context.Context, tx db.ReadTx, c access.Caller, u
 		a.Scopes, a.Granted = strings.Fields(scopes), db.Time(granted)
 		list = append(list, a)
 	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("list approvals: %w", err)
+	}
+	unasked, err := listUnasked(ctx, tx, userID)
+	if err != nil {
+		return nil, err
+	}
+	list = append(list, unasked...)
+	slices.SortFunc(list, func(a, b api.Approval) int {
+		return cmp.Or(cmp.Compare(a.Application, b.Application), cmp.Compare(a.ClientID, b.ClientID))
+	})
+	return list, nil
+}
+
+// listUnasked lists what clients of the organisation itself do for the person without having asked. The person has allowed
+// them nothing, and is to see it and end it all the same.
+func listUnasked(ctx context.Context, tx db.ReadTx, userID string) ([]api.Approval, error) {
+	rows, err := tx.Query(ctx, `SELECT g.client_id, coalesce(c.application, ''), g.scopes, g.created FROM grants g JOIN clients c ON c.id = g.client_id
+		WHERE g.user_id = $1 AND g.ended = 0 AND g.code_used <> 0 AND g.idle_until > $2
+			AND NOT EXISTS (SELECT 1 FROM approvals a WHERE a.user_id = g.user_id AND a.client_id = g.client_id)
+		ORDER BY g.client_id, g.created, g.id`, userID, db.Micros(tx.Now()))
+	if err != nil {
+		return nil, fmt.Errorf("list what clients do unasked: %w", err)
+	}
+	defer rows.Close()
+	var list []api.Approval
+	for rows.Next() {
+		var a api.Approval
+		var scopes string
+		var created int64
+		if err := rows.Scan(&a.ClientID, &a.Application, &scopes, &created); err != nil {
+			return nil, fmt.Errorf("list what clients do unasked: %w", err)
+		}
+		if n := len(list); n == 0 || list[n-1].ClientID != a.ClientID {
+			a.Granted = db.Time(created)
+			list = append(list, a)
+		}
+		last := &list[len(list)-1]
+		for _, scope := range strings.Fields(scopes) {
+			if !slices.Contains(last.Scopes, scope) {
+				last.Scopes = append(last.Scopes, scope)
+			}
+		}
+	}
 	return list, rows.Err()
+}
+
+// unaskedScopes are those that the client has for the person without having asked; nil if there are none.
+func unaskedScopes(ctx context.Context, tx db.ReadTx, userID, clientID string) ([]string, error) {
+	list, err := listUnasked(ctx, tx, userID)
+	for _, a := range list {
+		if a.ClientID == clientID {
+			return a.Scopes, err
+		}
+	}
+	return nil, err
 }
 
 // Withdraw takes back all that the person let the client do, and ends what came of it. What the client wants from then on
@@ -83,6 +140,11 @@ func (s *Server) Withdraw(ctx context.Context, tx db.WriteTx, c access.Caller, u
 	before, err := loadApproval(ctx, tx, userID, clientID)
 	if err != nil {
 		return err
+	}
+	if before == nil {
+		if before, err = unaskedScopes(ctx, tx, userID, clientID); err != nil {
+			return err
+		}
 	}
 	if before == nil {
 		return fault.New(fault.NotFound, "approval_not_found", "The person has allowed this client nothing.")

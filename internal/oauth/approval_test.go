@@ -11,6 +11,7 @@ import (
 	"github.com/mintmark/mintmark/internal/access"
 	"github.com/mintmark/mintmark/internal/db"
 	"github.com/mintmark/mintmark/internal/fault"
+	"github.com/mintmark/mintmark/internal/oauth"
 	"github.com/mintmark/mintmark/internal/route"
 )
 
@@ -62,6 +63,41 @@ func TestApprovals(t *testing.T) {
 			t.Error("withdrawn, and its token is active, or nobody wrote it down")
 		}
 		w.signIn(w.other) // another client's is as it was
+	})
+}
+
+// A client of the organisation itself asks nobody, and is seen and ended like the others.
+func TestApprovalsOfClientsThatDoNotAsk(t *testing.T) {
+	folks(t, func(t *testing.T, w *folk) {
+		w.say(w.shop, func(c *oauth.Client) { c.Metadata.FirstParty = true })
+		code := w.backTo(w.browser().login(w.alice).get(at(asks(w.shop, "scope", "openid sales_order.read"))), shopBack).Get("code")
+		tokens := w.exchange(w.shop, code)
+		alice := access.Caller{Kind: access.Person, ID: w.alice.ID, Name: "alice", Realm: "customers"}
+		err := w.db.Read(t.Context(), func(tx db.ReadTx) error {
+			list, err := w.server.Approvals(t.Context(), tx, alice, w.alice.ID)
+			want := []api.Approval{{ClientID: w.shop.ClientID, Application: "shop", Scopes: []string{"openid", "sales_order.read"}, Granted: begin}}
+			if diff := cmp.Diff(want, list); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		withdraw := func() error {
+			return w.db.Write(t.Context(), func(tx db.WriteTx) error {
+				return w.server.Withdraw(t.Context(), tx, alice, w.alice.ID, w.shop.ClientID)
+			})
+		}
+		if err := withdraw(); err != nil {
+			t.Fatal(err)
+		}
+		if w.active(w.shop, tokens.text("access_token")) || w.events("approval.withdraw") != 1 {
+			t.Error("withdrawn, and its token is active, or nobody wrote it down")
+		}
+		if err := withdraw(); !fault.Is(err, fault.NotFound) {
+			t.Errorf("a second time: %v", err)
+		}
 	})
 }
 

@@ -60,6 +60,10 @@ func (p *people) personPassword(r *http.Request, client Client, f parameters, as
 		return nil, err
 	}
 	now := session.Session{User: u, AuthTime: p.s.clock.Now(), AMR: []string{"pwd"}}
+	// That a scope is not this person's to allow would tell that the password is right, so first whether it would do at all.
+	if err := p.s.db.Read(ctx, func(tx db.ReadTx) error { return p.proved(ctx, tx, now) }); err != nil {
+		return nil, err
+	}
 	if _, err := p.wish(ctx, q, now); err != nil { // whether all of it is this person's to allow
 		return nil, err
 	}

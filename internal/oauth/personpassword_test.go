@@ -113,6 +113,8 @@ func TestB5_84_PersonPasswordSwitches(t *testing.T) {
 		// Who has a second factor, or needs one, is refused as if the password were wrong.
 		wrong := w.byPassword(w.shop, "customers", "alice", wrongPassword)
 		*second = true
+		// That the person could not allow this is told to nobody with half a proof: it would tell that the password is right.
+		w.expect(w.byPassword(w.shop, "customers", "alice", alicesPassword, "scope", "hr.read"), 400, "invalid_grant")
 		refused := w.byPassword(w.shop, "customers", "alice", alicesPassword)
 		w.expect(refused, 400, "invalid_grant")
 		if refused.body != wrong.body {
