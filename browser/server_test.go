@@ -35,6 +35,7 @@ type world struct {
 	issuer   string
 	shop     *httptest.Server
 	clientID string
+	admin    *client.Client
 }
 
 func start(t *testing.T) *world {
@@ -43,11 +44,12 @@ func start(t *testing.T) *world {
 	issuer := "http://" + strings.Replace(public, "127.0.0.1", "localhost", 1) // browsers keep no passkeys for an address
 	c, err := app.Load(app.Source{Values: map[string]string{
 		"data_dir": filepath.Join(t.TempDir(), "data"), "issuer": issuer, "shutdown_grace": "2s",
-		"listen.public": public, "listen.s3": testport.Addr(t), "listen.operations": testport.Addr(t),
+		"listen.public": public, "listen.s3": testport.Addr(t), "listen.operations": testport.Addr(t), "mail.kind": "mailbox",
 	}})
 	if err != nil {
 		t.Fatal(err)
 	}
+	c.Realms = []app.Realm{{Name: "employees", Registration: "open"}}
 	c.Keys.Also = nil // an RSA key takes a while to make
 	ctx, cancel := context.WithCancel(context.Background())
 	a, err := app.Start(ctx, c, app.Build{Version: "test"}, slog.New(slog.NewJSONHandler(io.Discard, nil)))
@@ -78,6 +80,7 @@ func start(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
+	w.admin = admin
 	w.furnish(t, admin)
 	return w
 }
