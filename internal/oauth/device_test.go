@@ -234,12 +234,13 @@ func TestB5_96_UserCodeGuesses(t *testing.T) {
 		// Many at once are not more than one after another.
 		many := w.browser().login(w.bob)
 		many.get("/device")
+		token := w.pages.csrf // each page makes a new one, and this one stays good
 		var looked atomic.Int64
 		var wg sync.WaitGroup
 		for i := range 20 {
 			wg.Go(func() {
 				node := []*folk{w, second}[i%2]
-				v := url.Values{"user_code": {"CCCC-CCCC"}, "csrf": {w.pages.csrf}}
+				v := url.Values{"user_code": {"CCCC-CCCC"}, "csrf": {token}}
 				r := node.send("POST", "/device", v.Encode(), many.with, from(fmt.Sprintf("192.0.2.%d:1", 100+i)))
 				if r.status != 429 {
 					looked.Add(1)
