@@ -124,11 +124,7 @@ func (cmd *revokeUser) Run(ctx context.Context, s *Session) error {
 	if cmd.Service {
 		return s.revoke(ctx, api.Revoke{Kind: "user", ID: name, Realm: realm, Reason: cmd.Reason})
 	}
-	c, err := s.client()
-	if err != nil {
-		return err
-	}
-	u, err := cmd.find(ctx, s, c)
+	_, u, err := cmd.known(ctx, s)
 	if err != nil {
 		return err
 	}

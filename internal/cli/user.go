@@ -52,6 +52,16 @@ func (a personArgument) find(ctx context.Context, s *Session, c *client.Client) 
 	return &found.Items[0], nil
 }
 
+// known is the server, and the person as it knows it.
+func (a personArgument) known(ctx context.Context, s *Session) (*client.Client, *api.User, error) {
+	c, err := s.client()
+	if err != nil {
+		return nil, nil, err
+	}
+	u, err := a.find(ctx, s, c)
+	return c, u, err
+}
+
 type userCreate struct {
 	personArgument
 	passwordFlags
@@ -177,11 +187,7 @@ func (cmd *userEnable) Run(ctx context.Context, s *Session) error {
 }
 
 func (a personArgument) change(ctx context.Context, s *Session, done string, f func(*client.Client, context.Context, string) (*api.User, error)) error {
-	c, err := s.client()
-	if err != nil {
-		return err
-	}
-	u, err := a.find(ctx, s, c)
+	c, u, err := a.known(ctx, s)
 	if err != nil {
 		return err
 	}
@@ -209,11 +215,7 @@ func (cmd *userSetPassword) Run(ctx context.Context, s *Session, in io.Reader) e
 	if _, _, err := cmd.split(); err != nil {
 		return err
 	}
-	c, err := s.client()
-	if err != nil {
-		return err
-	}
-	u, err := cmd.find(ctx, s, c)
+	c, u, err := cmd.known(ctx, s)
 	if err != nil {
 		return err
 	}

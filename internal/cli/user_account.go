@@ -30,11 +30,7 @@ func (cmd *userUpdate) Run(ctx context.Context, s *Session) error {
 	if cmd.DisplayName == nil && cmd.Email == nil && cmd.Phone == nil && cmd.Address == nil {
 		return usage(errors.New("say what is to change: --display-name, --email, --phone or --address"))
 	}
-	c, err := s.client()
-	if err != nil {
-		return err
-	}
-	u, err := cmd.find(ctx, s, c)
+	c, u, err := cmd.known(ctx, s)
 	if err != nil {
 		return err
 	}
@@ -56,11 +52,7 @@ Examples:
 }
 
 func (cmd *userInvite) Run(ctx context.Context, s *Session) error {
-	c, err := s.client()
-	if err != nil {
-		return err
-	}
-	u, err := cmd.find(ctx, s, c)
+	c, u, err := cmd.known(ctx, s)
 	if err != nil {
 		return err
 	}

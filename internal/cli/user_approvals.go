@@ -16,11 +16,7 @@ func (userApprovals) Help() string {
 }
 
 func (cmd *userApprovals) Run(ctx context.Context, s *Session) error {
-	c, err := s.client()
-	if err != nil {
-		return err
-	}
-	u, err := cmd.find(ctx, s, c)
+	c, u, err := cmd.known(ctx, s)
 	if err != nil {
 		return err
 	}
@@ -51,11 +47,7 @@ Examples:
 }
 
 func (cmd *userWithdraw) Run(ctx context.Context, s *Session) error {
-	c, err := s.client()
-	if err != nil {
-		return err
-	}
-	u, err := cmd.find(ctx, s, c)
+	c, u, err := cmd.known(ctx, s)
 	if err != nil {
 		return err
 	}

@@ -23,11 +23,7 @@ func (userFactorsList) Help() string {
 }
 
 func (cmd *userFactorsList) Run(ctx context.Context, s *Session) error {
-	c, err := s.client()
-	if err != nil {
-		return err
-	}
-	u, err := cmd.find(ctx, s, c)
+	c, u, err := cmd.known(ctx, s)
 	if err != nil {
 		return err
 	}
@@ -73,11 +69,7 @@ func (cmd *userFactorsReset) Run(ctx context.Context, s *Session) error {
 	if (cmd.Factor == "") != cmd.All {
 		return usage(errors.New("give either --factor ID or --all"))
 	}
-	c, err := s.client()
-	if err != nil {
-		return err
-	}
-	u, err := cmd.find(ctx, s, c)
+	c, u, err := cmd.known(ctx, s)
 	if err != nil {
 		return err
 	}
