@@ -3,11 +3,14 @@
 # MINTMARK_TEST_POSTGRES; stop_postgres (call it in a trap) ends that very process and removes its files.
 #
 # Where MINTMARK_TEST_POSTGRES is set already, that server is used and nothing is started.
+#
+# postgres_durable=yes, set before start_postgres, makes it wait for its disk, as a server that matters does.
 # shellcheck source=scripts/port.sh
 source scripts/port.sh
 
 postgres_dir=
 postgres_bin=
+postgres_durable=${postgres_durable:-no}
 
 as_root() {
   if [[ $EUID -eq 0 ]]; then "$@"; else sudo -n "$@"; fi
@@ -51,12 +54,13 @@ start_postgres() {
   postgres_dir=$(mktemp -d "${TMPDIR:-/tmp}/mintmark-postgres.XXXXXX")
   if [[ $EUID -eq 0 ]]; then chown postgres: "$postgres_dir"; fi
   as_postgres "$postgres_bin/initdb" -D "$postgres_dir/data" -U postgres -A trust --locale=C.UTF-8 -E UTF8 >/dev/null
-  local port
+  local port forget=""
+  # Durability is switched off for speed: the machine is not going to lose its power in a test, only processes die.
+  if [[ $postgres_durable != yes ]]; then forget="-c fsync=off -c full_page_writes=off -c synchronous_commit=off"; fi
   for _ in {1..5}; do
     port=$(free_port)
-    # Durability is switched off for speed: the machine is not going to lose its power in a test, only processes die.
     if as_postgres "$postgres_bin/pg_ctl" -D "$postgres_dir/data" -l "$postgres_dir/log" -w -s start \
-      -o "-p $port -c listen_addresses=127.0.0.1 -c unix_socket_directories='$postgres_dir' -c max_connections=300 -c fsync=off -c full_page_writes=off -c synchronous_commit=off"; then
+      -o "-p $port -c listen_addresses=127.0.0.1 -c unix_socket_directories='$postgres_dir' -c max_connections=300 $forget"; then
       export MINTMARK_TEST_POSTGRES="postgres://postgres@127.0.0.1:$port/postgres?sslmode=disable"
       echo "== PostgreSQL $("$postgres_bin/postgres" --version | awk '{print $3}') on 127.0.0.1:$port"
       return

@@ -94,7 +94,17 @@ func onSQLite(file string) (chan<- *turn, error) {
 // onPostgres keeps them in a database of its own.
 func onPostgres(url string) (chan<- *turn, error) {
 	ctx := context.Background()
-	pool, err := pgxpool.New(ctx, url)
+	config, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		return nil, err
+	}
+	// The statement is planned while the table is nearly empty, and would read all of it for ever: the floor finds its
+	// rows by their key, however many there are. And it waits for its commits, whatever the server is set to.
+	for _, name := range []string{"enable_seqscan", "enable_hashjoin", "enable_mergejoin"} {
+		config.ConnConfig.RuntimeParams[name] = "off"
+	}
+	config.ConnConfig.RuntimeParams["synchronous_commit"] = "on"
+	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, err
 	}

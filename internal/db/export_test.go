@@ -52,3 +52,21 @@ func Loads[V any](c *Cache[V], key string) int {
 		return 2
 	}
 }
+
+// Kept tells whether the connection of the writer holds the compiled text, and how many texts it holds. Only for SQLite.
+func Kept(ctx context.Context, d *DB, query string) (kept bool, all int, err error) {
+	conn, err := d.backend.conn(ctx, writing)
+	if err != nil {
+		return false, 0, err
+	}
+	defer conn.Close()
+	err = conn.Raw(func(c any) error {
+		k := c.(*keepingConn)
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		_, kept = k.kept[query]
+		all = len(k.kept)
+		return nil
+	})
+	return kept, all, err
+}

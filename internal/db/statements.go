@@ -14,8 +14,9 @@ import (
 // does so by itself.
 const keepingDriver = "sqlite-keeping-statements"
 
-// keptStatements bounds how many a connection keeps. There are fewer texts than that on any path that is in a hurry.
-const keptStatements = 128
+// keptStatements bounds how many a connection keeps. Those that ran longest ago go first: what a server does once when it
+// starts must not take the room of what it does all day.
+const keptStatements = 256
 
 func init() { sql.Register(keepingDriver, &statementKeeper{&sqlite.Driver{}}) }
 
@@ -31,7 +32,7 @@ func (k *statementKeeper) Open(name string) (driver.Conn, error) {
 		c.Close()
 		return nil, driver.ErrSkip // the driver has changed: a test would have told
 	}
-	return &keepingConn{sqliteConn: whole, kept: map[string]preparedStmt{}}, nil
+	return &keepingConn{sqliteConn: whole, kept: map[string]keptStmt{}}, nil
 }
 
 // sqliteConn is what SQLite's driver can do, all of which must stay in sight of package sql.
@@ -52,24 +53,31 @@ type preparedStmt interface {
 	driver.StmtQueryContext
 }
 
+// keptStmt is a statement that nobody uses now, and when it was last used: the greater the number, the later.
+type keptStmt struct {
+	preparedStmt
+	used uint64
+}
+
 // keepingConn is one connection and its statements. A statement is in use by one caller at a time: it is taken out of kept
 // while it runs and while its rows are read.
 type keepingConn struct {
 	sqliteConn
 
 	mu     sync.Mutex
-	kept   map[string]preparedStmt // owned by mu
-	closed bool                    // owned by mu
+	kept   map[string]keptStmt // owned by mu
+	uses   uint64              // owned by mu
+	closed bool                // owned by mu
 }
 
 // take finds or compiles a statement. One with a ; in it may be several, which are never kept.
 func (c *keepingConn) take(ctx context.Context, query string) (preparedStmt, error) {
 	c.mu.Lock()
-	s, found := c.kept[query]
+	k, found := c.kept[query]
 	delete(c.kept, query)
 	c.mu.Unlock()
 	if found {
-		return s, nil
+		return k.preparedStmt, nil
 	}
 	prepared, err := c.PrepareContext(ctx, query)
 	if err != nil {
@@ -83,19 +91,38 @@ func (c *keepingConn) take(ctx context.Context, query string) (preparedStmt, err
 	return s, nil
 }
 
-// give puts a statement back, or forgets it where there is no room or the same one came back first.
+// give puts a statement back in place of the one that was not used for longest, or forgets it where the same one came
+// back first.
 func (c *keepingConn) give(query string, s preparedStmt) error {
 	c.mu.Lock()
-	_, there := c.kept[query]
-	keep := !there && !c.closed && len(c.kept) < keptStatements
-	if keep {
-		c.kept[query] = s
+	forgotten := s
+	if _, there := c.kept[query]; !there && !c.closed {
+		forgotten = c.makeRoom()
+		c.uses++
+		c.kept[query] = keptStmt{s, c.uses}
 	}
 	c.mu.Unlock()
-	if keep {
+	if forgotten == nil {
 		return nil
 	}
-	return s.Close()
+	return forgotten.Close()
+}
+
+// makeRoom takes a statement out if there is no room for another. c.mu is held.
+func (c *keepingConn) makeRoom() preparedStmt {
+	if len(c.kept) < keptStatements {
+		return nil
+	}
+	var oldest string
+	least := c.uses + 1
+	for query, k := range c.kept {
+		if k.used < least {
+			oldest, least = query, k.used
+		}
+	}
+	forgotten := c.kept[oldest].preparedStmt
+	delete(c.kept, oldest)
+	return forgotten
 }
 
 // several tells whether the text may hold more than one statement.

@@ -112,3 +112,26 @@ func TestSameTextWhileItsRowsAreRead(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// What ran a thousand times when the server started leaves room for what runs now, and memory is bounded.
+func TestStatementsThatRunAreKept(t *testing.T) {
+	d := dbtest.Open(t, db.SQLite, nil)
+	const often = `SELECT count(*) FROM teams`
+	ask := func(query string) {
+		t.Helper()
+		var n int
+		if err := d.Write(t.Context(), func(tx db.WriteTx) error { return tx.QueryRow(t.Context(), query).Scan(&n) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 1000 {
+		ask(fmt.Sprintf(`SELECT %d FROM teams UNION SELECT 0`, i))
+		if i > 500 && i%50 == 0 {
+			ask(often)
+		}
+	}
+	kept, all, err := db.Kept(t.Context(), d, often)
+	if err != nil || !kept || all > 256 {
+		t.Errorf("kept: %v, with %d texts in all, %v", kept, all, err)
+	}
+}
