@@ -20,10 +20,10 @@ type User struct {
 	DisabledReason string     `json:"disabled_reason,omitempty" doc:"What the administrator said who disabled the person."`
 }
 
-// Users is a page of people, in the order of realm and username.
+// Users is a page of people, in the order of realm and username, or of what was searched for.
 type Users struct {
 	Items      []User `json:"items"`
-	NextCursor string `json:"next_cursor,omitempty" doc:"Pass it as cursor to read on; absent on the last page."`
+	NextCursor string `json:"next_cursor,omitempty" doc:"Pass it as cursor to read on; absent on the last page. A page of a search may be short, or empty, and yet not be the last."`
 }
 
 // CreateUser makes a person known.

@@ -11,17 +11,18 @@ import (
 type UserQuery struct {
 	Page
 	Realm    string
-	Username string // in any form of it; needs Realm
+	Username string // in any form of it; needs Realm, and goes with nothing else
+	Search   string // people whose username, address or name begins so
+	State    string // "enabled" or "disabled"
 }
 
-// Users lists a page of people. Access requirement: user.manage.
+// Users lists a page of people. That of a search may be short, or empty, and yet have a cursor to read on from. Access requirement: user.manage.
 func (c *Client) Users(ctx context.Context, q UserQuery) (*api.Users, error) {
 	query := q.query()
-	if q.Realm != "" {
-		query.Set("realm", q.Realm)
-	}
-	if q.Username != "" {
-		query.Set("username", q.Username)
+	for name, value := range map[string]string{"realm": q.Realm, "username": q.Username, "search": q.Search, "state": q.State} {
+		if value != "" {
+			query.Set(name, value)
+		}
 	}
 	return get[api.Users](ctx, c, query, nil, "users")
 }

@@ -13,7 +13,7 @@ import (
 
 type userCommands struct {
 	Create      userCreate      `cmd:"" help:"Make a person known."`
-	List        userList        `cmd:"" help:"List the people."`
+	List        userList        `cmd:"" help:"List the people, or search them."`
 	Disable     userDisable     `cmd:"" help:"Refuse a person, and end its sessions and access keys."`
 	Enable      userEnable      `cmd:"" help:"Accept a person again."`
 	Update      userUpdate      `cmd:"" help:"Change the name to show, the addresses or the telephone number of a person."`
@@ -114,35 +114,53 @@ func (cmd *userCreate) Run(ctx context.Context, s *Session, in io.Reader) error 
 }
 
 type userList struct {
-	Realm string `help:"Only this realm."`
+	Realm  string `help:"Only this realm."`
+	Search string `placeholder:"TEXT" help:"Only people whose name, e-mail address, or name to show from any of its words on, begins so. Case and accents do not count."`
+	State  string `placeholder:"STATE" help:"Only those who are enabled, or disabled."`
+	Limit  int    `placeholder:"N" help:"Only so many. Default: all."`
 }
 
 func (userList) Help() string {
 	return `Examples:
 
     mintmark user list
-    mintmark user list --realm employees`
+    mintmark user list --realm employees --search doe
+    mintmark user list --state disabled --limit 50`
 }
 
 func (cmd *userList) Run(ctx context.Context, s *Session) error {
+	if cmd.State != "" && cmd.State != "enabled" && cmd.State != "disabled" {
+		return usage(fmt.Errorf("--state is enabled or disabled, not %q", cmd.State))
+	}
+	if cmd.Limit < 0 {
+		return usage(errors.New("--limit must not be negative"))
+	}
 	c, err := s.client()
 	if err != nil {
 		return err
 	}
+	q := client.UserQuery{Realm: cmd.Realm, Search: cmd.Search, State: cmd.State}
 	read := func(ctx context.Context, p client.Page) (*api.Users, error) {
-		return c.Users(ctx, client.UserQuery{Page: p, Realm: cmd.Realm})
+		q.Page = p
+		return c.Users(ctx, q)
 	}
-	all, err := everyPage(ctx, read, func(p *api.Users) ([]api.User, string) { return p.Items, p.NextCursor })
+	all, more, err := somePages(ctx, cmd.Limit, read, func(p *api.Users) ([]api.User, string) { return p.Items, p.NextCursor })
 	if err != nil {
 		return err
+	}
+	if more {
+		s.say("there are more; see them with a greater --limit, or search for more letters")
+	}
+	none := "there are no people yet; make one known with: mintmark user create REALM/NAME"
+	if q.Realm+q.Search+q.State != "" {
+		none = "there are no such people"
 	}
 	return s.print(api.Users{Items: all}, func(w io.Writer) {
 		var rows [][]string
 		for _, u := range all {
 			rows = append(rows, []string{u.Realm + "/" + u.Username, u.DisplayName, u.Email, whetherEnabled(u), yesNo(u.HasPassword), yesNo(u.Admin), u.ID})
 		}
-		s.table(w, "there are no people yet; make one known with: mintmark user create REALM/NAME",
-			[]string{"PERSON", "NAME", "EMAIL", "ENABLED", "PASSWORD", "ADMIN", "ID"}, rows)
+		s.table(w, none, []string{"PERSON", "NAME", "EMAIL", "ENABLED", "PASSWORD", "ADMIN", "ID"}, rows)
 	})
 }
 

@@ -78,6 +78,8 @@ func TestUserCommands(t *testing.T) {
 		"user-create-nameless":   {"user", "create", "jane"},
 		"user-list":              {"user", "list"},
 		"user-list-realm":        {"user", "list", "--realm", "employees", "-o", "json"},
+		"user-list-search":       {"user", "list", "--search", "ja", "--state", "enabled", "--limit", "1"},
+		"user-list-state":        {"user", "list", "--state", "asleep"},
 		"user-disable":           {"user", "disable", "employees/jane"},
 		"user-disable-unknown":   {"user", "disable", "employees/nobody"},
 		"user-enable":            {"user", "enable", "employees/Jane"},

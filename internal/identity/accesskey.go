@@ -200,6 +200,9 @@ func (dir *Directory) EnsureAdministrator(ctx context.Context, tx db.WriteTx) (k
 	if err := insertUser(ctx, tx, u, c.String()); err != nil {
 		return redact.Secret{}, false, err
 	}
+	if err := putKeys(ctx, tx, u, ""); err != nil {
+		return redact.Secret{}, false, err
+	}
 	if err := record(ctx, tx, c, "user.create", u.ID, map[string]any{"realm": u.Realm, "username": u.Username, "admin": true}); err != nil {
 		return redact.Secret{}, false, err
 	}

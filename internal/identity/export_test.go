@@ -2,3 +2,11 @@ package identity
 
 // AccessKeyID reads the id out of a key.
 var AccessKeyID = accessKeyID
+
+// The texts of the searches, for the engines to explain.
+const (
+	SearchMatching  = searchMatching
+	SearchListed    = searchListed
+	SearchRefused   = searchRefused
+	ListPeopleQuery = listPeople
+)

@@ -153,6 +153,9 @@ func (dir *Directory) CreatePersonHashed(ctx context.Context, tx db.WriteTx, c a
 		u.ID, u.Realm, mail.text, key, p.Phone, p.Address)); err != nil {
 		return User{}, fmt.Errorf("store person: %w", err)
 	}
+	if err := putKeys(ctx, tx, u, mail.text); err != nil {
+		return User{}, err
+	}
 	if !h.form.Empty() {
 		if err := dir.storePassword(ctx, tx, u.ID, h, false); err != nil {
 			return User{}, err

@@ -53,6 +53,9 @@ func (dir *Directory) ChangeEmail(ctx context.Context, tx db.WriteTx, c access.C
 	if err := db.One(tx.Exec(ctx, `UPDATE users SET username = $2 WHERE id = $1`, userID, username)); err != nil {
 		return fmt.Errorf("store a name: %w", err)
 	}
+	if err := indexPerson(ctx, tx, userID); err != nil {
+		return err
+	}
 	for _, hook := range dir.people.onEmail {
 		if err := hook(ctx, tx, p.User); err != nil {
 			return err
@@ -105,7 +108,7 @@ func (dir *Directory) RemovePerson(ctx context.Context, tx db.WriteTx, c access.
 		return err
 	}
 	// Not everybody has a password, and the first administrator has no address.
-	for _, query := range []string{`DELETE FROM person_passwords WHERE user_id = $1`, `DELETE FROM people WHERE user_id = $1`, `DELETE FROM known_devices WHERE user_id = $1`} {
+	for _, query := range []string{`DELETE FROM person_passwords WHERE user_id = $1`, `DELETE FROM people WHERE user_id = $1`, `DELETE FROM known_devices WHERE user_id = $1`, `DELETE FROM person_keys WHERE user_id = $1`} {
 		if _, err := tx.Exec(ctx, query, userID); err != nil {
 			return fmt.Errorf("remove a person: %w", err)
 		}

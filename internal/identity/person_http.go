@@ -21,7 +21,9 @@ type (
 	listUsersInput struct {
 		route.Page
 		Realm    string `query:"realm" maxLength:"41"`
-		Username string `query:"username" maxLength:"400" doc:"The one person with this name, in any form of it; needs realm."`
+		Username string `query:"username" maxLength:"400" doc:"The one person with this name, in any form of it; needs realm, and goes with nothing else."`
+		Search   string `query:"search" maxLength:"200" doc:"People whose username, e-mail address, or name to show from any of its words on, begins so; case and accents do not count."`
+		State    string `query:"state" enum:"enabled,disabled" doc:"Only those who can sign in, or those who are refused."`
 	}
 	createUserInput  struct{ Body api.CreateUser }
 	setPasswordInput struct {
@@ -46,7 +48,7 @@ func (dir *Directory) Routes(m *route.Mux) {
 		return route.Op{Method: method, Path: path, ID: id, Summary: summary, Action: access.ManageUsers, Status: status, Tags: []string{"People"}}
 	}
 	const users = "/api/users"
-	route.Read(m, op(http.MethodGet, users, "user.list", "List people", 0), dir.getUsers)
+	route.Read(m, op(http.MethodGet, users, "user.list", "List people, or search them", 0), dir.getUsers)
 	route.Do(m, op(http.MethodPost, users, "user.create", "Make a person known", http.StatusCreated), dir.postUser)
 	route.Read(m, op(http.MethodGet, users+"/{id}", "user.get", "Read a person", 0), dir.getUser)
 	route.Write(m, op(http.MethodPut, users+"/{id}", "user.update", "Change what is known of a person", 0), dir.putUser)
@@ -55,20 +57,50 @@ func (dir *Directory) Routes(m *route.Mux) {
 	route.Write(m, op(http.MethodPost, users+"/{id}/enable", "user.enable", "Accept a person again", 0), dir.postEnable)
 }
 
-func (dir *Directory) getUsers(ctx context.Context, tx db.ReadTx, c access.Caller, in *listUsersInput) (*usersOutput, error) {
-	after, err := in.After(2)
-	if err != nil {
-		return nil, err
-	}
-	f := PeopleFilter{AfterRealm: after[0], AfterUsername: after[1], Limit: in.Limit + 1}
-	out := &usersOutput{api.Users{Items: []api.User{}}}
+func (dir *Directory) getUsers(ctx context.Context, tx db.ReadTx, c access.Caller, in *listUsersInput) (out *usersOutput, err error) {
+	name := ""
 	if in.Realm != "" {
 		r, err := dir.o.Realms.Lookup(in.Realm)
 		if err != nil || r.Kind != realm.People {
 			return nil, fault.New(fault.Invalid, "realm", "There is no such realm of people.").At("query.realm", "not known")
 		}
-		f.Realm = r.Name
+		name = r.Name
 	}
+	if in.searches() {
+		return dir.searchUsers(ctx, tx, c, name, in)
+	}
+	return dir.listUsers(ctx, tx, c, name, in)
+}
+
+// searches tells whether the people are chosen by more than their realm and name.
+func (in *listUsersInput) searches() bool { return in.Search != "" || in.State != "" }
+
+func (dir *Directory) searchUsers(ctx context.Context, tx db.ReadTx, c access.Caller, realmName string, in *listUsersInput) (*usersOutput, error) {
+	if in.Username != "" {
+		return nil, fault.New(fault.Invalid, "username", "A username names one person: there is nothing to search for besides.").At("query.username", "excludes search and state")
+	}
+	after, err := in.After(3)
+	if err != nil {
+		return nil, err
+	}
+	found, err := dir.FindPeople(ctx, tx, c, Search{
+		Realm: realmName, Text: in.Search, State: State(in.State), Limit: in.Limit, After: Place{after[0], after[1], after[2]}})
+	if err != nil {
+		return nil, err
+	}
+	out := wireUsers(found.People)
+	if found.Next != (Place{}) {
+		out.Body.NextCursor = route.Cursor(found.Next.Realm, found.Next.Key, found.Next.User)
+	}
+	return out, nil
+}
+
+func (dir *Directory) listUsers(ctx context.Context, tx db.ReadTx, c access.Caller, realmName string, in *listUsersInput) (*usersOutput, error) {
+	after, err := in.After(2)
+	if err != nil {
+		return nil, err
+	}
+	f := PeopleFilter{Realm: realmName, AfterRealm: after[0], AfterUsername: after[1], Limit: in.Limit + 1}
 	if in.Username != "" {
 		if f.Realm == "" {
 			return nil, fault.New(fault.Invalid, "realm", "A username is one within a realm: give the realm, too.").At("query.realm", "missing")
@@ -81,15 +113,21 @@ func (dir *Directory) getUsers(ctx context.Context, tx db.ReadTx, c access.Calle
 	if err != nil {
 		return nil, err
 	}
-	if len(list) > in.Limit {
-		list = list[:in.Limit]
-		last := list[in.Limit-1]
-		out.Body.NextCursor = route.Cursor(last.Realm, last.Username)
+	if len(list) <= in.Limit {
+		return wireUsers(list), nil
 	}
+	out := wireUsers(list[:in.Limit])
+	last := list[in.Limit-1]
+	out.Body.NextCursor = route.Cursor(last.Realm, last.Username)
+	return out, nil
+}
+
+func wireUsers(list []Person) *usersOutput {
+	out := &usersOutput{api.Users{Items: []api.User{}}}
 	for _, p := range list {
 		out.Body.Items = append(out.Body.Items, wireUser(p))
 	}
-	return out, nil
+	return out
 }
 
 func (dir *Directory) getUser(ctx context.Context, tx db.ReadTx, c access.Caller, in *UserPath) (*userOutput, error) {

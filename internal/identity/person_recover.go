@@ -134,6 +134,9 @@ func (dir *Directory) UpdatePerson(ctx context.Context, tx db.WriteTx, c access.
 		if err := db.One(tx.Exec(ctx, `UPDATE people SET phone = $2, address = $3 WHERE user_id = $1`, userID, phone, street)); err != nil {
 			return fmt.Errorf("store how a person is reached: %w", err)
 		}
+		if err := indexPerson(ctx, tx, userID); err != nil {
+			return err
+		}
 		if err := record(ctx, tx, c, "user.update", userID, changed); err != nil {
 			return err
 		}

@@ -165,7 +165,7 @@ _mintmark() {
     "team show") words="--help --output --server --timeout --token-file" ;;
     "user") words="approvals create disable enable factors invite list set-password update withdraw --help --output --server --timeout --token-file" ;;
     "user create") words="--address --admin --display-name --email --help --output --password-file --phone --server --timeout --token-file --without-password" ;;
-    "user list") words="--help --output --realm --server --timeout --token-file" ;;
+    "user list") words="--help --limit --output --realm --search --server --state --timeout --token-file" ;;
     "user disable") words="--help --output --reason --server --timeout --token-file" ;;
     "user enable") words="--help --output --server --timeout --token-file" ;;
     "user update") words="--address --display-name --email --help --output --phone --server --timeout --token-file" ;;

@@ -165,7 +165,7 @@ _mintmark() {
     "team show") words_here="--help --output --server --timeout --token-file" ;;
     "user") words_here="approvals create disable enable factors invite list set-password update withdraw --help --output --server --timeout --token-file" ;;
     "user create") words_here="--address --admin --display-name --email --help --output --password-file --phone --server --timeout --token-file --without-password" ;;
-    "user list") words_here="--help --output --realm --server --timeout --token-file" ;;
+    "user list") words_here="--help --limit --output --realm --search --server --state --timeout --token-file" ;;
     "user disable") words_here="--help --output --reason --server --timeout --token-file" ;;
     "user enable") words_here="--help --output --server --timeout --token-file" ;;
     "user update") words_here="--address --display-name --email --help --output --phone --server --timeout --token-file" ;;
