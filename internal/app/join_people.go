@@ -134,6 +134,13 @@ func (a *App) followPeople() {
 		}
 		return a.sessions.EndAllOf(ctx, tx, c.User.ID)
 	})
+	// What somebody got for the password alone ends when that does not suffice any more.
+	a.factors.OnFactorsChanged(func(ctx context.Context, tx db.WriteTx, c mfa.Change) error {
+		if c.What != mfa.Added || c.Factor == mfa.Codes {
+			return nil
+		}
+		return a.oauth.SecondFactorAdded(ctx, tx, c.User.ID)
+	})
 	a.registry.OnReduced(a.oauth.RightsReduced)
 	a.registry.OnClientEnded(a.oauth.ClientEnded)
 	a.registry.ClientUsed(a.oauth.ClientUsed)

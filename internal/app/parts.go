@@ -169,7 +169,7 @@ func (a *App) makeParts(ctx context.Context) (err error) {
 		if a.mithril, err = mithril.New(mithril.Options{
 			DB: a.db, Keyring: a.keyring, OAuth: a.oauth, Registry: a.registry, Identity: a.identity, Issuer: a.config.Issuer,
 			Clock: a.clock, Logger: a.log, Realm: a.config.Mithril.Realm, TrustedConsumers: networks(a.config.Mithril.TrustedConsumers),
-			UrgentInData: a.config.Mithril.UrgentInData, Denied: a.denials.Record, Admit: a.factors.Admit,
+			UrgentInData: a.config.Mithril.UrgentInData, Denied: a.denials.Record, Admit: a.admit,
 		}); err != nil {
 			return fmt.Errorf("%w: %w", ErrConfig, err)
 		}

@@ -85,8 +85,12 @@ func (c *call) app(tx db.ReadTx, admin string, own []string) (v appView, user, c
 	if !all && user != c.who.ID {
 		return v, "", "", notFound()
 	}
-	if user != c.who.ID {
+	switch {
+	case user == c.who.ID:
+	case admin == "app:read":
 		_, err = c.loadUser(tx, user) // what people of other realms allow is no matter of this interface
+	default:
+		_, err = c.manage(tx, user)
 	}
 	return v, user, client, err
 }
@@ -289,6 +293,9 @@ func (c *call) setApproval(who access.Caller, scope string, whose func(tx db.Rea
 		if _, err := c.loadUser(tx, userID); err != nil {
 			return invalid(entry("user_id", "assoc", "does not exist"))
 		}
+		if _, err := c.manage(tx, userID); err != nil {
+			return err
+		}
 		if err := c.o.OAuth.PutApproval(c, tx, who, userID, clientID, scopes); err != nil {
 			if no := oauth.RefusedBy(err); no.Status < http.StatusInternalServerError {
 				return invalid(entry("scope", "inclusion", no.Description))
@@ -363,7 +370,7 @@ func (c *call) deleteApps() (*result, error) {
 		return nil, err
 	}
 	err = c.within(func(tx db.WriteTx) error {
-		if _, err := c.loadUser(tx, userID); err != nil {
+		if _, err := c.manage(tx, userID); err != nil {
 			return err
 		}
 		clients, err := c.names(tx, l)

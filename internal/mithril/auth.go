@@ -109,8 +109,16 @@ func (c *call) fromToken(claims *oauth.Claims) error {
 func (c *call) fromPerson(userID string) error {
 	var u identity.User
 	err := c.reading(func(tx db.ReadTx) (err error) {
-		if u, err = identity.LoadUser(c, tx, userID); err != nil || !c.who.HasScope(userRead) {
+		if u, err = identity.LoadUser(c, tx, userID); err != nil {
 			return err
+		}
+		if c.who.claims != nil && c.who.claims.Grant == grantPassword && c.o.Admit != nil {
+			if err := c.o.Admit(c, tx, u, byPasswordAlone); err != nil {
+				return err
+			}
+		}
+		if !c.who.HasScope(userRead) {
+			return nil
 		}
 		bound, _, err := registry.LoadBound(c, tx, c.who.ClientID, userID)
 		c.who.reader = slices.Contains(bound.Roles, userRead)
@@ -118,6 +126,9 @@ func (c *call) fromPerson(userID string) error {
 	})
 	if fault.Is(err, fault.NotFound) || err == nil && (!u.Disabled.IsZero() || u.Application != "") {
 		return unauthenticated("The token is not valid: it is malformed, unknown, expired or revoked.")
+	}
+	if tooLittle(err) {
+		return c.badToken(err)
 	}
 	if err != nil {
 		return err

@@ -151,14 +151,22 @@ func withinType(client registry.Client, scopes []string) error {
 // byPasswordAlone is how people prove to be themselves in the grant password (RFC 8176).
 var byPasswordAlone = []string{"pwd"}
 
+// tooLittle tells whether a person was not admitted by what was proved.
+func tooLittle(err error) bool {
+	return fault.Is(err, fault.Forbidden) || fault.Is(err, fault.Unauthenticated)
+}
+
 // alone refuses a person who must prove more than a password: this form of the grant has no place for it.
 func (c *call) alone(u identity.User) error {
 	if c.o.Admit == nil {
 		return nil
 	}
 	err := c.reading(func(tx db.ReadTx) error { return c.o.Admit(c, tx, u, byPasswordAlone) })
-	if fault.Is(err, fault.Forbidden) || fault.Is(err, fault.Unauthenticated) {
+	if tooLittle(err) {
 		f := grantFailure(http.StatusUnauthorized, "mfa_required", "This account needs more than a password. Sign in at "+c.o.Issuer+"/oauth2/authorize.")
+		if fault.Code(err) == "email_not_verified" {
+			f = grantFailure(http.StatusUnauthorized, "access_denied", "The e-mail address of this account must be confirmed first. Sign in at "+c.o.Issuer+"/login to get a link.")
+		}
 		f.cause = err
 		return f
 	}

@@ -10,9 +10,13 @@ import (
 
 	"github.com/mintmark/mintmark/internal/audit"
 	"github.com/mintmark/mintmark/internal/db"
+	"github.com/mintmark/mintmark/internal/fault"
 	"github.com/mintmark/mintmark/internal/id"
+	"github.com/mintmark/mintmark/internal/identity"
 	"github.com/mintmark/mintmark/internal/oauth"
+	"github.com/mintmark/mintmark/internal/realm"
 	"github.com/mintmark/mintmark/internal/redact"
+	"github.com/mintmark/mintmark/internal/registry"
 )
 
 // The names of tokens.
@@ -81,10 +85,13 @@ func (t stored) view() tokenView {
 // keep stores the row of a token.
 func (c *call) keep(tx db.WriteTx, t stored, value redact.Secret) error {
 	text := value.Reveal()
+	if t.created.IsZero() {
+		t.created = tx.Now()
+	}
 	if err := db.One(tx.Exec(c, `INSERT INTO mithril_tokens (id, name, mac, prefix, user_id, client_id, grant_id, grant_type, scopes, redirect_uri, created, expires, superseded, revoked)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 0, 0) ON CONFLICT (mac) DO UPDATE SET expires = excluded.expires`,
 		t.id, t.name, c.o.Keyring.MAC(macToken, value), text[:min(shown, len(text))], t.user, t.client, t.grant, t.grantType, t.scopes, t.redirect,
-		db.Micros(tx.Now()), db.Micros(t.expires))); err != nil {
+		db.Micros(t.created), db.Micros(t.expires))); err != nil {
 		return fmt.Errorf("store a token: %w", err)
 	}
 	return nil
@@ -94,7 +101,8 @@ func (c *call) keep(tx db.WriteTx, t stored, value redact.Secret) error {
 // could not be taken back by its name either.
 func (c *call) give(name string, x oauth.Issued, redirect string) (*result, error) {
 	k := x.Claims
-	t := stored{id: k.ID, name: name, client: k.ClientID, grant: k.GrantID, grantType: x.GrantType, scopes: strings.Join(k.Scopes, " "), redirect: redirect, expires: k.Expires}
+	t := stored{id: k.ID, name: name, client: k.ClientID, grant: k.GrantID, grantType: x.GrantType, scopes: strings.Join(k.Scopes, " "), redirect: redirect,
+		created: k.IssuedAt, expires: k.Expires}
 	if k.GrantID != "" {
 		t.user = k.Subject
 	}
@@ -113,7 +121,7 @@ func (c *call) give(name string, x oauth.Issued, redirect string) (*result, erro
 			return nil
 		}
 		r := t
-		r.id, r.name, r.expires = id.New(id.Token, tx.Now()), nameRefresh, x.RefreshEnds
+		r.id, r.name, r.created, r.expires = id.New(id.Token, tx.Now()), nameRefresh, tx.Now(), x.RefreshEnds
 		return c.keep(tx, r, x.Refresh)
 	})
 	if err != nil {
@@ -173,13 +181,17 @@ func (c *call) look() (t stored, err error) {
 		if err == nil && (t.name == nameAccess || t.name == nameSession) {
 			err = c.alive(t)
 		}
+		if err == nil {
+			err = c.suffices(t)
+		}
 		return t, err
 	}
 	value := redact.New(name)
 	if strings.Count(name, ".") == 2 {
 		claims, err := c.o.OAuth.Verifier().Verify(c, name, oauth.VerifyOptions{})
 		if err == nil {
-			return ofClaims(*claims), nil
+			t = ofClaims(*claims)
+			return t, c.suffices(t)
 		}
 		if !errors.Is(err, oauth.ErrToken) {
 			return stored{}, err
@@ -203,10 +215,47 @@ func (c *call) look() (t stored, err error) {
 	return t, err
 }
 
-// alive tells whether an access token that is known by its row alone is good.
+// alive tells whether an access token that is known by its row alone is good. Every claim by which tokens can be revoked is
+// said as the token says it.
 func (c *call) alive(t stored) error {
-	err := c.o.OAuth.Good(c, oauth.Claims{ID: t.id, GrantID: t.grant, ClientID: t.client, Subject: t.user, IssuedAt: t.created.Truncate(time.Second), Expires: t.expires})
+	k := oauth.Claims{ID: t.id, GrantID: t.grant, ClientID: t.client, Subject: t.client, Realm: realm.Robots, Scopes: strings.Fields(t.scopes),
+		IssuedAt: t.created.Truncate(time.Second), Expires: t.expires}
+	k.NameParty()
+	if t.user != "" {
+		var u identity.User
+		err := c.reading(func(tx db.ReadTx) (err error) {
+			u, err = identity.LoadUser(c, tx, t.user)
+			return err
+		})
+		if fault.Is(err, fault.NotFound) {
+			return overOrRevoked(err)
+		}
+		if err != nil {
+			return err
+		}
+		k.Subject, k.Realm = u.ID, u.Realm
+	}
+	err := c.o.OAuth.Good(c, k)
 	if errors.Is(err, oauth.ErrToken) {
+		err = overOrRevoked(err)
+	}
+	return err
+}
+
+// suffices refuses a session by a password alone of who has to prove more by now: a second factor that was added since, or
+// that the realm began to want.
+func (c *call) suffices(t stored) error {
+	if t.name != nameSession || t.user == "" || c.o.Admit == nil {
+		return nil
+	}
+	err := c.reading(func(tx db.ReadTx) error {
+		u, err := identity.LoadUser(c, tx, t.user)
+		if err != nil {
+			return err
+		}
+		return c.o.Admit(c, tx, u, byPasswordAlone)
+	})
+	if tooLittle(err) || fault.Is(err, fault.NotFound) {
 		err = overOrRevoked(err)
 	}
 	return err
@@ -380,9 +429,25 @@ func (c *call) deleteToken() (*result, error) {
 		if err != nil {
 			return err
 		}
+		if err := c.mayEnd(tx, t); err != nil {
+			return err
+		}
 		return c.revoke(tx, who, t)
 	})
 	return &result{status: http.StatusNoContent}, err
+}
+
+// mayEnd refuses the token of somebody, or of a client on its own account, who is above the caller.
+func (c *call) mayEnd(tx db.ReadTx, t stored) error {
+	if t.user != "" {
+		_, err := c.manage(tx, t.user)
+		return err
+	}
+	typing, err := registry.LoadTyping(c, tx, t.client)
+	if err != nil {
+		return err
+	}
+	return c.mayChange(tx, typing)
 }
 
 // deleteTokens takes back the tokens of a person, or those among them that the query selects.
@@ -403,7 +468,7 @@ func (c *call) deleteTokens() (*result, error) {
 	l.and(`t.user_id = ?`, userID)
 	q := c.r.URL.Query()
 	err = c.within(func(tx db.WriteTx) error {
-		if _, err := c.loadUser(tx, userID); err != nil {
+		if _, err := c.manage(tx, userID); err != nil {
 			return err
 		}
 		if q.Get("name")+q.Get("names")+q.Get("value") == "" {

@@ -70,20 +70,37 @@ func (c *call) manage(tx db.ReadTx, userID string) (identity.Person, error) {
 	if err == nil && c.mayGiveRole(held) != nil {
 		err = forbidden("This user has a role that allows more than you may do.")
 	}
+	if err == nil {
+		err = c.manageOwned(tx, userID)
+	}
 	return p, err
 }
 
+// manageOwned refuses the owner of a client whose type is above the caller: the client's secrets are its owner's to make.
+func (c *call) manageOwned(tx db.ReadTx, userID string) error {
+	owned, err := c.scopesIn(tx, `SELECT t.scopes FROM typed_clients y JOIN client_types t ON t.id = y.type_id WHERE y.owner = $1`, userID)
+	if err == nil && c.mayGive(owned) != nil {
+		err = forbidden("This user owns a client whose type allows more than you may do.")
+	}
+	return err
+}
+
 // scopesOfRoles are the scopes of all roles that the user has, at whichever client.
-func (c *call) scopesOfRoles(tx db.ReadTx, userID string) (all []string, err error) {
-	rows, err := tx.Query(c, `SELECT r.scopes FROM user_roles u JOIN roles r ON r.id = u.role_id WHERE u.user_id = $1`, userID)
+func (c *call) scopesOfRoles(tx db.ReadTx, userID string) ([]string, error) {
+	return c.scopesIn(tx, `SELECT r.scopes FROM user_roles u JOIN roles r ON r.id = u.role_id WHERE u.user_id = $1`, userID)
+}
+
+// scopesIn joins what a query about a user finds in its one column of scopes.
+func (c *call) scopesIn(tx db.ReadTx, query, userID string) (all []string, err error) {
+	rows, err := tx.Query(c, query, userID)
 	if err != nil {
-		return nil, fmt.Errorf("read the roles of a user: %w", err)
+		return nil, fmt.Errorf("read what a user may do: %w", err)
 	}
 	defer rows.Close()
 	for rows.Next() {
 		var scopes string
 		if err := rows.Scan(&scopes); err != nil {
-			return nil, fmt.Errorf("read the roles of a user: %w", err)
+			return nil, fmt.Errorf("read what a user may do: %w", err)
 		}
 		all = append(all, strings.Fields(scopes)...)
 	}
@@ -387,6 +404,9 @@ func (c *call) deleteUser() (*result, error) {
 	}
 	err = c.within(func(tx db.WriteTx) error {
 		if _, err := c.manage(tx, userID); err != nil {
+			return err
+		}
+		if err := c.manageOwned(tx, userID); err != nil { // the clients go as well, even with who removes himself
 			return err
 		}
 		if _, err := tx.Exec(c, `UPDATE mithril_tokens SET revoked = $2 WHERE revoked = 0 AND client_id IN (SELECT client_id FROM typed_clients WHERE owner = $1)`,

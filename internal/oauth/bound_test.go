@@ -105,3 +105,42 @@ func TestReductionOfVeryMany(t *testing.T) {
 		}
 	})
 }
+
+// Who sets what a person allows takes away what is not named, claims that were allowed by themselves included, and ends
+// what was told them. Such claims are the person's alone to add.
+func TestPutApprovalEndsWhatHasMore(t *testing.T) {
+	folks(t, func(t *testing.T, w *folk) {
+		w.typed()
+		b := w.browser().login(w.alice)
+		plain := w.exchange(w.shop, b.allow(asks(w.shop, "scope", "openid bed:read")))
+		told := w.exchange(w.shop, b.allow(asks(w.shop, "scope", "openid bed:read", "claims", `{"userinfo":{"email_verified":null}}`)))
+		put := func(scopes ...string) error {
+			return w.db.Write(t.Context(), func(tx db.WriteTx) error {
+				return w.server.PutApproval(t.Context(), tx, system, w.alice.ID, w.shop.ClientID, scopes)
+			})
+		}
+		good := func(r reply) bool { return w.active(w.shop, r.text("access_token")) }
+		if err := put("openid", "bed:read", "claim:email"); err != nil {
+			t.Fatal(err) // what a list shows can be put as it is
+		}
+		if !good(plain) || !good(told) {
+			t.Error("something ended though nothing was taken away")
+		}
+		if err := put("openid", "bed:read", "claim:name"); err == nil {
+			t.Error("somebody else allowed a claim")
+		}
+		if err := put("openid", "bed:read"); err != nil {
+			t.Fatal(err)
+		}
+		if good(told) || !good(plain) {
+			t.Errorf("with the claim: %v, without: %v", good(told), good(plain))
+		}
+		w.expect(w.refresh(w.shop, told.text("refresh_token")), 400, "invalid_grant")
+		if err := put("openid"); err != nil {
+			t.Fatal(err)
+		}
+		if good(plain) {
+			t.Error("a scope that is not allowed is held")
+		}
+	})
+}

@@ -243,9 +243,7 @@ func (s *Server) tokenAnswer(ctx context.Context, t *tokenRequest, client Client
 		Issuer: s.issuer, Audience: s.audienceOf(t), Subject: subject, ClientID: t.client, Realm: t.realm, Scopes: t.scopes, Grant: t.grant,
 		IssuedAt: now, Expires: now.Add(life),
 	}
-	if slices.Contains(t.scopes, scopeAZP) {
-		c.AuthorizedParty = c.ClientID
-	}
+	c.NameParty()
 	token, err := s.mint(ctx, c)
 	if err != nil {
 		return nil, err

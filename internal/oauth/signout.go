@@ -31,3 +31,12 @@ func (s *Server) SessionsEnding(ctx context.Context, tx db.WriteTx, which sessio
 	}
 	return s.people.endAll(ctx, tx, "signed_out", condition+` AND session_id <> '' AND NOT offline`, args...)
 }
+
+// SecondFactorAdded ends what clients have of a person for the password alone, in the transaction that adds a second
+// factor: sessions of other surfaces, and what the password grant gave.
+func (s *Server) SecondFactorAdded(ctx context.Context, tx db.WriteTx, userID string) error {
+	if s.people == nil {
+		return nil
+	}
+	return s.people.endAll(ctx, tx, "second_factor_added", `user_id = $1 AND began_by = $2 AND amr = $3`, userID, grantPassword, "pwd")
+}

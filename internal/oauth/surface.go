@@ -76,6 +76,7 @@ func (p *people) issue(ctx context.Context, grantType string, client Client, g *
 		Issuer: s.issuer, Audience: s.audienceOf(&tokenRequest{audience: audience}), Subject: g.user, ClientID: client.ID, Realm: g.realm, Scopes: scopes, Grant: grantType,
 		GrantID: g.id, IssuedAt: now, Expires: now.Add(life),
 	}}
+	out.Claims.NameParty()
 	token, err := s.mint(ctx, &out.Claims)
 	out.Token = redact.FromBytes(token)
 	return out, s.noted(grantType, out.Claims, err)
@@ -297,6 +298,7 @@ func (s *Server) IssueForClient(ctx context.Context, client Client, scopes []str
 		Issuer: s.issuer, Audience: s.audience, Subject: client.ID, ClientID: client.ID, Realm: realm.Robots, Scopes: granted, Grant: grantClientCredentials,
 		IssuedAt: now, Expires: now.Add(s.accessLife(client, realm.Robots, grantClientCredentials)),
 	}}
+	out.Claims.NameParty()
 	token, err := s.mint(ctx, &out.Claims)
 	out.Token = redact.FromBytes(token)
 	return out, s.noted(grantClientCredentials, out.Claims, err)
@@ -342,7 +344,9 @@ func (s *Server) RevokeToken(ctx context.Context, tx db.WriteTx, c Claims, by st
 	return err
 }
 
-// PutApproval sets what a person allows a client, for who may say so in the person's name. Grants that hold more end.
+// PutApproval sets what a person allows a client, for who may say so in the person's name. Grants that hold more end, and
+// so do those by which the client is told a claim that is not allowed any more. Of claims that the person allowed without
+// a scope, which nobody else can add, those that are named stay.
 func (s *Server) PutApproval(ctx context.Context, tx db.WriteTx, c access.Caller, userID, clientID string, scopes []string) error {
 	if err := access.Allow(c, access.ManageUsers, access.Target{Type: "user", ID: userID}); err != nil {
 		return err
@@ -354,29 +358,52 @@ func (s *Server) PutApproval(ctx context.Context, tx db.WriteTx, c access.Caller
 	if !typed || !bound.HasRole {
 		return &refusal{status: http.StatusBadRequest, code: accessDenied, description: "The person has no role at this client.", cause: ErrNoRole}
 	}
-	if err := withinBound(&bound, scopes); err != nil {
-		return err
-	}
 	before, err := loadApproval(ctx, tx, userID, clientID)
 	if err != nil {
+		return err
+	}
+	kept := func(s string) bool { return strings.HasPrefix(s, claimPermission("")) && slices.Contains(before, s) }
+	if err := withinBound(&bound, slices.DeleteFunc(slices.Clone(scopes), kept)); err != nil {
 		return err
 	}
 	all := slices.Compact(slices.Sorted(slices.Values(scopes)))
 	if err := storeApproval(ctx, tx, userID, clientID, all); err != nil {
 		return err
 	}
-	list, err := listHeld(ctx, tx, `SELECT id, user_id, scopes FROM grants WHERE user_id = $1 AND client_id = $2 AND ended = 0 AND began_by <> $3`, userID, clientID, grantPassword)
+	over, err := beyondApproval(ctx, tx, userID, clientID, all)
 	if err != nil {
 		return err
 	}
-	for _, g := range list {
-		if !covers(all, g.scopes) {
-			if err := s.people.endOne(ctx, tx, g.id, clientID, "approval_reduced"); err != nil {
-				return err
-			}
+	for _, grantID := range over {
+		if err := s.people.endOne(ctx, tx, grantID, clientID, "approval_reduced"); err != nil {
+			return err
 		}
 	}
 	return audit.Done(ctx, tx, c, "approval.put", "client", clientID, map[string]any{"user": userID, "scopes": all, "scopes_before": before})
+}
+
+// beyondApproval lists the grants of the person to the client that hold a scope, or tell a claim, which is not allowed.
+// Sessions by password have no approval.
+func beyondApproval(ctx context.Context, tx db.ReadTx, userID, clientID string, allowed []string) (over []string, err error) {
+	err = eachRow(ctx, tx, `SELECT id, scopes, claims FROM grants WHERE user_id = $1 AND client_id = $2 AND ended = 0 AND began_by <> $3 ORDER BY id`,
+		[]any{userID, clientID, grantPassword}, func(row db.Row) error {
+			var grantID, scopes, claims string
+			if err := row.Scan(&grantID, &scopes, &claims); err != nil {
+				return err
+			}
+			untold := func(claim string) bool {
+				_, name, _ := strings.Cut(claim, ".") // "id_token.email"
+				return !slices.Contains(allowed, claimPermission(name)) && !slices.Contains(allowed, claimScopes[name])
+			}
+			if !covers(allowed, strings.Fields(scopes)) || slices.ContainsFunc(strings.Fields(claims), untold) {
+				over = append(over, grantID)
+			}
+			return nil
+		})
+	if err != nil {
+		return nil, fmt.Errorf("list what a client does for a person: %w", err)
+	}
+	return over, nil
 }
 
 // Good tells whether an access token of which these claims are known is valid still: ErrToken if it is not.

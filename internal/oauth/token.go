@@ -36,6 +36,13 @@ type Claims struct {
 	Expires  time.Time
 }
 
+// NameParty sets azp if the scope of that name was granted.
+func (c *Claims) NameParty() {
+	if slices.Contains(c.Scopes, scopeAZP) {
+		c.AuthorizedParty = c.ClientID
+	}
+}
+
 // encodedHeader is the first part of each token that one key signs.
 type encodedHeader struct{ kid, text string }
 

@@ -139,10 +139,19 @@ func (t Typing) AllowedGrantTypes() []string {
 	return s.Allowed
 }
 
-// checkTyped refuses to let a client with a type act for itself if who says so may not hand out types: on its own account
-// it has all scopes of its type, which bounds else only what people let it do.
+// errTypedPairwise refuses pairwise subjects of a client with a type. The other surface names people to it by their ids,
+// so it would know each person under two names, of which one is no secret from other clients.
+func errTypedPairwise() error {
+	return badMetadata("subject_type", "A client with a type cannot have pairwise subjects.")
+}
+
+// checkTyped refuses what a client with a type cannot be: known to people under names of its own (errTypedPairwise), and
+// let act for itself by who may not hand out types. On its own account it has all scopes of its type, which bounds else
+// only what people let it do.
 func checkTyped(ctx context.Context, tx db.ReadTx, c access.Caller, clientID string, before, after Settings) error {
-	if !slices.Contains(after.GrantTypes, GrantClientCredentials) || slices.Contains(before.GrantTypes, GrantClientCredentials) {
+	forItself := slices.Contains(after.GrantTypes, GrantClientCredentials) && !slices.Contains(before.GrantTypes, GrantClientCredentials)
+	pairwise := after.Metadata.SubjectType == SubjectPairwise
+	if !forItself && !pairwise {
 		return nil
 	}
 	if _, err := LoadTyping(ctx, tx, clientID); err != nil {
@@ -150,6 +159,9 @@ func checkTyped(ctx context.Context, tx db.ReadTx, c access.Caller, clientID str
 			return nil
 		}
 		return err
+	}
+	if pairwise {
+		return errTypedPairwise()
 	}
 	return access.Allow(c, access.ManageRoles, access.Target{Type: "client", ID: clientID})
 }
@@ -178,6 +190,13 @@ func (r *Registry) PutTyping(ctx context.Context, tx db.WriteTx, c access.Caller
 	to, err := r.ClientTypes().Load(ctx, tx, t.TypeID)
 	if err != nil {
 		return err
+	}
+	settings, err := loadSettings(ctx, tx, t.ClientID)
+	if err != nil {
+		return err
+	}
+	if settings.Metadata.SubjectType == SubjectPairwise {
+		return errTypedPairwise()
 	}
 	var gone []string
 	before, err := LoadTyping(ctx, tx, t.ClientID)
