@@ -38,6 +38,7 @@ type Caller struct {
 	Delegated   []Action // what the scopes of the token allow besides, on the surface that they belong to
 	RequestID   string
 	IP          string
+	Agent       string // what the person's browser calls itself (route.UserAgent); empty: it does not matter or is not known
 }
 
 // SystemCaller is mintmark acting on its own account, under the name of the part that acts.

@@ -21,6 +21,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"regexp"
 	"strings"
 	"time"
@@ -92,10 +93,10 @@ func Record(ctx context.Context, tx db.WriteTx, e Event) error {
 	if err != nil {
 		return err
 	}
-	rows, err := tx.Exec(ctx, `INSERT INTO audit_events (`+columns+`, placed)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, FALSE)`,
+	rows, err := tx.Exec(ctx, `INSERT INTO audit_events (`+columns+`, placed, about)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, FALSE, $16)`,
 		s.ID, db.Micros(s.At), s.Action, string(s.Outcome), s.Reason, s.ActorKind, s.ActorID, s.ActorName, s.Realm,
-		s.ClientID, s.IP, s.RequestID, s.TargetType, s.TargetID, s.Details)
+		s.ClientID, s.IP, s.RequestID, s.TargetType, s.TargetID, s.Details, e.about())
 	if err != nil {
 		return fmt.Errorf("record %s: %w", e.Action, err)
 	}
@@ -120,6 +121,13 @@ func (e Event) store(now time.Time) (Stored, error) {
 	}
 	if e.Outcome != Success && e.Outcome != Denied && e.Outcome != Failed {
 		return Stored{}, fmt.Errorf("audit: outcome %q of %s is unknown", e.Outcome, e.Action)
+	}
+	if e.Caller.Agent != "" {
+		e.Details = maps.Clone(e.Details)
+		if e.Details == nil {
+			e.Details = map[string]any{}
+		}
+		e.Details["agent"] = clean(e.Caller.Agent)
 	}
 	details, err := encodeDetails(e.Details)
 	if err != nil {

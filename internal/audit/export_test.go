@@ -22,3 +22,6 @@ func SignText(origin string, key ed25519.PrivateKey, text string) (string, error
 	signed, err := note.Sign(&note.Note{Text: text}, signer{v, key})
 	return string(signed), err
 }
+
+// OwnQuery is what Own asks.
+var OwnQuery = ownQuery

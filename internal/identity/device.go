@@ -132,7 +132,7 @@ func (dir *Directory) insertDevice(ctx context.Context, tx db.WriteTx, u User, d
 		d.ID, u.ID, dir.keyring.MAC(deviceKind, value), db.Micros(d.Created), d.IP, d.UserAgent)); err != nil {
 		return fmt.Errorf("store a device: %w", err)
 	}
-	return record(ctx, tx, access.Caller{Kind: access.Person, ID: u.ID, Name: u.Username, Realm: u.Realm, IP: d.IP}, "user.add_device", u.ID, map[string]any{"device": d.ID})
+	return record(ctx, tx, access.Caller{Kind: access.Person, ID: u.ID, Name: u.Username, Realm: u.Realm, IP: d.IP, Agent: d.UserAgent}, "user.add_device", u.ID, map[string]any{"device": d.ID})
 }
 
 // ListDevices lists the browsers that the person has signed in with, the last used first.

@@ -20,6 +20,7 @@ import (
 type Origin struct {
 	IP        string
 	RequestID string
+	Agent     string        // what the browser calls itself, for the audit log
 	Device    redact.Secret // what the browser keeps to be known again (RememberDevice); empty: nothing
 }
 
@@ -304,7 +305,7 @@ func StillProved(ctx context.Context, tx db.ReadTx, u User) (bool, error) {
 
 // refused tells of a refusal without making anybody wait for it: how long that takes depends on the account.
 func (p *people) refused(a *attempt, origin Origin, err error) {
-	c := access.Caller{Kind: access.Person, ID: a.user.ID, Name: a.user.Username, Realm: a.realm, IP: origin.IP, RequestID: origin.RequestID}
+	c := access.Caller{Kind: access.Person, ID: a.user.ID, Name: a.user.Username, Realm: a.realm, IP: origin.IP, RequestID: origin.RequestID, Agent: origin.Agent}
 	if a.user.ID == "" {
 		c.Kind = access.Anonymous
 	}

@@ -181,7 +181,7 @@ func (p *people) register(m *route.Mux) {
 
 // caller is the person behind a session, for the audit log.
 func caller(ctx context.Context, u identity.User, clientID string) access.Caller {
-	return access.Caller{Kind: access.Person, ID: u.ID, Name: u.Username, Realm: u.Realm, ClientID: clientID, RequestID: route.RequestID(ctx), IP: route.ClientIP(ctx)}
+	return access.Caller{Kind: access.Person, ID: u.ID, Name: u.Username, Realm: u.Realm, ClientID: clientID, RequestID: route.RequestID(ctx), IP: route.ClientIP(ctx), Agent: route.UserAgent(ctx)}
 }
 
 // The scopes of OpenID Connect. Any client that signs people in may ask for them.

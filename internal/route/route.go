@@ -19,6 +19,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 
@@ -218,6 +219,24 @@ func ClientIP(ctx context.Context) string {
 		return x.clientIP()
 	}
 	return ""
+}
+
+// maxAgent bounds what is kept of what a browser calls itself.
+const maxAgent = 200
+
+// UserAgent is what the client that ctx's request came from calls itself, short and in harmless characters, or "".
+func UserAgent(ctx context.Context) string {
+	x := exchangeOf(ctx)
+	if x == nil {
+		return ""
+	}
+	text := strings.Map(func(c rune) rune {
+		if c < ' ' || c > '~' {
+			return '?'
+		}
+		return c
+	}, x.r.UserAgent())
+	return text[:min(len(text), maxAgent)]
 }
 
 // Identify puts the caller into the request's log event: for protocol endpoints, which authenticate by themselves.

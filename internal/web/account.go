@@ -58,7 +58,9 @@ func (p *Pages) Account(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	p.show(w, r, http.StatusOK, "account", p.person(w, r, "Your account", s))
+	d := p.person(w, r, "Your account", s)
+	d.Section = afterLogin
+	p.show(w, r, http.StatusOK, "account", d)
 }
 
 // signedIn answers the session, or leads to the login.

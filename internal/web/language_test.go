@@ -54,6 +54,9 @@ func TestTextsAreComplete(t *testing.T) {
 	for _, m := range regexp.MustCompile(`(?:fill|words|p\.frame|p\.scripted)\("((?:[^"\\]|\\.)*)"[,)]|p\.person\(w, r, "([^"]*)"|Problem = [^,\n]*, "([^"]*)"$|problem = "([^"]*)"$`).FindAllStringSubmatch(source, -1) {
 		used[m[1]+m[2]+m[3]+m[4]] = true
 	}
+	for _, m := range regexp.MustCompile(`"([A-Z][^"]* [^"]*|by [^"]*)"`).FindAllStringSubmatch(read(t, "activity.go"), -1) {
+		used[m[1]] = true
+	}
 	delete(used, "mintmark")
 	for _, m := range strings.Fields(months) {
 		used["{0} "+m+" {1}"] = true

@@ -148,7 +148,7 @@ func (p *Pages) Login(w http.ResponseWriter, r *http.Request) {
 // origin is where a request comes from, for what counts tries.
 func (p *Pages) origin(r *http.Request) identity.Origin {
 	device, _ := p.info.Sessions.Device(r)
-	return identity.Origin{IP: route.ClientIP(r.Context()), RequestID: route.RequestID(r.Context()), Device: device}
+	return identity.Origin{IP: route.ClientIP(r.Context()), RequestID: route.RequestID(r.Context()), Agent: route.UserAgent(r.Context()), Device: device}
 }
 
 // refuseLogin shows the form again, and why.

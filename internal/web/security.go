@@ -127,6 +127,7 @@ func (p *Pages) security(w http.ResponseWriter, r *http.Request, status int, s s
 		Possible: p.info.Factors.OffersPasskeys(), App: f.App, Codes: f.Codes, CodesSince: day(f.CodesOf), Second: f.Second(), Required: p.info.Factors.Required(s.User),
 		HasPassword: person.HasPassword, Changed: day(person.PasswordChanged), Done: done, Problem: problem,
 	}
+	d.Section = securityPage
 	for _, k := range f.Passkeys {
 		row := passkeyRow{k, day(k.Created), "not used yet"}
 		if !k.LastUsed.IsZero() {
@@ -172,7 +173,7 @@ func (p *Pages) formOf(w http.ResponseWriter, r *http.Request) (s session.Sessio
 // self is the person of a session as the caller of what it does to its own account.
 func self(r *http.Request, s session.Session) access.Caller {
 	return access.Caller{Kind: access.Person, ID: s.User.ID, Name: s.User.Username, Realm: s.User.Realm,
-		RequestID: route.RequestID(r.Context()), IP: route.ClientIP(r.Context())}
+		RequestID: route.RequestID(r.Context()), IP: route.ClientIP(r.Context()), Agent: route.UserAgent(r.Context())}
 }
 
 // changeOwn runs a change of the caller's own account and leads back to its page, or shows that with the reason.

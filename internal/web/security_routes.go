@@ -31,4 +31,6 @@ func (p *Pages) SecurityRoutes(m *route.Mux) {
 	m.Handle("GET "+sessionsPage, p.Sessions)
 	m.Handle("POST "+sessionsPage+"/end", p.EndSession)
 	m.Handle("POST /account/devices/forget", p.ForgetDevice)
+	m.Handle("GET "+activityPage, p.Activity)
+	m.Handle("GET "+activityPage+"/help", p.NotMe)
 }

@@ -68,6 +68,8 @@ type Info struct {
 	Factors   *mfa.Service
 	Accounts  *account.Service // nil: nobody registers or resets a password by itself
 	Outbox    *mail.Outbox     // nil: there is no mailbox page
+	// Clients knows the clients that people use, and what they let them do. nil: there are none.
+	Clients Clients
 	// Destination tells, for an address of the authorization endpoint, which client a login leads to. It answers false
 	// unless the client and its redirect URI are good. nil: it is never known.
 	Destination func(ctx context.Context, address string) (Destination, bool)
@@ -105,8 +107,8 @@ func New(info Info) (*Pages, error) {
 	}
 	p.templates = map[string]*template.Template{}
 	for _, name := range []string{"home", "not_found", "login", "logout", "goodbye", "account", "consent", "select", "device", "error", "verify", "enrol", "codes", "security", "app", "password", "sessions",
-		"reset", "register", "invitation", "confirm", "mailbox"} {
-		t, err := template.ParseFS(pageFiles, "pages/layout.html", "pages/seed.html", "pages/"+name+".html")
+		"reset", "register", "invitation", "confirm", "mailbox", "activity", "not_me"} {
+		t, err := template.ParseFS(pageFiles, "pages/layout.html", "pages/seed.html", "pages/parts.html", "pages/"+name+".html")
 		if err != nil {
 			return nil, fmt.Errorf("parse the page %s: %w", name, err)
 		}
@@ -181,6 +183,7 @@ var directory = []group{
 // frame is what the layout needs of every page.
 type frame struct {
 	Title, Style, Icon, Script string
+	Section                    string       // the account's page that this one belongs to, by its address; "": it has none of its parts
 	Refresh                    template.URL // where the page leads after a while; "": it stays
 
 	*reader
@@ -188,6 +191,13 @@ type frame struct {
 
 func (p *Pages) frame(title string) frame {
 	return frame{Title: title, Style: p.stylePath, Icon: p.iconPath, reader: &reader{pages: p}}
+}
+
+// section is frame for a page of the account, which its navigation leads to.
+func (p *Pages) section(title, page string) frame {
+	f := p.frame(title)
+	f.Section = page
+	return f
 }
 
 // scripted is frame for a page on which passkeys are used: the only ones that run a script.

@@ -15,7 +15,7 @@ import (
 
 // self is a person who acts by a link.
 func self(who Asker, p identity.Person) access.Caller {
-	return access.Caller{Kind: access.Person, ID: p.ID, Name: p.Username, Realm: p.Realm, IP: who.IP, RequestID: who.RequestID}
+	return access.Caller{Kind: access.Person, ID: p.ID, Name: p.Username, Realm: p.Realm, IP: who.IP, RequestID: who.RequestID, Agent: who.Agent}
 }
 
 // open is Open in a transaction of its own.
@@ -115,7 +115,7 @@ func (s *Service) Register(ctx context.Context, who Asker, value redact.Secret, 
 			return err
 		}
 		system := access.SystemCaller("registration")
-		system.IP, system.RequestID = who.IP, who.RequestID
+		system.IP, system.RequestID, system.Agent = who.IP, who.RequestID, who.Agent
 		made, err := s.dir.CreatePersonHashed(ctx, tx, system, person, h)
 		if err != nil {
 			return err

@@ -31,7 +31,7 @@ const JobKind = "account.answer"
 var JobPolicy = jobs.Policy{Concurrency: 4, Timeout: 30 * time.Second, BackoffMin: time.Second, BackoffMax: time.Minute}
 
 // Asker is who asks, for limits and the audit log.
-type Asker struct{ IP, RequestID string }
+type Asker struct{ IP, RequestID, Agent string }
 
 // request is what somebody typed, as its row holds it sealed.
 type request struct {
@@ -40,6 +40,7 @@ type request struct {
 	Name      string  `json:"name"` // username or address
 	ReturnTo  string  `json:"return_to,omitempty"`
 	IP        string  `json:"ip"`
+	Agent     string  `json:"agent,omitempty"`
 	RequestID string  `json:"request_id"`
 }
 
@@ -87,7 +88,7 @@ func (s *Service) ask(ctx context.Context, who Asker, q request) error {
 	if err := s.limit(who.IP); err != nil {
 		return err
 	}
-	q.IP, q.RequestID = who.IP, who.RequestID
+	q.IP, q.RequestID, q.Agent = who.IP, who.RequestID, who.Agent
 	text, err := json.Marshal(q)
 	if err != nil {
 		return errors.New("write a request") // the cause could quote it
@@ -152,7 +153,7 @@ func (s *Service) answer(ctx context.Context, tx db.WriteTx, q request) error {
 	if err != nil || !made {
 		return err
 	}
-	if err := audit.Done(ctx, tx, access.Caller{IP: q.IP, RequestID: q.RequestID, Realm: q.Realm}, "user.ask_reset", "user", p.ID, map[string]any{"realm": p.Realm}); err != nil {
+	if err := audit.Done(ctx, tx, access.Caller{IP: q.IP, RequestID: q.RequestID, Agent: q.Agent, Realm: q.Realm}, "user.ask_reset", "user", p.ID, map[string]any{"realm": p.Realm}); err != nil {
 		return err
 	}
 	return s.outbox.Put(ctx, tx, mail.Letter{

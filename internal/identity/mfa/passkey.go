@@ -125,7 +125,7 @@ func (s *Service) AddPasskey(ctx context.Context, c access.Caller, u identity.Us
 
 // EnrolPasskey takes a new passkey as the end of a login that wants a factor.
 func (s *Service) EnrolPasskey(ctx context.Context, p *Step, browser redact.Secret, answer, name string, o identity.Origin) (amr []string, err error) {
-	c := access.Caller{Kind: access.Person, ID: p.User.ID, Name: p.User.Username, Realm: p.User.Realm, IP: o.IP, RequestID: o.RequestID}
+	c := access.Caller{Kind: access.Person, ID: p.User.ID, Name: p.User.Username, Realm: p.User.Realm, IP: o.IP, RequestID: o.RequestID, Agent: o.Agent}
 	made, err := s.made(ctx, p.User, browser, answer, name)
 	if err != nil {
 		s.refused(c, "factor.add", err)
@@ -211,7 +211,7 @@ func (s *Service) SignIn(ctx context.Context, browser redact.Secret, answer stri
 	var u identity.User
 	p, err := s.signed(ctx, signIn, nil, browser, answer, &u, o)
 	if err != nil {
-		c := callerOf(access.Caller{IP: o.IP, RequestID: o.RequestID}, u)
+		c := callerOf(access.Caller{IP: o.IP, RequestID: o.RequestID, Agent: o.Agent}, u)
 		if u.ID == "" {
 			c.Kind = access.Anonymous
 		}
@@ -232,7 +232,7 @@ func (s *Service) VerifyPasskey(ctx context.Context, p *Step, browser redact.Sec
 	u := p.User
 	used, err := s.signed(ctx, second, p, browser, answer, &u, o)
 	if err != nil {
-		s.refused(callerOf(access.Caller{IP: o.IP, RequestID: o.RequestID}, p.User), "session.begin", err)
+		s.refused(callerOf(access.Caller{IP: o.IP, RequestID: o.RequestID, Agent: o.Agent}, p.User), "session.begin", err)
 		return nil, err
 	}
 	err = s.d.Write(ctx, func(tx db.WriteTx) error {
@@ -327,7 +327,7 @@ func (s *Service) copied(ctx context.Context, p Passkey, u identity.User, count 
 	err := s.d.Write(ctx, func(tx db.WriteTx) error {
 		return audit.Record(ctx, tx, audit.Event{
 			Action: "factor.use", Outcome: audit.Denied, Reason: "sign_count", TargetType: "user", TargetID: u.ID,
-			Caller:  callerOf(access.Caller{IP: o.IP, RequestID: o.RequestID}, u),
+			Caller:  callerOf(access.Caller{IP: o.IP, RequestID: o.RequestID, Agent: o.Agent}, u),
 			Details: map[string]any{"kind": string(Passkeys), "factor": p.ID, "count": count, "seen": p.signCount},
 		})
 	})

@@ -191,7 +191,7 @@ func useStep(ctx context.Context, tx db.WriteTx, p *Step, kind StepKind) error {
 // VerifyCode takes a code of the app, or, with recovery set, a recovery code, as the second factor of the step, and uses
 // both up. It answers the methods of the whole login. ErrCode says that the code was not right.
 func (s *Service) VerifyCode(ctx context.Context, p *Step, typed string, recovery bool, o identity.Origin) (amr []string, err error) {
-	c := access.Caller{Kind: access.Person, ID: p.User.ID, Name: p.User.Username, Realm: p.User.Realm, IP: o.IP, RequestID: o.RequestID}
+	c := access.Caller{Kind: access.Person, ID: p.User.ID, Name: p.User.Username, Realm: p.User.Realm, IP: o.IP, RequestID: o.RequestID, Agent: o.Agent}
 	err = s.attempt(ctx, c, "session.begin", o, func(tx db.WriteTx) (right bool, err error) {
 		if recovery {
 			right, err = s.useCode(ctx, tx, p.User, c, typed)
@@ -214,7 +214,7 @@ func (s *Service) VerifyCode(ctx context.Context, p *Step, typed string, recover
 
 // EnrolTOTP takes the first code of a new app as the end of a step that wants a factor.
 func (s *Service) EnrolTOTP(ctx context.Context, p *Step, typed string, o identity.Origin) (amr []string, err error) {
-	c := access.Caller{Kind: access.Person, ID: p.User.ID, Name: p.User.Username, Realm: p.User.Realm, IP: o.IP, RequestID: o.RequestID}
+	c := access.Caller{Kind: access.Person, ID: p.User.ID, Name: p.User.Username, Realm: p.User.Realm, IP: o.IP, RequestID: o.RequestID, Agent: o.Agent}
 	err = s.attempt(ctx, c, "factor.add", o, func(tx db.WriteTx) (bool, error) {
 		if err := s.stillGood(ctx, tx, p); err != nil {
 			return false, err

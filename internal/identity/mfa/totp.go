@@ -173,5 +173,5 @@ func (s *Service) useTOTP(ctx context.Context, tx db.WriteTx, userID, typed stri
 
 // callerOf names the person whose codes are tried: their count is that person's, whoever asks.
 func callerOf(c access.Caller, u identity.User) access.Caller {
-	return access.Caller{Kind: access.Person, ID: u.ID, Name: u.Username, Realm: u.Realm, RequestID: c.RequestID, IP: c.IP}
+	return access.Caller{Kind: access.Person, ID: u.ID, Name: u.Username, Realm: u.Realm, RequestID: c.RequestID, IP: c.IP, Agent: c.Agent}
 }

@@ -252,7 +252,7 @@ func (m *Manager) store(ctx context.Context, tx db.WriteTx, r *http.Request, s *
 	if s.User, err = m.admitted(ctx, tx, s.User, s.AMR); err != nil {
 		return cookie, device, err
 	}
-	ip, agent := route.ClientIP(r.Context()), printable(r.UserAgent())
+	ip, agent := route.ClientIP(ctx), route.UserAgent(ctx)
 	had, _ := m.Device(r)
 	d, device, err := m.dir.RememberDevice(ctx, tx, s.User, had, ip, agent)
 	if err != nil {
@@ -319,18 +319,7 @@ func (m *Manager) Device(r *http.Request) (redact.Secret, bool) {
 }
 
 func (m *Manager) caller(ctx context.Context, u identity.User) access.Caller {
-	return access.Caller{Kind: access.Person, ID: u.ID, Name: u.Username, Realm: u.Realm, RequestID: route.RequestID(ctx), IP: route.ClientIP(ctx)}
-}
-
-// printable keeps what a browser calls itself short and harmless.
-func printable(s string) string {
-	s = strings.Map(func(c rune) rune {
-		if c < ' ' || c > '~' {
-			return '?'
-		}
-		return c
-	}, s)
-	return s[:min(len(s), 200)]
+	return access.Caller{Kind: access.Person, ID: u.ID, Name: u.Username, Realm: u.Realm, RequestID: route.RequestID(ctx), IP: route.ClientIP(ctx), Agent: route.UserAgent(ctx)}
 }
 
 // Current tells who is signed in with the browser that sent r. Whatever is wrong with the cookie, the answer is nobody;

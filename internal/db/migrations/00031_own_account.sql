@@ -1,0 +1,8 @@
+-- +goose Up
+-- Whom an event is about if somebody else did it: an administrator, a stranger, the server. Empty if nobody, or if it is
+-- the actor. It is derived from the event (audit.Event) so that a person's own page need not read the log, and no part of
+-- what the log proves.
+ALTER TABLE audit_events ADD COLUMN about TEXT NOT NULL DEFAULT '';
+-- "What was done with my account?" is two reads: what the person did, newest first, and what was done to it by others.
+CREATE INDEX audit_events_person ON audit_events (actor_id, at, id) WHERE actor_kind = 'person';
+CREATE INDEX audit_events_about ON audit_events (about, at, id) WHERE about <> '';
