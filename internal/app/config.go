@@ -117,6 +117,16 @@ type Tokens struct {
 	Realms map[string]RealmTokens `yaml:"realms"`
 	// Bounds hold for all realms and clients.
 	Bounds TokenBounds `yaml:"bounds"`
+	// OwnerBounds are the longest lifetimes that the owner of a client may set for it. Beyond them an administrator may.
+	OwnerBounds OwnerBounds `yaml:"owner_bounds"`
+}
+
+// OwnerBounds are the longest lifetimes that the owner of a client may set for it.
+type OwnerBounds struct {
+	Access          Duration `yaml:"access"`           // of access tokens, at most 24h. Default: 8h
+	IDToken         Duration `yaml:"id_token"`         // of ID tokens, at most 24h. Default: 8h
+	RefreshIdle     Duration `yaml:"refresh_idle"`     // of a family of refresh tokens without use. Default: 90d
+	RefreshAbsolute Duration `yaml:"refresh_absolute"` // of it in all. Default: 365d
 }
 
 // RealmTokens are the lifetimes of one realm's tokens. 0: the default.
@@ -418,6 +428,9 @@ func (c *Config) complete() error {
 	c.Tokens.Bounds.Min = cmp.Or(c.Tokens.Bounds.Min, Duration(10*time.Second))
 	c.Tokens.Bounds.Max = cmp.Or(c.Tokens.Bounds.Max, Duration(registry.LongestToken))
 	c.Tokens.Bounds.MaxRefresh = cmp.Or(c.Tokens.Bounds.MaxRefresh, Duration(400*24*time.Hour))
+	owner, standard := &c.Tokens.OwnerBounds, registry.DefaultBounds()
+	owner.Access, owner.IDToken = cmp.Or(owner.Access, Duration(standard.AccessToken)), cmp.Or(owner.IDToken, Duration(standard.IDToken))
+	owner.RefreshIdle, owner.RefreshAbsolute = cmp.Or(owner.RefreshIdle, Duration(standard.RefreshIdle)), cmp.Or(owner.RefreshAbsolute, Duration(standard.RefreshAbsolute))
 	c.Tokens.RealmForm = cmp.Or(c.Tokens.RealmForm, "plain")
 	c.Keys.Algorithm = cmp.Or(c.Keys.Algorithm, "ES256")
 	if c.Keys.Also == nil { // OpenID Connect Core section 15.1 wants RS256 of every provider

@@ -144,6 +144,10 @@ func (c *Config) checkTimes() error {
 		{"tokens.bounds.min", c.Tokens.Bounds.Min, time.Second, time.Hour},
 		{"tokens.bounds.max", c.Tokens.Bounds.Max, time.Minute, registry.LongestToken},
 		{"tokens.bounds.max_refresh", c.Tokens.Bounds.MaxRefresh, time.Hour, 5 * 365 * 24 * time.Hour},
+		{"tokens.owner_bounds.access", c.Tokens.OwnerBounds.Access, 10 * time.Second, registry.LongestToken},
+		{"tokens.owner_bounds.id_token", c.Tokens.OwnerBounds.IDToken, 10 * time.Second, registry.LongestToken},
+		{"tokens.owner_bounds.refresh_idle", c.Tokens.OwnerBounds.RefreshIdle, time.Minute, 5 * 365 * 24 * time.Hour},
+		{"tokens.owner_bounds.refresh_absolute", c.Tokens.OwnerBounds.RefreshAbsolute, time.Minute, 5 * 365 * 24 * time.Hour},
 		{"signing_keys.lead", c.Keys.Lead, 2 * time.Second, 7 * 24 * time.Hour},
 		{"signing_keys.period", c.Keys.Period, 10 * time.Second, 400 * 24 * time.Hour},
 		{"rotation.password_period", c.Rotation.PasswordPeriod, 2 * time.Second, 400 * 24 * time.Hour},
@@ -155,6 +159,9 @@ func (c *Config) checkTimes() error {
 		if v := time.Duration(b.value); v < b.min || v > b.max {
 			return fmt.Errorf("%s: %s is outside %s to %s", b.name, v, b.min, b.max)
 		}
+	}
+	if b := c.Tokens.OwnerBounds; b.RefreshIdle > b.RefreshAbsolute {
+		return fmt.Errorf("tokens.owner_bounds: refresh_idle (%s) is more than refresh_absolute (%s)", time.Duration(b.RefreshIdle), time.Duration(b.RefreshAbsolute))
 	}
 	if c.Rotation.MaxOverlap < 2*c.Rotation.Grace {
 		return fmt.Errorf("rotation.max_overlap: %s must be at least twice rotation.grace (%s)", time.Duration(c.Rotation.MaxOverlap), time.Duration(c.Rotation.Grace))

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/mintmark/mintmark/internal/registry"
 )
 
 func write(t *testing.T, text string) string {
@@ -73,6 +75,9 @@ func TestRefusesWithTheNameOfTheSetting(t *testing.T) {
 		{"gateway that is no network", "mithril:\n  trusted_consumers: [gateway]\n", "", "mithril.trusted_consumers"},
 		{"mithril neither on nor off", "mithril:\n  serve: perhaps\n", "", "mithril.serve"},
 		{"allowed address that is no network", "outbound:\n  allow: [10.0.0.1]\n", "", "outbound.allow"},
+		{"owner beyond every token", "tokens:\n  owner_bounds: {access: 25h}\n", "", "tokens.owner_bounds.access"},
+		{"owner with less than none", "tokens:\n  owner_bounds: {id_token: 1s}\n", "", "tokens.owner_bounds.id_token"},
+		{"owner idle beyond in all", "tokens:\n  owner_bounds: {refresh_idle: 400d}\n", "", "tokens.owner_bounds"},
 		{"http neither on nor off", "", "MINTMARK_OUTBOUND_HTTP=maybe", "MINTMARK_OUTBOUND_HTTP"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -85,6 +90,23 @@ func TestRefusesWithTheNameOfTheSetting(t *testing.T) {
 				t.Fatalf("got %v, want an ErrConfig that names %s", err, c.want)
 			}
 		})
+	}
+}
+
+// What owners may set reaches the registry: the defaults where nothing is said, and each value where it is.
+func TestOwnerBounds(t *testing.T) {
+	for file, want := range map[string]registry.Bounds{
+		"": registry.DefaultBounds(),
+		"tokens:\n  owner_bounds: {access: 15m, id_token: 5m, refresh_idle: 7d, refresh_absolute: 30d}\n": {
+			AccessToken: 15 * time.Minute, IDToken: 5 * time.Minute, RefreshIdle: 7 * 24 * time.Hour, RefreshAbsolute: 30 * 24 * time.Hour},
+	} {
+		c, err := Load(Source{File: write(t, file), Env: []string{"MINTMARK_TOKENS_BOUNDS_MIN=30s"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := c.ownerBounds(); got != want {
+			t.Errorf("%q: %+v, want %+v", file, got, want)
+		}
 	}
 }
 

@@ -59,6 +59,15 @@ func (c *Config) passwordRealms() (names []string) {
 	return names
 }
 
+// ownerBounds are the settings as the registry takes them.
+func (c *Config) ownerBounds() registry.Bounds {
+	b := c.Tokens.OwnerBounds
+	return registry.Bounds{
+		AccessToken: time.Duration(b.Access), IDToken: time.Duration(b.IDToken),
+		RefreshIdle: time.Duration(b.RefreshIdle), RefreshAbsolute: time.Duration(b.RefreshAbsolute),
+	}
+}
+
 // lifetimes are the settings as the registry and the authorization server take them.
 func (c *Config) lifetimes() registry.Lifetimes {
 	b := c.Tokens.Bounds

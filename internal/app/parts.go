@@ -115,7 +115,7 @@ func (a *App) makeParts(ctx context.Context) (err error) {
 	}); err != nil {
 		return fmt.Errorf("make the sessions: %w", err)
 	}
-	if a.registry, err = registry.New(a.db, a.keyring, a.identity, registry.Options{Lifetimes: a.config.lifetimes(), Clock: a.clock, Logger: a.log, Registration: registry.RegistrationOptions{
+	if a.registry, err = registry.New(a.db, a.keyring, a.identity, registry.Options{Bounds: a.config.ownerBounds(), Lifetimes: a.config.lifetimes(), Clock: a.clock, Logger: a.log, Registration: registry.RegistrationOptions{
 		Issuer: a.config.Issuer, Anonymous: a.config.Registration.Anonymous,
 		Unused: time.Duration(a.config.Registration.UnusedLifetime), SecretLife: time.Duration(a.config.Registration.SecretLifetime),
 	}}); err != nil {
@@ -129,7 +129,7 @@ func (a *App) makeParts(ctx context.Context) (err error) {
 		Lifetimes: a.config.lifetimes(), Version: a.build.Version,
 		RevocationSalt: a.config.Tokens.RevocationSalt, Caller: func(r *http.Request) (access.Caller, error) { return a.authn.Caller(r) },
 		People: &oauth.PeopleOptions{Keyring: a.keyring, Sessions: a.sessions, People: newPeople(a.db), Catalog: scopeTexts{a.catalog}, Pages: oauthPages{a},
-			RequirePAR: a.config.Tokens.RequirePushedRequests, StepUp: stepUp, RegisterAt: a.registerAt(), Outbound: a.outbound,
+			RequirePAR: a.config.Tokens.RequirePushedRequests, StepUp: stepUp, RegisterAt: a.registerAt(), Outbound: a.outbound, Languages: web.Languages(),
 			Passwords: oauth.PersonPasswords{Realms: a.config.passwordRealms(), Verify: a.identity.VerifyPersonPassword, Admit: a.admit}},
 	}); err != nil {
 		return fmt.Errorf("%w: %w", ErrConfig, err)

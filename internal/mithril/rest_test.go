@@ -330,7 +330,16 @@ func TestScopesGuardEverything(t *testing.T) {
 			t.Errorf("%s", a.body)
 		}
 		w.send("GET", "/mithril/apps", "", "X-Consumer-ID", "nobody", "X-Consumer-Scope", "apps:read").refused(401, "access_denied")
+		w.clock.Advance(time.Second)
 		w.send("POST", "/mithril/oauth/apps/authorize", `{"app":{"client_id":"`+w.client+`","redirect_uri":"`+back+`","scope":"legal_entity:read"}}`, "X-Consumer-ID", w.user, "X-Consumer-Scope", "app:authorize").want(201)
+		// The gateway says who it is, and not when or how she signed in: neither is made up.
+		var auth int64
+		var amr, acr string
+		if err := w.db.Read(t.Context(), func(tx db.ReadTx) error {
+			return tx.QueryRow(t.Context(), `SELECT auth_time, amr, acr FROM grants ORDER BY created DESC, id DESC LIMIT 1`).Scan(&auth, &amr, &acr)
+		}); err != nil || auth != 0 || amr != "" || acr != "0" {
+			t.Errorf("the grant says %d, %q, class %q: %v", auth, amr, acr, err)
+		}
 	})
 }
 

@@ -8,8 +8,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/mintmark/mintmark/internal/db"
 	"github.com/mintmark/mintmark/internal/db/dbtest"
+	"github.com/mintmark/mintmark/internal/oauth"
 	"github.com/mintmark/mintmark/internal/registry"
 )
 
@@ -372,6 +375,13 @@ func TestDiscoveryTellsTheTruth(t *testing.T) {
 	algs, _ := r.json["id_token_signing_alg_values_supported"].([]any)
 	if len(algs) != 1 || algs[0] != "ES256" || r.json["request_parameter_supported"] != true || r.json["request_uri_parameter_supported"] != false || r.json["authorization_response_iss_parameter_supported"] != true || strings.Contains(r.body, "evil") {
 		t.Errorf("%s", r.body)
+	}
+	if r.json["ui_locales_supported"] != nil {
+		t.Errorf("languages that nobody named: %s", r.body)
+	}
+	spoken := newFolk(t, w.engine(), func(o *oauth.Options) { o.People.Languages = []string{"en", "de"} })
+	if r := spoken.send("GET", "/.well-known/openid-configuration", ""); !cmp.Equal(r.json["ui_locales_supported"], any([]any{"en", "de"})) {
+		t.Errorf("languages: %s", r.body)
 	}
 	services := one(t)
 	if r := services.send("GET", "/.well-known/openid-configuration", ""); r.json["authorization_endpoint"] != nil || strings.Contains(r.body, "authorization_code") {

@@ -297,19 +297,35 @@ func (q *authRequest) checkPerson(a answers) error {
 	}
 	// A word that we do not know is left aside, as OpenID Connect Core section 3.1.2.1 advises: there are clients that send
 	// texts of their own.
-	if text, given := a.find("max_age"); given {
-		seconds, err := strconv.Atoi(text)
-		if err != nil || seconds < 0 {
-			return refuse(invalidRequest, "max_age is a number of seconds.")
-		}
-		q.maxAge = time.Duration(min(seconds, maxAgeLimit)) * time.Second
-	} else if d := q.client.Metadata.DefaultMaxAge; d > 0 {
-		q.maxAge = d
+	var err error
+	if q.maxAge, err = readMaxAge(a.parameters); err != nil {
+		return err
 	}
+	q.defaultMaxAge()
 	if locales := a.get("ui_locales"); len(locales) <= maxLocales && localeList(locales) {
 		q.locales = locales
 	}
 	return nil
+}
+
+// readMaxAge is the parameter max_age, or -1 if it was not sent.
+func readMaxAge(p parameters) (time.Duration, error) {
+	text, given := p.find("max_age")
+	if !given {
+		return -1, nil
+	}
+	seconds, err := strconv.Atoi(text)
+	if err != nil || seconds < 0 {
+		return -1, refuse(invalidRequest, "max_age is a number of seconds.")
+	}
+	return time.Duration(min(seconds, maxAgeLimit)) * time.Second, nil
+}
+
+// defaultMaxAge is what the client is registered with, where the request says nothing.
+func (q *authRequest) defaultMaxAge() {
+	if d := q.client.Metadata.DefaultMaxAge; q.maxAge < 0 && d > 0 {
+		q.maxAge = d
+	}
 }
 
 // prompts are what a client may want of us; promptCreate only where people may register.
@@ -342,6 +358,11 @@ func (q *authRequest) checkClaims(a answers) error {
 	if q.acrs == nil {
 		q.acrs = strings.Fields(a.get("acr_values"))
 	}
+	return q.checkACRs()
+}
+
+// checkACRs bounds the classes that the request names, and takes those of the client where it names none.
+func (q *authRequest) checkACRs() error {
 	if len(q.acrs) == 0 && !q.mustACR {
 		q.acrs = q.client.Metadata.DefaultACRs
 	}

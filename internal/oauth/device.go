@@ -42,6 +42,7 @@ const (
 	// pauseLeeway forgives what the network adds to one answer and not to the next.
 	pauseLeeway = 500 * time.Millisecond
 	maxPause    = 60 * time.Second
+	maxClasses  = 1000
 
 	// deviceLimit and deviceClientLimit are how many devices one address, and how many of one client all addresses, may
 	// set waiting in failureWindow at each node: anybody may begin one, and each is a row.
@@ -109,6 +110,8 @@ type device struct {
 	client    string
 	scopes    []string
 	resources []string
+	maxAge    time.Duration // -1: what the client is registered with
+	acrs      []string      // nil: what the client is registered with
 	ip        string
 	agent     string
 	created   time.Time
@@ -119,17 +122,18 @@ type device struct {
 	polled    time.Time
 }
 
-const selectDevice = `SELECT device_mac, client_id, scopes, resources, ip, agent, created, expires, state, grant_id, pause, polled FROM device_authorizations WHERE `
+const selectDevice = `SELECT device_mac, client_id, scopes, resources, max_age, acr_values, ip, agent, created, expires, state, grant_id, pause, polled FROM device_authorizations WHERE `
 
 func scanDevice(row db.Row) (*device, error) {
 	var d device
-	var scopes, resources string
-	var created, expires, pause, polled int64
-	if err := row.Scan(&d.mac, &d.client, &scopes, &resources, &d.ip, &d.agent, &created, &expires, &d.state, &d.grant, &pause, &polled); err != nil {
+	var scopes, resources, acrs string
+	var maxAge, created, expires, pause, polled int64
+	if err := row.Scan(&d.mac, &d.client, &scopes, &resources, &maxAge, &acrs, &d.ip, &d.agent, &created, &expires, &d.state, &d.grant, &pause, &polled); err != nil {
 		return nil, err
 	}
 	d.scopes, d.created, d.expires, d.polled = strings.Fields(scopes), db.Time(created), db.Time(expires), db.Time(polled)
-	d.resources = strings.Fields(resources)
+	d.resources, d.acrs = strings.Fields(resources), strings.Fields(acrs)
+	d.maxAge = time.Duration(maxAge) * time.Second
 	d.pause = time.Duration(pause) * time.Second
 	return &d, nil
 }
@@ -164,12 +168,24 @@ func (p *people) beginDevice(r *http.Request) ([]byte, error) {
 	if err := asked.checkScopes(q.get("scope")); err != nil {
 		return nil, err
 	}
+	// Of the extensions that RFC 8628 section 3.1 leaves room for: how fresh and how strong the person's login must be.
+	maxAge, err := readMaxAge(q)
+	if err != nil {
+		return nil, err
+	}
+	classes := q.get("acr_values")
+	if wanted := (&authRequest{client: client, acrs: strings.Fields(classes)}); len(classes) > maxClasses {
+		return nil, refuse(invalidRequest, "acr_values is too long.")
+	} else if err := wanted.checkACRs(); err != nil {
+		return nil, err
+	}
 	if err := p.limitDevices(r, client); err != nil {
 		return nil, err
 	}
 	secret := seal.NewSecret(devicePrefix)
 	code, err := p.storeDevice(r, &device{
-		mac: p.Keyring.MAC(macDevice, secret), client: client.ID, scopes: asked.scopes, resources: resources, ip: route.ClientIP(r.Context()), agent: calledItself(r),
+		mac: p.Keyring.MAC(macDevice, secret), client: client.ID, scopes: asked.scopes, resources: resources, maxAge: maxAge, acrs: strings.Fields(classes),
+		ip: route.ClientIP(r.Context()), agent: calledItself(r),
 	})
 	if err != nil {
 		return nil, err
@@ -206,15 +222,19 @@ func (p *people) limitDevices(r *http.Request, client Client) error {
 // storeDevice stores what waits, under a user code that no other has.
 func (p *people) storeDevice(r *http.Request, d *device) (code redact.Secret, err error) {
 	const tries = 4
+	maxAge := int64(-1)
+	if d.maxAge >= 0 {
+		maxAge = int64(d.maxAge / time.Second)
+	}
 	for range tries {
 		code = newUserCode()
 		var stored int64
 		err := p.s.db.Write(r.Context(), func(tx db.WriteTx) (err error) {
 			now := tx.Now()
-			stored, err = tx.Exec(r.Context(), `INSERT INTO device_authorizations (device_mac, user_mac, client_id, scopes, resources, ip, agent, created, expires, state, grant_id, pause, polled)
-				VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, '', $11, 0) ON CONFLICT (user_mac) DO NOTHING`,
+			stored, err = tx.Exec(r.Context(), `INSERT INTO device_authorizations (device_mac, user_mac, client_id, scopes, resources, max_age, acr_values, ip, agent,
+				created, expires, state, grant_id, pause, polled) VALUES ($1, $2, $3, $4, $5, $12, $13, $6, $7, $8, $9, $10, '', $11, 0) ON CONFLICT (user_mac) DO NOTHING`,
 				d.mac, p.Keyring.MAC(macUserCode, code), d.client, strings.Join(d.scopes, " "), strings.Join(d.resources, " "), d.ip, d.agent, db.Micros(now), db.Micros(now.Add(deviceLife)),
-				devicePending, int64(devicePause/time.Second))
+				devicePending, int64(devicePause/time.Second), maxAge, strings.Join(d.acrs, " "))
 			return err
 		})
 		if err != nil {

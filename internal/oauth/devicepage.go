@@ -112,6 +112,13 @@ func (p *people) typed(w http.ResponseWriter, r *http.Request, s session.Session
 		return
 	}
 	q, v, err := p.deviceQuestion(r, s, d, code)
+	if err == nil {
+		err = p.loginFits(r.Context(), q, s, d)
+	}
+	if errors.Is(err, errSignIn) || errors.Is(err, errStepUp) {
+		redirect(w, "/login?return_to="+url.QueryEscape("/device?user_code="+code.Reveal())+q.passed())
+		return
+	}
 	if err != nil {
 		p.refusePage(w, r, err)
 		return
@@ -142,7 +149,11 @@ func (p *people) deviceQuestion(r *http.Request, s session.Session, d *device, c
 	if err != nil || !client.Enabled || !client.May(grantDeviceCode) {
 		return nil, DeviceView{}, page(http.StatusBadRequest, invalidClient, "The application on that device is not known any more.")
 	}
-	q := &authRequest{client: client, scopes: d.scopes, resources: d.resources, prompt: []string{"consent"}}
+	q := &authRequest{client: client, scopes: d.scopes, resources: d.resources, prompt: []string{"consent"}, maxAge: d.maxAge, acrs: d.acrs}
+	q.defaultMaxAge()
+	if err := q.checkACRs(); err != nil {
+		return nil, DeviceView{}, err
+	}
 	wish, err := p.wish(ctx, q, s)
 	if err != nil {
 		return nil, DeviceView{}, err
@@ -158,6 +169,16 @@ func (p *people) deviceQuestion(r *http.Request, s session.Session, d *device, c
 	sum := sha256.Sum256(b)
 	v.Shown = base64.RawURLEncoding.EncodeToString(sum[:])
 	return q, v, nil
+}
+
+// loginFits tells whether the login is as fresh and as strong as the client wants it, as at the authorization endpoint;
+// errSignIn and errStepUp say what the person must do first. A login since the device began to wait is for this.
+func (p *people) loginFits(ctx context.Context, q *authRequest, s session.Session, d *device) error {
+	forThis := !s.AuthTime.Before(d.created)
+	if !forThis && (q.maxAge == 0 || q.maxAge > 0 && s.AuthTime.Before(d.created.Add(-q.maxAge))) {
+		return errSignIn
+	}
+	return p.reaches(ctx, q, s, forThis)
 }
 
 // deviceLasts is how long the device can go on with what the person allows now.

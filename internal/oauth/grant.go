@@ -560,16 +560,21 @@ func (s *Server) forget(ctx context.Context, tx db.WriteTx, why, condition strin
 	return nil
 }
 
-// The classes of a login: by one factor, and by more than one.
+// The classes of a login: one of which nobody says how it was done (OpenID Connect Core section 2, on "0"), by one factor,
+// and by more than one.
 const (
-	classOne = "1"
-	classTwo = "2"
+	classNone = "0"
+	classOne  = "1"
+	classTwo  = "2"
 )
 
 // authClass is the class of a login by these methods.
 func authClass(amr []string) string {
-	if slices.Contains(amr, "mfa") {
+	switch {
+	case slices.Contains(amr, "mfa"):
 		return classTwo
+	case len(amr) == 0:
+		return classNone
 	}
 	return classOne
 }
@@ -579,7 +584,7 @@ func authClass(amr []string) string {
 func classFor(wanted, amr []string) string {
 	reached := authClass(amr)
 	for _, class := range wanted {
-		if class == classOne || class == reached {
+		if class == reached || class == classOne && reached == classTwo {
 			return class
 		}
 	}

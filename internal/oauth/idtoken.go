@@ -96,7 +96,9 @@ func (p *people) idToken(ctx context.Context, g *grant, client Client, scopes []
 	b = appendText(append(b, `,"azp":`...), client.ID)
 	b = strconv.AppendInt(append(b, `,"iat":`...), now.Unix(), 10)
 	b = strconv.AppendInt(append(b, `,"exp":`...), now.Add(p.s.lifetimes.IDToken(client.Metadata, p.s.realmNamed(g.realm)).For).Unix(), 10)
-	b = strconv.AppendInt(append(b, `,"auth_time":`...), g.authTime.Unix(), 10)
+	if !g.authTime.IsZero() { // of a grant that another surface began, nobody may know
+		b = strconv.AppendInt(append(b, `,"auth_time":`...), g.authTime.Unix(), 10)
+	}
 	if g.nonce != "" {
 		b = appendText(append(b, `,"nonce":`...), g.nonce)
 	}
@@ -104,7 +106,9 @@ func (p *people) idToken(ctx context.Context, g *grant, client Client, scopes []
 		b = appendText(append(b, `,"sid":`...), p.sessionName(client, told))
 	}
 	b = appendText(append(b, `,"acr":`...), g.acr)
-	b = appendTexts(append(b, `,"amr":`...), g.amr)
+	if len(g.amr) > 0 {
+		b = appendTexts(append(b, `,"amr":`...), g.amr)
+	}
 	if parts.access != nil {
 		b = appendText(append(b, `,"at_hash":`...), halfHash(signer.Alg, parts.access))
 	}

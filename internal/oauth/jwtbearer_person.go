@@ -32,7 +32,8 @@ func (p *people) grantPerson(r *http.Request, t *tokenRequest, client Client, in
 		return nil, err
 	}
 	who := identity.User{ID: person.ID, Realm: person.Realm, Username: person.Username}
-	b := &beginning{request: q, person: session.Session{User: who, AuthTime: p.s.clock.Now()}, caller: caller(ctx, who, client.ID), by: grantJWTBearer, front: true}
+	// The issuer vouches for the person; nobody has signed in, and so the grant says neither when nor how.
+	b := &beginning{request: q, person: session.Session{User: who}, caller: caller(ctx, who, client.ID), by: grantJWTBearer, front: true}
 	b.check = func(ctx context.Context, tx db.WriteTx) error { // before there is a row, which the gate would have to end
 		approved, err := loadApproval(ctx, tx, person.ID, client.ID)
 		if err == nil && !covers(approved, q.scopes) {

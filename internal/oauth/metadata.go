@@ -46,6 +46,7 @@ type document struct {
 	ClaimsParameter       bool     `json:"claims_parameter_supported,omitempty"`
 	ACRs                  []string `json:"acr_values_supported,omitempty"`
 	Prompts               []string `json:"prompt_values_supported,omitempty"`
+	Languages             []string `json:"ui_locales_supported,omitempty"`
 	ChallengeMethods      []string `json:"code_challenge_methods_supported,omitempty"`
 	TokenAuth             []string `json:"token_endpoint_auth_methods_supported"`
 	IntrospectionAuth     []string `json:"introspection_endpoint_auth_methods_supported"`
@@ -119,7 +120,7 @@ func (s *Server) document(signing []string) document {
 	if s.people.StepUp != nil {
 		d.ACRs = append(d.ACRs, classTwo)
 	}
-	d.Prompts = prompts
+	d.Prompts, d.Languages = prompts, s.people.Languages
 	if s.people.RegisterAt == nil {
 		d.Prompts = slices.DeleteFunc(slices.Clone(prompts), func(prompt string) bool { return prompt == promptCreate })
 	}

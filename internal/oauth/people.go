@@ -118,6 +118,8 @@ type PeopleOptions struct {
 	// RegisterAt is the address, with a query, of the page to register at, from which the browser goes on to returnTo,
 	// signed in. nil: people cannot register.
 	RegisterAt func(returnTo string) string
+	// Languages that the pages speak, as tags of BCP 47, for the metadata. Empty: not said.
+	Languages []string
 }
 
 // The bounds of what people let clients do.

@@ -180,6 +180,9 @@ func (s *Server) ApproveFor(ctx context.Context, a SurfaceApproval) (GivenCode, 
 	if !a.Client.Enabled || !a.Client.May(grantAuthorizationCode) {
 		return GivenCode{}, refuse(unauthorizedClient, "This client may not sign people in.")
 	}
+	if m := a.Client.Metadata; a.Session == nil && (m.RequireAuthTime || m.DefaultMaxAge > 0) {
+		return GivenCode{}, refuse(unmetAuthentication, "This client wants to know when the person signed in, which nobody says here.")
+	}
 	b := &beginning{approves: true, caller: a.Caller, life: surfaceCodeLife,
 		request: &authRequest{client: a.Client, redirect: a.Redirect, scopes: a.Scopes, challenge: a.Challenge}}
 	err := s.db.Read(ctx, func(tx db.ReadTx) (err error) {
@@ -224,9 +227,9 @@ func personOf(ctx context.Context, tx db.ReadTx, a SurfaceApproval) (session.Ses
 	if !u.Disabled.IsZero() || u.Application != "" {
 		return session.Session{}, badCredentials()
 	}
-	s := session.Session{User: u, AuthTime: tx.Now()}
+	s := session.Session{User: u}
 	if a.Session == nil {
-		return s, nil
+		return s, nil // nobody says when and how the person proved to be it, and so no token will
 	}
 	var auth, ended int64
 	var amr string

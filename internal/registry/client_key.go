@@ -3,6 +3,7 @@ package registry
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/mintmark/mintmark/internal/access"
@@ -125,6 +126,53 @@ func insertKey(ctx context.Context, tx db.WriteTx, c access.Caller, clientID, la
 		return ClientKey{}, fault.New(fault.Conflict, "kid_exists", "The client has a key with this kid already.")
 	}
 	return k, nil
+}
+
+// replaceKeys makes these the client's keys, and records which came and which went. One that stays as it was keeps its
+// name and its history.
+func replaceKeys(ctx context.Context, tx db.WriteTx, c access.Caller, clientID string, keys []jose.Key) error {
+	before, err := listKeys(ctx, tx, clientID)
+	if err != nil {
+		return err
+	}
+	var removed, added []string
+	for _, old := range before {
+		if slices.ContainsFunc(keys, func(k jose.Key) bool { return old.is(k) }) {
+			continue
+		}
+		if err := db.One(tx.Exec(ctx, `DELETE FROM client_keys WHERE id = $1 AND client_id = $2`, old.ID, clientID)); err != nil {
+			return fmt.Errorf("replace the keys of a client: %w", err)
+		}
+		removed = append(removed, old.thumbprint())
+	}
+	for _, k := range keys {
+		if slices.ContainsFunc(before, func(old ClientKey) bool { return old.is(k) }) {
+			continue
+		}
+		if _, err := insertKey(ctx, tx, c, clientID, "registered", k, time.Time{}); err != nil {
+			return err
+		}
+		added = append(added, k.Thumbprint())
+	}
+	if len(removed)+len(added) == 0 {
+		return nil
+	}
+	if err := audit.Done(ctx, tx, c, "client_key.replace", "client", clientID, map[string]any{"removed": removed, "added": added}); err != nil {
+		return err
+	}
+	return tx.Changed(ctx, topicClient, clientID)
+}
+
+// is tells whether the key is this one, with all that is said of it; a registration knows no end of a key.
+func (k ClientKey) is(other jose.Key) bool { return k.JWK == other.JWK() && k.Expires.IsZero() }
+
+// thumbprint names the key by what it is (RFC 7638), or by its kid if we have become too strict to read it.
+func (k ClientKey) thumbprint() string {
+	key, err := jose.ParseKey([]byte(k.JWK))
+	if err != nil {
+		return k.Kid
+	}
+	return key.Thumbprint()
 }
 
 // DeleteKey removes a key: what is signed with it is refused from the commit on, here at once and on every node within a

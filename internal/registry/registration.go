@@ -457,18 +457,6 @@ func withinLimit(ctx context.Context, tx db.ReadTx, from string) error {
 	return nil
 }
 
-func replaceKeys(ctx context.Context, tx db.WriteTx, c access.Caller, clientID string, keys []jose.Key) error {
-	if _, err := tx.Exec(ctx, `DELETE FROM client_keys WHERE client_id = $1`, clientID); err != nil {
-		return fmt.Errorf("replace the keys of a client: %w", err)
-	}
-	for _, k := range keys {
-		if _, err := insertKey(ctx, tx, c, clientID, "registered", k, time.Time{}); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // told is the answer about a client. secret is empty unless it was made just now.
 func (r *Registry) told(n StandaloneClient, keys []jose.Key, secret, token redact.Secret) registration {
 	out := registration{

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/mintmark/mintmark/api"
 	"github.com/mintmark/mintmark/internal/clock"
@@ -23,6 +24,7 @@ import (
 	"github.com/mintmark/mintmark/internal/db/dbtest"
 	"github.com/mintmark/mintmark/internal/fault"
 	"github.com/mintmark/mintmark/internal/identity"
+	ours "github.com/mintmark/mintmark/internal/jose"
 	"github.com/mintmark/mintmark/internal/redact"
 	"github.com/mintmark/mintmark/internal/registry"
 	"github.com/mintmark/mintmark/internal/seal/sealtest"
@@ -301,6 +303,77 @@ func encryptingSet(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return string(b)
+}
+
+// The audit log names the keys that came and went by their thumbprints (RFC 7638), and those that stay keep their history.
+func TestRegisteredKeysAreReplaced(t *testing.T) {
+	openTo(t, func(t *testing.T, w *world) {
+		one, two := encryptingSet(t), encryptingSet(t)
+		body := func(clientID, jwks string) string {
+			return `{"client_id":"` + clientID + `","redirect_uris":["https://a.example.org/cb"],"jwks":` + jwks + "}"
+		}
+		recorded := func() (list []map[string]any) {
+			t.Helper()
+			w.read(func(tx db.ReadTx) error {
+				list = nil
+				rows, err := tx.Query(ctx, `SELECT details FROM audit_events WHERE action = 'client_key.replace' ORDER BY at, id`)
+				if err != nil {
+					return err
+				}
+				defer rows.Close()
+				for rows.Next() {
+					var text string
+					if err := rows.Scan(&text); err != nil {
+						return err
+					}
+					var details map[string]any
+					if err := json.Unmarshal([]byte(text), &details); err != nil {
+						return err
+					}
+					list = append(list, details)
+				}
+				return rows.Err()
+			})
+			return list
+		}
+		status, out, rec := knockFrom(t, w, "198.51.100.1", "POST", "/oauth2/register", "", body("", one))
+		if status != 201 {
+			t.Fatalf("%d %s", status, rec.Body)
+		}
+		first, err := w.r.Clients().Client(ctx, out.ClientID)
+		if err != nil || len(first.Keys) != 1 {
+			t.Fatalf("%+v %v", first.Keys, err)
+		}
+		for _, step := range []struct {
+			jwks    string
+			records int
+		}{{one, 1}, {two, 2}} {
+			w.clock.Advance(time.Second)
+			if status, _, rec := knockFrom(t, w, "198.51.100.1", "PUT", "/oauth2/register/"+out.ClientID, out.Token, body(out.ClientID, step.jwks)); status != 200 {
+				t.Fatalf("%d %s", status, rec.Body)
+			}
+			if got := recorded(); len(got) != step.records {
+				t.Errorf("recorded %v, want %d", got, step.records)
+			}
+			if c, err := w.r.Clients().Client(ctx, out.ClientID); err != nil || (c.Keys[0].ID == first.Keys[0].ID) != (step.jwks == one) {
+				t.Errorf("%+v %v", c.Keys, err)
+			}
+		}
+		list := recorded()
+		was, is := []any{thumbprintOf(t, one)}, []any{thumbprintOf(t, two)}
+		if !cmp.Equal(list[0]["added"], any(was)) || list[0]["removed"] != nil || !cmp.Equal(list[1]["added"], any(is)) || !cmp.Equal(list[1]["removed"], any(was)) {
+			t.Errorf("recorded %v; the thumbprints are %v and %v", list, was, is)
+		}
+	})
+}
+
+func thumbprintOf(t *testing.T, set string) string {
+	t.Helper()
+	keys, err := ours.ParseKeySet([]byte(set))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return keys[0].Thumbprint()
 }
 
 // A client that wants its answers encrypted brings the key along, and keeps one.

@@ -2,6 +2,8 @@ package web_test
 
 import (
 	"encoding/json"
+	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strings"
@@ -12,6 +14,7 @@ import (
 	"github.com/mintmark/mintmark/internal/db"
 	"github.com/mintmark/mintmark/internal/identity"
 	"github.com/mintmark/mintmark/internal/identity/mfa"
+	"github.com/mintmark/mintmark/internal/identity/session"
 )
 
 // The way of a person with a passkey: added, signed in with alone and as a second step, renamed, removed.
@@ -285,13 +288,32 @@ func nibble(c byte) byte {
 	return c - '0'
 }
 
+// current is the session of the browser.
+func (s *site) current(b *browser) session.Session {
+	s.t.Helper()
+	r := httptest.NewRequest("GET", "/", nil)
+	for name, value := range b.cookies {
+		r.AddCookie(&http.Cookie{Name: name, Value: value})
+	}
+	got, ok, err := s.sessions.Current(ctx, r)
+	if err != nil || !ok {
+		s.t.Fatalf("no session: %v", err)
+	}
+	return got
+}
+
 // An account can live by passkeys alone; the last one stays, and a password can come back.
 func TestPasskeyOnlyAccount(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *site) {
 		s.person("jane", "")
 		b, key := s.withPasskey("jane")
 		page := b.get("/account/security")
+		before := s.current(b)
+		s.clock.Advance(4 * time.Minute)
 		b.post(page, "/account/password/remove").leads(t, "/account/security?done=no-password")
+		if after := s.current(b); after.ID == before.ID || !after.AuthTime.Equal(before.AuthTime) || !after.Expires.Equal(before.Expires) {
+			t.Errorf("to remove a password is no login: %+v became %+v", before, after)
+		}
 		page = b.get("/account/security")
 		if !strings.Contains(page.body, "<strong>None</strong>") || strings.Contains(page.body, `id="password-remove"`) {
 			t.Errorf("the page:\n%s", page.body)

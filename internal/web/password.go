@@ -67,7 +67,7 @@ func (p *Pages) ChangePassword(w http.ResponseWriter, r *http.Request) {
 		p.password(w, r, status, s, problem)
 		return
 	}
-	if err := p.signIn(w, r, s.User, s.AMR); err != nil {
+	if err := p.carryOn(w, r, s); err != nil {
 		p.fail(w, r, err)
 		return
 	}
@@ -121,7 +121,7 @@ func (p *Pages) RemovePassword(w http.ResponseWriter, r *http.Request) {
 		p.refuseChange(w, r, s, err)
 		return
 	}
-	if err := p.signIn(w, r, s.User, s.AMR); err != nil {
+	if err := p.carryOn(w, r, s); err != nil {
 		p.fail(w, r, err)
 		return
 	}

@@ -51,6 +51,16 @@ func (p *Pages) begin(w http.ResponseWriter, r *http.Request, u identity.User, a
 // signIn makes the session; a login that was under way is over with it.
 func (p *Pages) signIn(w http.ResponseWriter, r *http.Request, u identity.User, amr []string) error {
 	s, err := p.info.Sessions.Begin(r.Context(), w, r, u, amr)
+	return p.signedAnew(w, r, s, u, err)
+}
+
+// carryOn makes a session in place of one that the person's own change has ended: no login, so it says when there was one.
+func (p *Pages) carryOn(w http.ResponseWriter, r *http.Request, before session.Session) error {
+	s, err := p.info.Sessions.Carry(r.Context(), w, r, before)
+	return p.signedAnew(w, r, s, before.User, err)
+}
+
+func (p *Pages) signedAnew(w http.ResponseWriter, r *http.Request, s session.Session, u identity.User, err error) error {
 	if errors.Is(err, account.ErrUnverified) {
 		// Who got so far has proved to be the person, so a letter tells nobody else anything.
 		return errors.Join(err, p.sendVerification(r, u))

@@ -57,6 +57,7 @@ type site struct {
 	pages    *web.Pages
 	mux      *route.Mux
 
+	sessions *session.Manager
 	factors  *mfa.Service
 	accounts *account.Service
 	outbox   *mail.Outbox
@@ -113,6 +114,7 @@ func newSiteOn(t testing.TB, d *db.DB, k *seal.Keyring, c *clock.Fake) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.sessions = sessions
 	s.pages, err = web.New(web.Info{
 		Version: "test", Node: "nod_1", Engine: "SQLite, embedded", Issuer: "https://mint.example.org", Operations: "127.0.0.1:9090",
 		Started: start.Add(-time.Hour), Clock: s.clock, Ready: func() error { return nil }, Directory: s.dir, DB: s.d, Sessions: sessions, Factors: s.factors, Accounts: s.accounts, Outbox: s.outbox,

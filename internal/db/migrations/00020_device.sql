@@ -3,6 +3,8 @@
 -- user code; here are their MACs alone.
 --   scopes        what it asks for, with spaces between
 --   resources     whom its access tokens shall be for (RFC 8707), with spaces between
+--   max_age       how many seconds may lie between the person's login and the question; -1: as the client's setting says
+--   acr_values    the classes of login that are wanted, with spaces between; '': as the client's setting says
 --   ip, agent     where the device asked from and what it calls itself, for the person to compare
 --   state         'pending' until a person decides, then 'allowed' or 'denied'; 'used' once the tokens were fetched. Each
 --                 move is an update that names the state before, so that only one of two counts
@@ -15,6 +17,8 @@ CREATE TABLE device_authorizations (
     client_id TEXT NOT NULL,
     scopes TEXT NOT NULL,
     resources TEXT NOT NULL,
+    max_age BIGINT NOT NULL,
+    acr_values TEXT NOT NULL,
     ip TEXT NOT NULL,
     agent TEXT NOT NULL,
     created BIGINT NOT NULL,

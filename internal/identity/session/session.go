@@ -183,6 +183,21 @@ func (m *Manager) load(ctx context.Context, tx db.ReadTx, sessionID string) (kno
 // before ends, unless it is the same person's: that one goes on under a new secret. The user must have proved to be it
 // just now; amr says how.
 func (m *Manager) Begin(ctx context.Context, w http.ResponseWriter, r *http.Request, u identity.User, amr []string) (Session, error) {
+	return m.begin(ctx, w, r, Session{User: u, AMR: amr})
+}
+
+// Carry begins another session in place of one that a change by its own person has just ended, such as of the password.
+// That is no login: the new session says that the person proved to be it when the old one says so, and ends when the old
+// one would have ended. One whose time is over is identity.ErrCredentials.
+func (m *Manager) Carry(ctx context.Context, w http.ResponseWriter, r *http.Request, s Session) (Session, error) {
+	if s.AuthTime.IsZero() || !m.o.Clock.Now().Before(s.Expires) {
+		return Session{}, identity.ErrCredentials
+	}
+	return m.begin(ctx, w, r, Session{User: s.User, AMR: s.AMR, AuthTime: s.AuthTime, Expires: s.Expires})
+}
+
+func (m *Manager) begin(ctx context.Context, w http.ResponseWriter, r *http.Request, next Session) (Session, error) {
+	u := next.User
 	before, had, err := m.Current(ctx, r)
 	if err != nil {
 		return Session{}, err
@@ -201,7 +216,7 @@ func (m *Manager) Begin(ctx context.Context, w http.ResponseWriter, r *http.Requ
 				return err
 			}
 		}
-		s = Session{User: u, AMR: amr}
+		s = next
 		if again {
 			s.ID = before.ID
 		}
