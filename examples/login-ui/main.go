@@ -32,11 +32,16 @@ func run() error {
 	client := flags.String("client", "", "id of this page's own client, which may use the password grant")
 	sentences := flags.String("scopes", "", "JSON file that says what each scope means: {\"orders:read\": \"See your orders.\"}")
 	secure := flags.Bool("https", false, "browsers reach this page by https, through a proxy")
+	behind := flags.String("proxies", "", "networks of the proxies in front of this page, whose X-Forwarded-For is believed: \"10.0.0.0/8, ::1/128\"")
 	if err := flags.Parse(os.Args[1:]); err != nil {
 		return err
 	}
 	if *client == "" {
 		return errors.New("-client is needed: README.md tells how to make one")
+	}
+	proxies, err := networks(*behind)
+	if err != nil {
+		return fmt.Errorf("-proxies: %w", err)
 	}
 	texts := map[string]string{}
 	if *sentences != "" {
@@ -49,7 +54,7 @@ func run() error {
 		}
 	}
 	server := &http.Server{
-		Addr: *listen, Handler: newUI(*mint, *client, texts, *secure),
+		Addr: *listen, Handler: newUI(*mint, *client, texts, *secure, proxies...),
 		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second, MaxHeaderBytes: 16 << 10,
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)

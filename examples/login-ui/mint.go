@@ -18,6 +18,13 @@ type mint struct {
 	base   string
 	client string // id of the page's own client
 	http   *http.Client
+	from   string // address of the browser for which is asked
+}
+
+// of asks for a browser at an address. mintmark believes it if this page is among its trusted_proxies.
+func (m mint) of(browser string) mint {
+	m.from = browser
+	return m
 }
 
 // sessionScopes are what the page does with a session: ask who it is, see what was allowed before, and allow.
@@ -50,6 +57,9 @@ func (m mint) call(ctx context.Context, token, method, path string, body, data a
 	r.Header.Set("Accept", "application/json")
 	if body != nil {
 		r.Header.Set("Content-Type", "application/json")
+	}
+	if m.from != "" {
+		r.Header.Set("X-Forwarded-For", m.from)
 	}
 	if token != "" {
 		r.Header.Set("Authorization", "Bearer "+token)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"html/template"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -14,10 +15,11 @@ import (
 
 // ui is the pages.
 type ui struct {
-	mint   mint
-	texts  map[string]string
-	secure bool
-	cookie string
+	mint    mint
+	texts   map[string]string
+	secure  bool
+	cookie  string
+	proxies []netip.Prefix // of this page, whose word about the browser's address is taken
 
 	mu       sync.Mutex
 	sessions map[string]session // by the cookie's value; owned by mu
@@ -31,8 +33,8 @@ type session struct {
 
 const maxSessions = 10_000
 
-func newUI(base, client string, texts map[string]string, secure bool) http.Handler {
-	u := &ui{mint: newMint(base, client), texts: texts, secure: secure, cookie: "login", sessions: map[string]session{}}
+func newUI(base, client string, texts map[string]string, secure bool, proxies ...netip.Prefix) http.Handler {
+	u := &ui{mint: newMint(base, client), texts: texts, secure: secure, cookie: "login", proxies: proxies, sessions: map[string]session{}}
 	if secure {
 		u.cookie = "__Host-login"
 	}
@@ -160,7 +162,7 @@ func (u *ui) signIn(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	email := strings.TrimSpace(r.PostFormValue("email"))
-	token, err := u.mint.signIn(r.Context(), email, r.PostFormValue("password"))
+	token, err := u.mint.of(u.browserAddress(r)).signIn(r.Context(), email, r.PostFormValue("password"))
 	if err != nil {
 		status, text := explain(err)
 		u.show(w, status, view{Title: "Sign in", Form: s.form, Request: &q, SignIn: true, Email: email, Error: text})
@@ -194,14 +196,14 @@ func explain(err error) (status int, text string) {
 // question is what must be known before anybody is asked, or sent anywhere: who it is, and that the client is there and the
 // address its own. ok is false if the answer was given.
 func (u *ui) question(w http.ResponseWriter, r *http.Request, s session, name string, q request) (who user, c client, ok bool) {
-	who, err := u.mint.who(r.Context(), s.token)
+	who, err := u.mint.of(u.browserAddress(r)).who(r.Context(), s.token)
 	if over(err) {
 		u.end(name)
 		http.Redirect(w, r, q.address("/sign-in"), http.StatusSeeOther)
 		return who, c, false
 	}
 	if err == nil {
-		c, err = u.mint.details(r.Context(), s.token, q.Client)
+		c, err = u.mint.of(u.browserAddress(r)).details(r.Context(), s.token, q.Client)
 	}
 	if err != nil {
 		status, text := explain(err)
@@ -239,7 +241,7 @@ func (u *ui) acceptPage(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	before, err := u.mint.allowed(r.Context(), s.token, q.Client)
+	before, err := u.mint.of(u.browserAddress(r)).allowed(r.Context(), s.token, q.Client)
 	if err != nil {
 		status, text := explain(err)
 		u.show(w, status, view{Title: "That did not work", Error: text})
@@ -301,7 +303,7 @@ func (u *ui) accept(w http.ResponseWriter, r *http.Request) {
 
 // goOn allows it and sends the browser back with the code.
 func (u *ui) goOn(w http.ResponseWriter, r *http.Request, s session, q request) {
-	location, err := u.mint.approve(r.Context(), s.token, q)
+	location, err := u.mint.of(u.browserAddress(r)).approve(r.Context(), s.token, q)
 	if err != nil {
 		status, text := explain(err)
 		u.show(w, status, view{Title: "That did not work", Error: text})

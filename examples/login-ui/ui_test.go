@@ -68,11 +68,15 @@ const (
 	callback = "https://portal.example.org/cb?from=login"
 )
 
-func install(t *testing.T) *installation {
+func install(t *testing.T, settings ...string) *installation {
 	t.Helper()
-	c, err := app.Load(app.Source{Values: map[string]string{
+	values := map[string]string{
 		"data_dir": filepath.Join(t.TempDir(), "data"), "listen.public": testport.Addr(t), "listen.s3": "off", "listen.operations": testport.Addr(t), "shutdown_grace": "5s",
-	}})
+	}
+	for i := 0; i+1 < len(settings); i += 2 {
+		values[settings[i]] = settings[i+1]
+	}
+	c, err := app.Load(app.Source{Values: values})
 	if err != nil {
 		t.Fatal(err)
 	}
