@@ -38,6 +38,7 @@ func (cmd *serveCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	paceCollector()
 	log := logger(c.Log)
 	a, err := app.Start(ctx, c, app.Build{Version: version}, log)
 	if err != nil {

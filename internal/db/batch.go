@@ -23,6 +23,7 @@ type Batch[T any] struct {
 	d     *DB
 	limit int
 	write func(ctx context.Context, tx WriteTx, items []T) error
+	open  func(items []T) *Opening
 
 	mu      sync.Mutex
 	waiting []*parcel[T] // owned by mu
@@ -43,6 +44,34 @@ func NewBatch[T any](d *DB, limit int, write func(ctx context.Context, tx WriteT
 	b.idle.L = &b.mu
 	return b
 }
+
+// Opening is the question that a batch asks first. A server on the wire answers it in the exchange that begins the
+// transaction, which saves one.
+type Opening struct {
+	Query string
+	Args  []any
+	Row   func(row Row) error // gets each row; what it scans is its own
+}
+
+// readable is a list of rows, whoever's.
+type readable interface {
+	Row
+	Next() bool
+	Err() error
+}
+
+func (o *Opening) read(rows readable) error {
+	for rows.Next() {
+		if err := o.Row(rows); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+// Open has open say what to ask first for the items that write gets next; nil asks nothing. It is called once for each
+// attempt, before write and in turn with it, so the two may share what they know. Call Open before Do.
+func (b *Batch[T]) Open(open func(items []T) *Opening) { b.open = open }
 
 // Do writes the item and returns after the durable commit. If ctx ends while the item is still waiting it is withdrawn;
 // once its transaction runs, Do stays for the outcome, which takes ten seconds at most.
@@ -146,5 +175,9 @@ func (b *Batch[T]) try(parcels []*parcel[T]) (err error) {
 		items[i] = p.item
 	}
 	ctx := context.WithValue(context.WithoutCancel(parcels[0].ctx), inBatch{}, true)
-	return b.d.Write(ctx, func(tx WriteTx) error { return b.write(ctx, tx, items) })
+	var open func() *Opening
+	if b.open != nil {
+		open = func() *Opening { return b.open(items) }
+	}
+	return b.d.runWrite(ctx, open, func(tx WriteTx) error { return b.write(ctx, tx, items) })
 }

@@ -60,6 +60,10 @@ type WriteTx interface {
 	ReadTx
 	// Exec runs a statement and tells how many rows it affected. Every caller checks that number.
 	Exec(ctx context.Context, query string, args ...any) (rows int64, err error)
+	// AtCommit runs a statement last of all, in the very exchange with the server that commits, which saves one. Nothing of
+	// the transaction sees what it did, and nobody is told how many rows it affected: it must be one that fails, rather
+	// than affect fewer than it should.
+	AtCommit(ctx context.Context, query string, args ...any) error
 	// Changed tells every node's caches, at most a second after the commit, that what the topic holds under this key
 	// is no longer what they know (see Cache and Feed).
 	Changed(ctx context.Context, topic, key string) error

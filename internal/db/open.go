@@ -51,8 +51,9 @@ type DB struct {
 type backend interface {
 	// conn takes a connection for one transaction out of the lane's pool.
 	conn(ctx context.Context, l lane) (*sql.Conn, error)
-	// begin starts the transaction and tells the server's time, or the zero time if the engine has no clock.
-	begin(ctx context.Context, conn *sql.Conn, l lane) (time.Time, error)
+	// begin starts the transaction, tells the server's time, or the zero time if the engine has no clock, and asks the
+	// opening question, if there is one. opened is the failure of that alone: the transaction has begun.
+	begin(ctx context.Context, conn *sql.Conn, l lane, first *Opening) (now time.Time, opened, err error)
 	// commit runs the records' statements and commits.
 	commit(ctx context.Context, conn *sql.Conn, rows []record) error
 	// watch ends a transaction that outlives the limit.

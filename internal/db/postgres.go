@@ -77,8 +77,8 @@ func (b *postgresBackend) lost(conn *sql.Conn) (lost bool) {
 	return lost || err != nil
 }
 
-// begin opens the transaction and reads the server's clock in one exchange.
-func (b *postgresBackend) begin(ctx context.Context, conn *sql.Conn, l lane) (now time.Time, err error) {
+// begin opens the transaction, reads the server's clock and asks the first question, all in one exchange.
+func (b *postgresBackend) begin(ctx context.Context, conn *sql.Conn, l lane, first *Opening) (now time.Time, opened, err error) {
 	statement := beginRead
 	if l == writing {
 		statement = beginWrite
@@ -87,6 +87,9 @@ func (b *postgresBackend) begin(ctx context.Context, conn *sql.Conn, l lane) (no
 		batch := &pgx.Batch{}
 		batch.Queue(statement)
 		batch.Queue(readClock)
+		if first != nil {
+			batch.Queue(first.Query, first.Args...)
+		}
 		results := c.SendBatch(ctx, batch)
 		_, err := results.Exec()
 		if err == nil {
@@ -94,9 +97,17 @@ func (b *postgresBackend) begin(ctx context.Context, conn *sql.Conn, l lane) (no
 			err = results.QueryRow().Scan(&micros)
 			now = Time(micros)
 		}
-		return errors.Join(err, results.Close())
+		if err == nil && first != nil {
+			rows, _ := results.Query() // the rows know of the error, too
+			opened = first.read(rows)
+			rows.Close()
+		}
+		if closeErr := results.Close(); opened == nil { // else it is the same failure once more
+			err = errors.Join(err, closeErr)
+		}
+		return err
 	})
-	return now, err
+	return now, opened, err
 }
 
 // commit writes what the transaction leaves for other nodes and commits, in one exchange.

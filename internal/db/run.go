@@ -37,7 +37,7 @@ func (d *DB) Read(ctx context.Context, f func(tx ReadTx) error) error {
 func (d *DB) read(ctx context.Context, l lane, f func(tx ReadTx) error) error {
 	limited, cancel := context.WithTimeout(ctx, d.limit)
 	defer cancel()
-	t, err := d.begin(limited, l, d.limit)
+	t, err := d.begin(limited, l, d.limit, nil)
 	if err != nil {
 		return ownLimit(ctx, fmt.Errorf("begin: %w", translate(err)))
 	}
@@ -64,12 +64,16 @@ func (d *DB) read(ctx context.Context, l lane, f func(tx ReadTx) error) error {
 // Errors: what f returned, translated; a fault of kind Unavailable when the database cannot be reached or is too busy
 // (nothing was written); ErrUnknownOutcome.
 func (d *DB) Write(ctx context.Context, f func(tx WriteTx) error) error {
+	return d.runWrite(ctx, nil, f)
+}
+
+func (d *DB) runWrite(ctx context.Context, open func() *Opening, f func(tx WriteTx) error) error {
 	if d.nested() {
 		return ErrNested
 	}
 	limited, cancel := context.WithTimeout(ctx, d.limit)
 	defer cancel()
-	return ownLimit(ctx, d.attemptAll(limited, f))
+	return ownLimit(ctx, d.attemptAll(limited, open, f))
 }
 
 // ownLimit names the end of our own patience, which is not the caller's.
@@ -80,7 +84,7 @@ func ownLimit(caller context.Context, err error) error {
 	return err
 }
 
-func (d *DB) attemptAll(ctx context.Context, f func(tx WriteTx) error) error {
+func (d *DB) attemptAll(ctx context.Context, open func() *Opening, f func(tx WriteTx) error) error {
 	stopwatch := clock.Stopwatch()
 	var last error
 	for attempt := range attempts {
@@ -94,7 +98,7 @@ func (d *DB) attemptAll(ctx context.Context, f func(tx WriteTx) error) error {
 		if left <= 0 {
 			break
 		}
-		retry, err := d.attempt(ctx, left, f)
+		retry, err := d.attempt(ctx, left, open, f)
 		if err == nil || !retry {
 			return err
 		}
@@ -107,12 +111,19 @@ func (d *DB) attemptAll(ctx context.Context, f func(tx WriteTx) error) error {
 }
 
 // attempt runs f once. retry is true if the transaction is certainly not in the database and may get there next time.
-func (d *DB) attempt(ctx context.Context, left time.Duration, f func(tx WriteTx) error) (retry bool, err error) {
-	t, err := d.begin(ctx, writing, left)
+func (d *DB) attempt(ctx context.Context, left time.Duration, open func() *Opening, f func(tx WriteTx) error) (retry bool, err error) {
+	var first *Opening
+	if open != nil {
+		first = open()
+	}
+	t, err := d.begin(ctx, writing, left, first)
 	if err != nil {
 		return classify(err) == again || classify(err) == broken, fmt.Errorf("begin: %w", translate(err))
 	}
 	defer t.end()
+	if t.failed != nil {
+		return t.blame(t.failed)
+	}
 	if err := f(writeTx{readTx{t.transaction}}); err != nil {
 		return t.blame(err)
 	}
@@ -185,16 +196,20 @@ type running struct {
 
 // begin starts a transaction. After a failover a pool may be full of connections that are dead without knowing it; each is
 // thrown away when it is met, and only the failure to make a new one counts.
-func (d *DB) begin(ctx context.Context, l lane, left time.Duration) (*running, error) {
+func (d *DB) begin(ctx context.Context, l lane, left time.Duration, first *Opening) (*running, error) {
 	for range maxDead {
 		conn, err := d.backend.conn(ctx, l)
 		if err != nil {
 			return nil, err
 		}
 		unwatch := d.backend.watch(conn, left)
-		server, err := d.backend.begin(ctx, conn, l)
+		server, opened, err := d.backend.begin(ctx, conn, l, first)
 		if err == nil {
-			return d.started(ctx, conn, l, server, unwatch), nil
+			t := d.started(ctx, conn, l, server, unwatch)
+			if opened != nil {
+				t.failed = t.note(opened)
+			}
+			return t, nil
 		}
 		unwatch()
 		dead := d.backend.lost(conn)
@@ -215,7 +230,7 @@ func (d *DB) started(ctx context.Context, conn *sql.Conn, l lane, server time.Ti
 		d.writing.Store(goroutine())
 	}
 	server = d.serverTime(server)
-	t := &transaction{conn: conn, write: l == writing, now: d.now(server), server: server}
+	t := &transaction{conn: conn, write: l == writing, wire: d.engine != SQLite, now: d.now(server), server: server}
 	return &running{transaction: t, d: d, unwatch: unwatch}
 }
 

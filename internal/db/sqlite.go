@@ -116,13 +116,20 @@ func (b *sqliteBackend) conn(ctx context.Context, l lane) (*sql.Conn, error) {
 
 func (b *sqliteBackend) lost(*sql.Conn) bool { return false } // there is no wire to lose
 
-func (b *sqliteBackend) begin(ctx context.Context, conn *sql.Conn, l lane) (time.Time, error) {
+func (b *sqliteBackend) begin(ctx context.Context, conn *sql.Conn, l lane, first *Opening) (now time.Time, opened, err error) {
 	statement := "BEGIN"
 	if l == writing {
 		statement = "BEGIN IMMEDIATE"
 	}
-	_, err := conn.ExecContext(ctx, statement)
-	return time.Time{}, err
+	if _, err := conn.ExecContext(ctx, statement); err != nil || first == nil {
+		return time.Time{}, nil, err
+	}
+	rows, opened := conn.QueryContext(ctx, first.Query, first.Args...)
+	if opened != nil {
+		return time.Time{}, opened, nil
+	}
+	defer rows.Close()
+	return time.Time{}, first.read(rows), nil
 }
 
 func (b *sqliteBackend) commit(ctx context.Context, conn *sql.Conn, rows []record) error {

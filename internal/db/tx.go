@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,10 +16,12 @@ import (
 type transaction struct {
 	conn   *sql.Conn
 	write  bool
+	wire   bool // the database is another process: each exchange with it counts
 	now    time.Time
 	server time.Time // the database's clock itself, which may run back
 
 	wrote   bool     // some statement may have changed something
+	last    []record // of AtCommit, where that saves an exchange
 	changed []change // for the feed
 	hooks   []func()
 	failed  error // the first statement that failed: PostgreSQL refuses all that follow, so SQLite must, too
@@ -64,6 +67,18 @@ func (x writeTx) Exec(ctx context.Context, query string, args ...any) (int64, er
 	}
 	n, err := result.RowsAffected()
 	return n, x.t.note(err)
+}
+
+func (x writeTx) AtCommit(ctx context.Context, query string, args ...any) error {
+	if !x.t.wire {
+		_, err := x.Exec(ctx, query, args...)
+		return err
+	}
+	if err := x.t.usable(query); err != nil {
+		return err
+	}
+	x.t.last = append(x.t.last, record{query, args})
+	return nil
 }
 
 func (x writeTx) Changed(_ context.Context, topic, key string) error {
@@ -130,13 +145,13 @@ func (r row) Scan(dest ...any) error {
 	return r.t.note(r.row.Scan(dest...))
 }
 
-// records are the rows that prove the commit and tell the other nodes.
+// records are what was left for the commit, and the rows that prove it and tell the other nodes.
 func (t *transaction) records(mark string) []record {
 	if !t.wrote {
 		return nil
 	}
 	at := Micros(t.now)
-	rows := make([]record, 0, 1+len(t.changed))
+	rows := slices.Grow(t.last, 1+len(t.changed))
 	for _, c := range t.changed {
 		rows = append(rows, record{"INSERT INTO changes (id, at, topic, item) VALUES ($1, $2, $3, $4)", []any{c.id, at, c.topic, c.item}})
 	}

@@ -74,13 +74,7 @@ func clientCaller(r *http.Request, client Client) access.Caller {
 
 // writeExchanges uses the codes, each at most once: the first use, right or wrong, is the only one.
 func (p *people) writeExchanges(ctx context.Context, tx db.WriteTx, items []*exchange) error {
-	var macs []any
-	for _, x := range items {
-		for _, mac := range x.macs {
-			macs = append(macs, mac)
-		}
-	}
-	grants, err := loadGrants(ctx, tx, "g.code_mac", macs)
+	grants, err := p.takeGrants(ctx, tx, byCode, codesOf(items))
 	if err != nil {
 		return err
 	}
@@ -95,6 +89,17 @@ func (p *people) writeExchanges(ctx context.Context, tx db.WriteTx, items []*exc
 		}
 	}
 	return storeGrants(ctx, tx, grants)
+}
+
+// codesOf are the MACs that the codes may be stored as.
+func codesOf(items []*exchange) []any {
+	var macs []any
+	for _, x := range items {
+		for _, mac := range x.macs {
+			macs = append(macs, mac)
+		}
+	}
+	return macs
 }
 
 func (p *people) use(ctx context.Context, tx db.WriteTx, x *exchange, g *grant) error {

@@ -120,7 +120,7 @@ func notePoll(ctx context.Context, tx db.WriteTx, d *device, now time.Time) erro
 // fetch gives the device what the person allowed, unless the person, the approval or the client has changed since.
 func (p *people) fetch(ctx context.Context, tx db.WriteTx, x *poll, d *device) error {
 	x.err = refuse(accessDenied, "What the person allowed is over.")
-	grants, err := loadGrants(ctx, tx, "g.id", []any{d.grant})
+	grants, err := loadGrants(ctx, tx, byID, []any{d.grant})
 	if err != nil {
 		return err
 	}
@@ -158,7 +158,7 @@ func leave(ctx context.Context, tx db.WriteTx, d *device, to string) error {
 }
 
 func (p *people) endByDevice(ctx context.Context, tx db.WriteTx, x *poll, d *device, why string) error {
-	grants, err := loadGrants(ctx, tx, "g.id", []any{d.grant})
+	grants, err := loadGrants(ctx, tx, byID, []any{d.grant})
 	if err != nil || len(grants) == 0 || grants[0].ended {
 		return err
 	}

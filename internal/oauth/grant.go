@@ -93,35 +93,47 @@ type change struct {
 	poll     *poll
 }
 
-// writeChanges does all that waits in one transaction. There is one at a time on each node: side by side they would be in
-// each other's way, because a serializable transaction has read more of a small table than it asked for.
-func (p *people) writeChanges(ctx context.Context, tx db.WriteTx, items []change) error {
-	var begins []*beginning
-	var exchanges []*exchange
-	var refreshes []*refresh
-	var polls []*poll
+// changes are those of one transaction, by kind.
+type changes struct {
+	begins    []*beginning
+	exchanges []*exchange
+	refreshes []*refresh
+	polls     []*poll
+}
+
+func sortChanges(items []change) (x changes) {
 	for _, c := range items {
 		switch {
 		case c.begin != nil:
-			begins = append(begins, c.begin)
+			x.begins = append(x.begins, c.begin)
 		case c.exchange != nil:
-			exchanges = append(exchanges, c.exchange)
+			x.exchanges = append(x.exchanges, c.exchange)
 		case c.refresh != nil:
-			refreshes = append(refreshes, c.refresh)
+			x.refreshes = append(x.refreshes, c.refresh)
 		case c.poll != nil:
-			polls = append(polls, c.poll)
+			x.polls = append(x.polls, c.poll)
 		}
 	}
-	if err := p.writeBeginnings(ctx, tx, begins); err != nil {
+	return x
+}
+
+// writeChanges does all that waits in one transaction. There is one at a time on each node: side by side they would be in
+// each other's way, because a serializable transaction has read more of a small table than it asked for.
+//
+// What was read ahead is used before anything is written. Should two of the items be about one grant, then what one of
+// them stores fails where it does not go with what the other did, and they are done one by one.
+func (p *people) writeChanges(ctx context.Context, tx db.WriteTx, items []change) error {
+	x := sortChanges(items)
+	if err := p.writeRefreshes(ctx, tx, x.refreshes); err != nil {
 		return err
 	}
-	if err := p.writeExchanges(ctx, tx, exchanges); err != nil {
+	if err := p.writeExchanges(ctx, tx, x.exchanges); err != nil {
 		return err
 	}
-	if err := p.writeRefreshes(ctx, tx, refreshes); err != nil {
+	if err := p.writeBeginnings(ctx, tx, x.begins); err != nil {
 		return err
 	}
-	if err := p.writePolls(ctx, tx, polls); err != nil {
+	if err := p.writePolls(ctx, tx, x.polls); err != nil {
 		return err
 	}
 	return failpoint.Hit("oauth.grantsChanged")
@@ -219,7 +231,7 @@ func (p *people) admitFronts(ctx context.Context, tx db.WriteTx, items []*beginn
 			ids = append(ids, b.id)
 		}
 	}
-	grants, err := loadGrants(ctx, tx, "g.id", ids)
+	grants, err := loadGrants(ctx, tx, byID, ids)
 	if err != nil {
 		return err
 	}
@@ -323,86 +335,6 @@ func tuples(rows, columns int, rest string) string {
 		b.WriteByte(')')
 	}
 	return b.String()
-}
-
-const selectGrants = `SELECT g.id, g.client_id, g.user_id, g.realm, g.session_id, g.began_by, g.scopes, g.resources, g.claims, g.offline, g.front,
-	g.redirect_uri, g.challenge, g.nonce, g.auth_time, g.amr, g.acr, g.created,
-	g.code_mac, g.code_used, g.generation, g.token_mac, g.successor_box, g.rotated, g.retries, g.idle_until, g.live_until, g.ended,
-	u.disabled, u.enabled_since, coalesce(a.scopes, ''), coalesce(s.expires, 0), coalesce(t.client_id, '') <> ''
-	FROM grants g JOIN users u ON u.id = g.user_id LEFT JOIN approvals a ON a.user_id = g.user_id AND a.client_id = g.client_id
-	LEFT JOIN sessions s ON s.id = g.session_id LEFT JOIN typed_clients t ON t.client_id = g.client_id`
-
-// loadGrants reads the grants whose column has one of the values, all in one query.
-func loadGrants(ctx context.Context, tx db.ReadTx, column string, values []any) ([]*grant, error) {
-	if len(values) == 0 {
-		return nil, nil
-	}
-	var grants []*grant
-	err := eachRow(ctx, tx, selectGrants+` WHERE `+column+` IN (`+placeholders(&values)+`)`, values, func(row db.Row) error {
-		g, err := scanGrant(row)
-		grants = append(grants, g)
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("read grants: %w", err)
-	}
-	return grants, loadBounds(ctx, tx, grants)
-}
-
-func scanGrant(row db.Row) (*grant, error) {
-	var g grant
-	var scopes, resources, claims, amr, approved string
-	var authTime, created, used, rotated, idle, live, ended, disabled, since, session int64
-	if err := row.Scan(&g.id, &g.client, &g.user, &g.realm, &g.session, &g.by, &scopes, &resources, &claims, &g.offline, &g.front, &g.redirect, &g.challenge, &g.nonce, &authTime, &amr, &g.acr, &created,
-		&g.codeMAC, &used, &g.generation, &g.tokenMAC, &g.successor, &rotated, &g.retries, &idle, &live, &ended,
-		&disabled, &since, &approved, &session, &g.typed); err != nil {
-		return nil, fmt.Errorf("read a grant: %w", err)
-	}
-	g.scopes, g.amr, g.approved = strings.Fields(scopes), strings.Fields(amr), strings.Fields(approved)
-	g.resources, g.claims = strings.Fields(resources), strings.Fields(claims)
-	g.authTime, g.created, g.codeUsed, g.rotated = db.Time(authTime), db.Time(created), db.Time(used), db.Time(rotated)
-	g.idleUntil, g.liveUntil, g.sessionUntil, g.ended = db.Time(idle), db.Time(live), db.Time(session), ended != 0
-	g.userEnabled, g.userSince = disabled == 0, db.Time(since)
-	return &g, nil
-}
-
-// storeGrants stores what changed in grants that were read in this transaction, in one statement for all: it costs a
-// round trip and not one for each. There is no UPDATE with a list of rows that both engines know; but there is an INSERT
-// of rows that are all there already. What it would insert is never stored.
-func storeGrants(ctx context.Context, tx db.WriteTx, grants []*grant) error {
-	const columns = 9
-	var args []any
-	for _, g := range grants {
-		if g.changed && !g.ended { // one that has ended as well is stored as such, and needs no more
-			args = append(args, g.id, db.Micros(g.codeUsed), g.generation, orNone(g.tokenMAC), orNone(g.successor), db.Micros(g.rotated), g.retries,
-				db.Micros(g.idleUntil), db.Micros(g.liveUntil))
-		}
-	}
-	if len(args) == 0 {
-		return nil
-	}
-	rows := len(args) / columns
-	n, err := tx.Exec(ctx, `INSERT INTO grants (id, code_used, generation, token_mac, successor_box, rotated, retries, idle_until, live_until,
-		client_id, user_id, realm, session_id, began_by, scopes, resources, claims, offline, front, redirect_uri, challenge, nonce, auth_time, amr, acr, created, code_mac, ended, ended_by) VALUES `+
-		tuples(rows, columns, `'', '', '', '', '', '', '', '', FALSE, FALSE, '', '', '', 0, '', '', 0, $4, 0, ''`)+`
-		ON CONFLICT (id) DO UPDATE SET code_used = excluded.code_used, generation = excluded.generation, token_mac = excluded.token_mac,
-			successor_box = excluded.successor_box, rotated = excluded.rotated, retries = excluded.retries, idle_until = excluded.idle_until, live_until = excluded.live_until
-		WHERE grants.ended = 0 AND grants.generation <= excluded.generation`, args...)
-	if err == nil && n != int64(rows) {
-		err = fmt.Errorf("%d rows affected, not %d", n, rows)
-	}
-	if err != nil {
-		return fmt.Errorf("store grants: %w", err)
-	}
-	return nil
-}
-
-// orNone is b, but never nil, which a database takes for null.
-func orNone(b []byte) []byte {
-	if b == nil {
-		return []byte{}
-	}
-	return b
 }
 
 // owner is what the gate must know of the grant.

@@ -140,6 +140,7 @@ type people struct {
 
 	frame      sessionFrame
 	changes    *db.Batch[change]
+	ahead      ahead // owned by the transaction of changes that is under way
 	remembered toldMemory
 	begun      *limiter // requests that wait for a person, by address
 	pushes     *limiter // pushed requests, by client
@@ -161,6 +162,7 @@ func (s *Server) servePeople(o PeopleOptions) error {
 	p.devices, p.devicesOf = newLimiter(s.clock), newLimiter(s.clock)
 	p.devices.limit, p.devicesOf.limit = deviceLimit, deviceClientLimit
 	p.changes = db.NewBatch(s.db, batchSize, p.writeChanges)
+	p.changes.Open(p.readAhead)
 	s.people = p
 	return nil
 }

@@ -90,7 +90,7 @@ func (p *people) beginByPassword(ctx context.Context, q *authRequest, s session.
 		if b.refused != nil {
 			return b.refused
 		}
-		grants, err := loadGrants(ctx, tx, "g.id", []any{b.id})
+		grants, err := loadGrants(ctx, tx, byID, []any{b.id})
 		if err != nil {
 			return err
 		}

@@ -106,13 +106,7 @@ func (p *people) refreshToken(r *http.Request, client Client, q parameters, aske
 }
 
 func (p *people) writeRefreshes(ctx context.Context, tx db.WriteTx, items []*refresh) error {
-	ids := make([]any, 0, len(items))
-	for _, x := range items {
-		if !slices.Contains(ids, any(x.grantID)) {
-			ids = append(ids, x.grantID)
-		}
-	}
-	grants, err := loadGrants(ctx, tx, "g.id", ids)
+	grants, err := p.takeGrants(ctx, tx, byID, grantsOf(items))
 	if err != nil {
 		return err
 	}
@@ -126,7 +120,18 @@ func (p *people) writeRefreshes(ctx context.Context, tx db.WriteTx, items []*ref
 			}
 		}
 	}
-	return storeGrants(ctx, tx, grants)
+	return storeGrantsLast(ctx, tx, grants)
+}
+
+// grantsOf are the ids of the grants, each once.
+func grantsOf(items []*refresh) []any {
+	ids := make([]any, 0, len(items))
+	for _, x := range items {
+		if !slices.Contains(ids, any(x.grantID)) {
+			ids = append(ids, x.grantID)
+		}
+	}
+	return ids
 }
 
 // turn decides about one token. There is one live token of a family at any time; who brings the one before within ten
@@ -247,7 +252,7 @@ func (p *people) endByToken(ctx context.Context, client Client, token redact.Sec
 		return true, nil
 	}
 	err = p.s.db.Write(ctx, func(tx db.WriteTx) error {
-		grants, err := loadGrants(ctx, tx, "g.id", []any{grantID})
+		grants, err := loadGrants(ctx, tx, byID, []any{grantID})
 		if err != nil || len(grants) == 0 {
 			ok = true // there is nothing that could be good
 			return err

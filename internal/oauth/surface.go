@@ -314,7 +314,7 @@ func surfaceCaller(ctx context.Context, client Client) access.Caller {
 
 // Live tells whether a code or a refresh token is good in this transaction: whoever brings it now gets a token for it.
 func (s *Server) Live(ctx context.Context, tx db.ReadTx, grantID string, value redact.Secret) (bool, error) {
-	grants, err := loadGrants(ctx, tx, "g.id", []any{grantID})
+	grants, err := loadGrants(ctx, tx, byID, []any{grantID})
 	if err != nil || len(grants) == 0 {
 		return false, err
 	}
