@@ -16,6 +16,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/mintmark/mintmark/internal/look"
 	"github.com/mintmark/mintmark/internal/redact"
 	"github.com/mintmark/mintmark/internal/registry"
 )
@@ -50,6 +51,9 @@ type Config struct {
 	Outbound Outbound `yaml:"outbound"`
 	Mithril  Mithril  `yaml:"mithril"`
 	Mail     Mail     `yaml:"mail"`
+
+	// Look is what pages and letters look like where a realm says nothing else.
+	Look look.Settings `yaml:"look"`
 
 	Registration Registration `yaml:"registration"`
 
@@ -195,6 +199,8 @@ type Realm struct {
 	// EmailVerification is required if nobody of the realm signs in whose e-mail address is not verified, or optional. It
 	// needs mail. Default: optional.
 	EmailVerification string `yaml:"email_verification"`
+	// Look is what pages and letters for people of the realm look like.
+	Look look.Settings `yaml:"look"`
 }
 
 // Mail says how people get mail: links to register, to accept an invitation, to choose a new password, and notices.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/mintmark/mintmark/internal/keys"
+	"github.com/mintmark/mintmark/internal/look"
 	"github.com/mintmark/mintmark/internal/realm"
 	"github.com/mintmark/mintmark/internal/registry"
 )
@@ -94,6 +95,9 @@ func (c *Config) check() error {
 }
 
 func (c *Config) checkRealms() error {
+	if err := c.Look.Check(); err != nil {
+		return fmt.Errorf("look: %w", err)
+	}
 	seen := map[string]bool{}
 	for i, r := range c.Realms {
 		at := fmt.Sprintf("realms[%d]", i)
@@ -113,6 +117,9 @@ func (c *Config) checkRealms() error {
 		if err := c.checkAccounts(r); err != nil {
 			return fmt.Errorf("%s: %w", at, err)
 		}
+		if err := r.Look.Check(); err != nil {
+			return fmt.Errorf("%s: look: %w", at, err)
+		}
 	}
 	return nil
 }
@@ -130,6 +137,17 @@ func (c *Config) realmNames() (all, strict []string) {
 		}
 	}
 	return all, strict
+}
+
+// looks are what the realms look like, by canonical name.
+func (c *Config) looks() map[string]look.Settings {
+	looks := map[string]look.Settings{}
+	for _, r := range c.Realms {
+		if name, err := realm.Canonical(r.Name); err == nil { // checked by Load
+			looks[name] = r.Look
+		}
+	}
+	return looks
 }
 
 // checkTimes refuses settings under which an application could be locked out or a verifier meet an unknown key.

@@ -111,8 +111,8 @@ func stepUp(context.Context, identity.User) (bool, error) { return true, nil }
 
 // destination tells the page to sign in at which client a login is for.
 func (a *App) destination(ctx context.Context, address string) (web.Destination, bool) {
-	client, redirectURI, ok := a.oauth.Destination(ctx, address)
-	return web.Destination{ClientName: client, RedirectURI: redirectURI}, ok
+	d, ok := a.oauth.Destination(ctx, address)
+	return web.Destination(d), ok
 }
 
 // followPeople has what clients were let do end with the people and applications that it came from, in the same

@@ -25,6 +25,7 @@ import (
 	"github.com/mintmark/mintmark/internal/jobs"
 	"github.com/mintmark/mintmark/internal/keys"
 	"github.com/mintmark/mintmark/internal/lifecycle"
+	"github.com/mintmark/mintmark/internal/look"
 	"github.com/mintmark/mintmark/internal/mail"
 	"github.com/mintmark/mintmark/internal/mithril"
 	"github.com/mintmark/mintmark/internal/oauth"
@@ -50,6 +51,7 @@ type parts struct {
 	mux       *route.Mux
 	outbound  *outbound.Client // for addresses that clients gave
 	factors   *mfa.Service
+	looks     *look.Set
 	outbox    *mail.Outbox
 	accounts  *account.Service
 	sessions  *session.Manager
@@ -107,6 +109,9 @@ func (a *App) makeParts(ctx context.Context) (err error) {
 	if a.factors, err = mfa.New(a.db, a.keyring, a.identity, mfa.Options{Issuer: a.config.Issuer, Required: strict, Clock: a.clock, Logger: a.log}); err != nil {
 		return fmt.Errorf("make the second factors: %w", err)
 	}
+	if a.looks, err = look.NewSet(a.config.Look, a.config.looks(), look.Options{Logger: a.log}); err != nil {
+		return fmt.Errorf("%w: %w", ErrConfig, err)
+	}
 	if err := a.makeAccounts(); err != nil {
 		return err
 	}
@@ -161,7 +166,7 @@ func (a *App) makeParts(ctx context.Context) (err error) {
 	if a.pages, err = web.New(web.Info{
 		Version: a.build.Version, Node: a.node, Engine: engineName(a.db.Engine()), Issuer: a.config.Issuer, S3: a.s3Address(),
 		Operations: a.config.Listen.Operations, Started: a.started, Clock: a.clock, Ready: a.ready.Err,
-		Directory: a.identity, DB: a.db, Sessions: a.sessions, Factors: a.factors, Accounts: a.accounts, Outbox: a.outbox, Destination: a.destination, LogoutFrames: a.oauth.LogoutFrames,
+		Looks: a.looks, Directory: a.identity, DB: a.db, Sessions: a.sessions, Factors: a.factors, Accounts: a.accounts, Outbox: a.outbox, Destination: a.destination, LogoutFrames: a.oauth.LogoutFrames,
 	}); err != nil {
 		return err
 	}

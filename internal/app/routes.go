@@ -47,6 +47,7 @@ func (a *App) routes() {
 	a.mux.Handle("GET /account", a.pages.Account)
 	a.pages.SecurityRoutes(a.mux)
 	a.pages.AccountRoutes(a.mux)
+	a.pages.LookRoutes(a.mux)
 	a.mux.Handle("GET "+a.pages.StylePath(), a.pages.Style)
 	a.mux.Handle("GET "+a.pages.IconPath(), a.pages.Icon)
 }

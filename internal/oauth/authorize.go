@@ -386,28 +386,61 @@ func (p *people) readHint(token string) (subject, client string) {
 	return subject, client
 }
 
+// Destination is where a login leads.
+type Destination struct {
+	ClientName  string
+	RedirectURI string // as registered
+	Realm       string // the only one whose people can go on there, by what the client asks for; "": there are several
+}
+
 // Destination tells, for an address of the authorization endpoint that waits for a login, which client that is for, and
 // where it ends: for the page to sign in at. It is false unless both are good.
-func (s *Server) Destination(ctx context.Context, address string) (client, redirectURI string, ok bool) {
+func (s *Server) Destination(ctx context.Context, address string) (Destination, bool) {
 	u, err := url.Parse(address)
 	if err != nil || u.Path != "/oauth2/authorize" || s.people == nil {
-		return "", "", false
+		return Destination{}, false
 	}
 	a, ok := readAnswers(u.RawQuery)
 	handle := a.get("flow")
 	if !ok || len(handle) != len(flowPrefix)+secretLength {
-		return "", "", false
+		return Destination{}, false
 	}
 	f, _, err := s.people.loadFlow(ctx, handle)
 	if err != nil {
-		return "", "", false
+		return Destination{}, false
 	}
 	if a, ok = readAnswers(f.request); !ok {
-		return "", "", false
+		return Destination{}, false
 	}
 	q, err := s.people.target(ctx, a)
 	if err != nil {
-		return "", "", false
+		return Destination{}, false
 	}
-	return q.client.Name, q.redirect, true
+	return Destination{q.client.Name, q.redirect, s.people.onlyRealm(ctx, strings.Fields(a.get("scope")))}, true
+}
+
+// onlyRealm is the realm whose people alone own what all the scopes are about, or "".
+func (p *people) onlyRealm(ctx context.Context, scopes []string) string {
+	var realms []string
+	err := p.s.db.Read(ctx, func(tx db.ReadTx) error {
+		bound := false
+		for _, scope := range scopes {
+			if slices.Contains(commonScopes, scope) {
+				continue
+			}
+			text, err := p.Catalog.Describe(ctx, tx, scope)
+			if err != nil {
+				return err
+			}
+			if !bound {
+				realms, bound = slices.Clone(text.Realms), true
+			}
+			realms = slices.DeleteFunc(realms, func(r string) bool { return !slices.Contains(text.Realms, r) })
+		}
+		return nil
+	})
+	if err != nil || len(realms) != 1 {
+		return "" // the person chooses, and is told what is wrong at the end
+	}
+	return realms[0]
 }

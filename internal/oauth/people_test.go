@@ -485,8 +485,8 @@ func TestSignIn(t *testing.T) {
 			t.Fatalf("%d to %s", r.status, location)
 		}
 		resume := login.Query().Get("return_to")
-		if name, to, ok := w.server.Destination(t.Context(), resume); !ok || name != "shop" || to != shopBack {
-			t.Errorf("the login leads to %q %q %v", name, to, ok)
+		if to, ok := w.server.Destination(t.Context(), resume); !ok || to.ClientName != "shop" || to.RedirectURI != shopBack || to.Realm != "customers" {
+			t.Errorf("the login leads to %+v %v", to, ok)
 		}
 		if again := b.get(resume); !strings.HasPrefix(again.header.Get("Location"), "/login?") {
 			t.Errorf("without a login: %d to %s", again.status, again.header.Get("Location"))

@@ -108,6 +108,9 @@ func (x *exchange) WriteHeader(status int) {
 	if status >= 200 {
 		x.status = status
 	}
+	if status >= 300 || strings.HasPrefix(contentType(x.w.Header()), "text/html") {
+		PageHeaders(x.w.Header()) // browsers show it, or follow it
+	}
 	x.w.WriteHeader(status)
 }
 

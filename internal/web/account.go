@@ -27,7 +27,7 @@ type personData struct {
 
 func (p *Pages) person(w http.ResponseWriter, r *http.Request, title string, s session.Session) personData {
 	return personData{
-		frame: p.frame(title), CSRF: p.info.Sessions.Token(w, r), User: s.User,
+		frame: p.frame(title).of(s.User.Realm), CSRF: p.info.Sessions.Token(w, r), User: s.User,
 		Since: moment(s.AuthTime), SinceAt: s.AuthTime.Format(time.RFC3339),
 		Until: moment(s.Expires), How: how(s.AMR),
 	}
@@ -97,11 +97,14 @@ func (p *Pages) Error(w http.ResponseWriter, r *http.Request, status int, code, 
 		heading = "Please try again in a moment"
 	}
 	route.NoteError(r.Context(), code, nil)
-	p.show(w, r, status, "error", errorData{p.frame(heading), heading, coded(code, text), advice(status), code, route.RequestID(r.Context())})
+	p.show(w, r, status, "error", errorData{p.frame(heading), heading, coded(code, text), advice(status, code), code, route.RequestID(r.Context())})
 }
 
 // advice is what a person can do about a refusal.
-func advice(status int) string {
+func advice(status int, code string) string {
+	if code == "no_such_path" {
+		return "Check how the address is written, or begin at the <a href=\"/\">front page</a>."
+	}
 	switch status {
 	case http.StatusForbidden:
 		return "If you think that it should be allowed, ask an administrator."

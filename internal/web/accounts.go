@@ -148,7 +148,7 @@ func newPassword(form url.Values) (redact.Secret, error) {
 
 // account shows one of these pages.
 func (p *Pages) account(w http.ResponseWriter, r *http.Request, status int, name, title string, d accountData) {
-	d.frame, d.CSRF = p.frame(title), p.info.Sessions.Token(w, r)
+	d.frame, d.CSRF = p.frame(title).of(d.Realm), p.info.Sessions.Token(w, r)
 	p.show(w, r, status, name, d, p.leads(r, d.ReturnTo)...)
 }
 
@@ -178,6 +178,7 @@ func (p *Pages) resetAsk(w http.ResponseWriter, r *http.Request, status int, rea
 		d.Username = ""
 	}
 	d.Realm, d.Realms = p.realms(realmName)
+	d.Realms = few(d.Realms)
 	p.account(w, r, status, "reset", "New password", d)
 }
 
@@ -312,7 +313,7 @@ func (p *Pages) registerAsk(w http.ResponseWriter, r *http.Request, status int, 
 	if len(d.Email) > maxTyped {
 		d.Email = ""
 	}
-	d.Step = ""
+	d.Step, d.Realms = "", few(d.Realms)
 	p.account(w, r, status, "register", "Create an account", d)
 }
 

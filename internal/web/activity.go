@@ -63,7 +63,7 @@ func (p *Pages) Activity(w http.ResponseWriter, r *http.Request) {
 		p.fail(w, r, err)
 		return
 	}
-	d := activityData{frame: p.section("Activity", activityPage), User: s.User, First: before.ID == ""}
+	d := activityData{frame: p.section("Activity", activityPage).of(s.User.Realm), User: s.User, First: before.ID == ""}
 	for i := range events {
 		d.Rows = append(d.Rows, p.activityRow(r, s.User, &events[i]))
 	}
@@ -101,7 +101,7 @@ func (p *Pages) NotMe(w http.ResponseWriter, r *http.Request) {
 		p.fail(w, r, err)
 		return
 	}
-	p.show(w, r, http.StatusOK, "not_me", activityData{frame: p.section("That was not you?", activityPage), CSRF: p.info.Sessions.Token(w, r), User: s.User, Event: p.activityRow(r, s.User, &e)})
+	p.show(w, r, http.StatusOK, "not_me", activityData{frame: p.section("That was not you?", activityPage).of(s.User.Realm), CSRF: p.info.Sessions.Token(w, r), User: s.User, Event: p.activityRow(r, s.User, &e)})
 }
 
 func (p *Pages) activityRow(r *http.Request, u identity.User, e *audit.Stored) activityRow {

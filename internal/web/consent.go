@@ -69,7 +69,7 @@ func (p *Pages) Consent(w http.ResponseWriter, r *http.Request, v ConsentView) {
 			host = u.Scheme + ":"
 		}
 	}
-	p.show(w, r, http.StatusOK, "consent", consentData{p.frame("Allow access"), v, host, span(v.Lasts)}, v.RedirectURI)
+	p.show(w, r, http.StatusOK, "consent", consentData{p.frame("Allow access").of(v.User.Realm), v, host, span(v.Lasts)}, v.RedirectURI)
 }
 
 // SelectView is which account a person may go on with.
@@ -89,5 +89,5 @@ type selectData struct {
 
 // Select shows the page that asks which account to go on with. The button sends choice=continue.
 func (p *Pages) Select(w http.ResponseWriter, r *http.Request, v SelectView) {
-	p.show(w, r, http.StatusOK, "select", selectData{p.frame("Choose an account"), v, p.info.Sessions.Token(w, r)}, v.RedirectURI)
+	p.show(w, r, http.StatusOK, "select", selectData{p.frame("Choose an account").of(v.User.Realm), v, p.info.Sessions.Token(w, r)}, v.RedirectURI)
 }

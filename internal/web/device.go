@@ -40,7 +40,7 @@ type deviceData struct {
 // Device shows the page at /device: the form for the code, the question, or what came of it. Its forms carry user_code,
 // shown and csrf; the buttons of the question send decision=allow or decision=deny.
 func (p *Pages) Device(w http.ResponseWriter, r *http.Request, v DeviceView) {
-	d := deviceData{frame: p.frame("Connect a device"), DeviceView: v, Span: span(v.Lasts)}
+	d := deviceData{frame: p.frame("Connect a device").of(v.User.Realm), DeviceView: v, Span: span(v.Lasts)}
 	status := http.StatusOK
 	switch {
 	case v.Wait > 0:

@@ -14,6 +14,8 @@ import (
 	"strings"
 
 	"github.com/mintmark/mintmark/internal/fault"
+	"github.com/mintmark/mintmark/internal/look"
+	"github.com/mintmark/mintmark/internal/route"
 )
 
 // The pages are written in English, in the templates and in the code; each other language has one file below text, with
@@ -118,11 +120,15 @@ func coded(code, text string) string {
 // told is what a refusal says.
 func told(f *fault.Error) string { return coded(f.Code, f.Detail) }
 
-// reader is who reads a page: it chooses the language. The page's templates ask it for every text.
+// reader is who reads a page: it chooses the language and the look. The page's templates ask it for every text.
 type reader struct {
 	pages     *Pages
+	realm     string // that the page knows; "": see realmOf
 	Language  string
 	Languages []languageLink
+	Look      *look.Look
+	Comfort   string // address of the script, or ""
+	Support   string // the request's id, on a page that refuses something
 }
 
 type languageLink struct {
@@ -133,7 +139,14 @@ type languageLink struct {
 // meet finds the language: what the footer's link asked for, then what the client asked for (ui_locales of OpenID Connect
 // Core 1.0, section 3.1.2.1), then the cookie, then the browser. The first two are kept in the cookie, so that the answer
 // to a form is in the language of the form.
-func (d *reader) meet(w http.ResponseWriter, r *http.Request) {
+func (d *reader) meet(w http.ResponseWriter, r *http.Request, name string, status int) {
+	d.Look = d.pages.info.Looks.Of(d.pages.realmOf(r, d.realm))
+	if comforted[name] {
+		d.Comfort = d.pages.comforts
+	}
+	if status >= http.StatusBadRequest && name != "error" { // which has it among its facts
+		d.Support = route.RequestID(r.Context())
+	}
 	q := r.URL.Query()
 	kept := ""
 	if c, err := r.Cookie(d.pages.cookieName(languageCookie)); err == nil {

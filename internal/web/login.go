@@ -90,18 +90,27 @@ func (p *Pages) login(w http.ResponseWriter, r *http.Request, status int, d logi
 	if len(d.Username) > maxTyped {
 		d.Username = ""
 	}
+	to, leads := p.destination(r, d.ReturnTo)
+	if leads && d.Realm == "" && to.Realm != "" {
+		d.Realm, fixed = to.Realm, true
+	}
 	d.Realm, d.Realms = p.realms(d.Realm)
+	if d.Realm == "" {
+		_, d.Realms = p.realms(p.realmOf(r, ""))
+	}
 	for _, o := range d.Realms {
 		if fixed && o.Selected && d.Realm != "" {
 			d.Fixed = o.Label
 		}
 	}
 	d.Reset, d.Register = p.offers(d.Realm)
-	var leads []string
-	if to, ok := p.destination(r, d.ReturnTo); ok {
-		d.Client, leads = to.ClientName, []string{to.RedirectURI}
+	d.frame, d.Realms = d.of(d.Realm), few(d.Realms)
+	if !leads {
+		p.show(w, r, status, "login", d)
+		return
 	}
-	p.show(w, r, status, "login", d, leads...)
+	d.Client = to.ClientName
+	p.show(w, r, status, "login", d, to.RedirectURI)
 }
 
 func (p *Pages) destination(r *http.Request, address string) (Destination, bool) {
@@ -125,6 +134,17 @@ func (p *Pages) realms(asked string) (canonical string, options []option) {
 		}
 	}
 	return canonical, options
+}
+
+// manyRealms is more than a person should have to look through, or to know of.
+const manyRealms = 12
+
+// few are the options if there are few; else the name is typed.
+func few(options []option) []option {
+	if len(options) > manyRealms {
+		return nil
+	}
+	return options
 }
 
 // Login takes the form at POST /login.

@@ -44,7 +44,7 @@ func (p *Pages) LogoutForm(w http.ResponseWriter, r *http.Request) {
 
 // AskLogout shows the same question for an application. The form goes back to the address of this page.
 func (p *Pages) AskLogout(w http.ResponseWriter, r *http.Request, v LogoutView) {
-	d := logoutData{personData: personData{frame: p.frame("Sign out"), CSRF: p.info.Sessions.Token(w, r)}, LogoutView: v, Action: r.URL.Path, SignedIn: true}
+	d := logoutData{personData: personData{frame: p.frame("Sign out").of(v.User.Realm), CSRF: p.info.Sessions.Token(w, r)}, LogoutView: v, Action: r.URL.Path, SignedIn: true}
 	var to []string
 	if v.Next != "" {
 		to = []string{v.Next}

@@ -43,7 +43,7 @@ func (p *Pages) password(w http.ResponseWriter, r *http.Request, status int, s s
 		p.fail(w, r, err)
 		return
 	}
-	p.show(w, r, status, "password", passwordData{p.frame("Password"), p.info.Sessions.Token(w, r), s.User, person.HasPassword, problem})
+	p.show(w, r, status, "password", passwordData{p.frame("Password").of(s.User.Realm), p.info.Sessions.Token(w, r), s.User, person.HasPassword, problem})
 }
 
 // ChangePassword takes the form at POST /account/password. The current password is counted like at a login. All sessions

@@ -123,7 +123,7 @@ func (p *Pages) security(w http.ResponseWriter, r *http.Request, status int, s s
 		return
 	}
 	d := securityData{
-		frame: p.scripted("Sign-in and security"), CSRF: p.info.Sessions.Token(w, r), User: s.User, Fresh: p.fresh(s, f), Again: again(securityPage),
+		frame: p.scripted("Sign-in and security").of(s.User.Realm), CSRF: p.info.Sessions.Token(w, r), User: s.User, Fresh: p.fresh(s, f), Again: again(securityPage),
 		Possible: p.info.Factors.OffersPasskeys(), App: f.App, Codes: f.Codes, CodesSince: day(f.CodesOf), Second: f.Second(), Required: p.info.Factors.Required(s.User),
 		HasPassword: person.HasPassword, Changed: day(person.PasswordChanged), Done: done, Problem: problem,
 	}
@@ -335,7 +335,7 @@ func (p *Pages) app(w http.ResponseWriter, r *http.Request, status int, s sessio
 		p.fail(w, r, err)
 		return
 	}
-	p.show(w, r, status, "app", appData{p.frame("Authenticator app"), p.info.Sessions.Token(w, r), seed, drawn(seed.Address), problem})
+	p.show(w, r, status, "app", appData{p.frame("Authenticator app").of(s.User.Realm), p.info.Sessions.Token(w, r), seed, drawn(seed.Address), problem})
 }
 
 // ConfirmApp takes the form at POST /account/security/app/confirm: the app's first code.
@@ -353,8 +353,10 @@ func (p *Pages) ConfirmApp(w http.ResponseWriter, r *http.Request) {
 
 type codesData struct {
 	frame
-	Codes []string
-	Next  string
+	Codes   []string
+	Next    string
+	Account string // whose, and where, for a sheet of paper
+	Place   string
 }
 
 // NewCodes takes the form at POST /account/security/codes.
@@ -376,5 +378,5 @@ func (p *Pages) newCodes(w http.ResponseWriter, r *http.Request, s session.Sessi
 		p.refuseChange(w, r, s, err)
 		return
 	}
-	p.show(w, r, http.StatusOK, "codes", codesData{p.frame("Recovery codes"), codes, next})
+	p.show(w, r, http.StatusOK, "codes", codesData{p.frame("Recovery codes").of(s.User.Realm), codes, next, s.User.Realm + "/" + s.User.Username, p.info.Issuer})
 }

@@ -52,7 +52,7 @@ func (p *Pages) Sessions(w http.ResponseWriter, r *http.Request) {
 		p.fail(w, r, err)
 		return
 	}
-	d := sessionsData{frame: p.section("Sessions and devices", sessionsPage), CSRF: p.info.Sessions.Token(w, r), User: s.User, Done: sessionTexts[r.URL.Query().Get("done")]}
+	d := sessionsData{frame: p.section("Sessions and devices", sessionsPage).of(s.User.Realm), CSRF: p.info.Sessions.Token(w, r), User: s.User, Done: sessionTexts[r.URL.Query().Get("done")]}
 	inUse := map[string]bool{}
 	for _, l := range listed {
 		inUse[l.Device] = true

@@ -71,6 +71,7 @@ func (p *Pages) signedAnew(w http.ResponseWriter, r *http.Request, s session.Ses
 	if len(r.CookiesNamed(p.stepName)) > 0 {
 		p.setStep(w, "", -1)
 	}
+	p.keepRealm(w, r, s.User.Realm)
 	route.Identify(r.Context(), access.Caller{Kind: access.Person, ID: s.User.ID, Name: s.User.Username, Realm: s.User.Realm})
 	return nil
 }
@@ -125,7 +126,7 @@ func (p *Pages) startOver(w http.ResponseWriter, r *http.Request, err error) {
 
 func (p *Pages) verify(w http.ResponseWriter, r *http.Request, status int, step *mfa.Step, problem string) {
 	d := stepData{
-		frame: p.scripted("One more step"), CSRF: p.info.Sessions.Token(w, r), User: step.User, Problem: problem,
+		frame: p.scripted("One more step").of(step.User.Realm), CSRF: p.info.Sessions.Token(w, r), User: step.User, Problem: problem,
 		App: step.Factors.App != nil, Recovery: step.Factors.Codes > 0,
 		Passkey: len(step.Factors.Passkeys) > 0 && p.info.Factors.OffersPasskeys(),
 	}
@@ -207,7 +208,7 @@ func (p *Pages) EnrolForm(w http.ResponseWriter, r *http.Request) {
 
 func (p *Pages) enrol(w http.ResponseWriter, r *http.Request, status int, step *mfa.Step, seed mfa.Seed, problem string) {
 	p.show(w, r, status, "enrol", stepData{
-		frame: p.scripted("Add a second step"), CSRF: p.info.Sessions.Token(w, r), User: step.User, Problem: problem,
+		frame: p.scripted("Add a second step").of(step.User.Realm), CSRF: p.info.Sessions.Token(w, r), User: step.User, Problem: problem,
 		Passkey: p.info.Factors.OffersPasskeys(), Seed: seed, Picture: drawn(seed.Address),
 	}, p.leads(r, step.ReturnTo)...)
 }

@@ -1,8 +1,9 @@
 // Package web serves the pages for people.
 //
 // What it guards:
-//   - Pages are made by html/template alone, load nothing from anywhere else, run no script but, where passkeys are, the
-//     one that talks to the authenticator, and carry the same strict headers whether they answer 200 or 404. A form may lead only to this server, and, where the answer to it goes on
+//   - Pages are made by html/template alone, load nothing from anywhere else, run no script but two files of ours (one
+//     talks to the authenticator, one copies, prints and shows what was typed; no page needs the latter), and carry the
+//     same strict headers whether they answer 200 or 404. A form may lead only to this server, and, where the answer to it goes on
 //     to a client, to that client's own address.
 //   - One page frames others: that after signing out, the clients that hear of it, by their origins (logout.go).
 //   - The front page is public, so it tells what runs where and nothing about applications, people or credentials.
@@ -33,6 +34,7 @@ import (
 	"github.com/mintmark/mintmark/internal/identity/account"
 	"github.com/mintmark/mintmark/internal/identity/mfa"
 	"github.com/mintmark/mintmark/internal/identity/session"
+	"github.com/mintmark/mintmark/internal/look"
 	"github.com/mintmark/mintmark/internal/mail"
 	"github.com/mintmark/mintmark/internal/route"
 )
@@ -49,6 +51,9 @@ var icon []byte
 //go:embed static/passkey.js
 var passkeyScript []byte
 
+//go:embed static/comfort.js
+var comfortScript []byte
+
 // Info is what the front page tells.
 type Info struct {
 	Version    string
@@ -62,6 +67,7 @@ type Info struct {
 	// Ready answers nil, or why the server is not ready.
 	Ready func() error
 
+	Looks     *look.Set // nil: all pages look like the product's
 	Directory *identity.Directory
 	DB        *db.DB
 	Sessions  *session.Manager
@@ -81,6 +87,7 @@ type Info struct {
 type Destination struct {
 	ClientName  string
 	RedirectURI string // as registered: the form's answer may end there
+	Realm       string // whose people alone can go on there, or ""
 }
 
 // Pages holds the parsed templates and the address of the stylesheet, which changes with its content.
@@ -90,6 +97,7 @@ type Pages struct {
 	stylePath string
 	iconPath  string
 	passkeys  string // address of the script
+	comforts  string // address of the other one
 	languages languages
 	stepName  string // name of the cookie of a login that is under way
 }
@@ -97,7 +105,7 @@ type Pages struct {
 // New parses the pages; a template that does not parse is a bug found at start.
 func New(info Info) (*Pages, error) {
 	p := &Pages{info: info, stylePath: "/static/style-" + digest(stylesheet) + ".css", iconPath: "/static/icon-" + digest(icon) + ".svg",
-		passkeys: "/static/passkey-" + digest(passkeyScript) + ".js", stepName: "mintmark-login"}
+		passkeys: "/static/passkey-" + digest(passkeyScript) + ".js", comforts: "/static/comfort-" + digest(comfortScript) + ".js", stepName: "mintmark-login"}
 	if strings.HasPrefix(info.Issuer, "https://") {
 		p.stepName = "__Host-" + p.stepName
 	}
@@ -106,9 +114,9 @@ func New(info Info) (*Pages, error) {
 		return nil, err
 	}
 	p.templates = map[string]*template.Template{}
-	for _, name := range []string{"home", "not_found", "login", "logout", "goodbye", "account", "consent", "select", "device", "error", "verify", "enrol", "codes", "security", "app", "password", "sessions",
+	for _, name := range []string{"home", "login", "logout", "goodbye", "account", "consent", "select", "device", "error", "verify", "enrol", "codes", "security", "app", "password", "sessions",
 		"reset", "register", "invitation", "confirm", "mailbox", "activity", "not_me"} {
-		t, err := template.ParseFS(pageFiles, "pages/layout.html", "pages/seed.html", "pages/parts.html", "pages/"+name+".html")
+		t, err := template.ParseFS(pageFiles, "pages/layout.html", "pages/seed.html", "pages/parts.html", "pages/who.html", "pages/"+name+".html")
 		if err != nil {
 			return nil, fmt.Errorf("parse the page %s: %w", name, err)
 		}
@@ -139,14 +147,22 @@ func (p *Pages) PasskeyScript(w http.ResponseWriter, r *http.Request) {
 	serve(w, r, "text/javascript; charset=utf-8", passkeyScript)
 }
 
+// ComfortScript serves the script for small comforts.
+func (p *Pages) ComfortScript(w http.ResponseWriter, r *http.Request) {
+	serve(w, r, "text/javascript; charset=utf-8", comfortScript)
+}
+
 // Icon serves the icon.
 func (p *Pages) Icon(w http.ResponseWriter, r *http.Request) { serve(w, r, "image/svg+xml", icon) }
 
 // serve sends what may be kept for ever, because its address changes with its content.
-func serve(w http.ResponseWriter, r *http.Request, media string, content []byte) {
+func serve(w http.ResponseWriter, r *http.Request, media string, content []byte, besides ...func(http.Header)) {
 	setHeaders(w)
 	w.Header().Set("Content-Type", media)
 	w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
+	for _, set := range besides {
+		set(w.Header())
+	}
 	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(content))
 }
 
@@ -182,15 +198,21 @@ var directory = []group{
 
 // frame is what the layout needs of every page.
 type frame struct {
-	Title, Style, Icon, Script string
-	Section                    string       // the account's page that this one belongs to, by its address; "": it has none of its parts
-	Refresh                    template.URL // where the page leads after a while; "": it stays
+	Title, Style, Script string
+	Section              string       // the account's page that this one belongs to, by its address; "": it has none of its parts
+	Refresh              template.URL // where the page leads after a while; "": it stays
 
 	*reader
 }
 
 func (p *Pages) frame(title string) frame {
-	return frame{Title: title, Style: p.stylePath, Icon: p.iconPath, reader: &reader{pages: p}}
+	return frame{Title: title, Style: p.stylePath, reader: &reader{pages: p}}
+}
+
+// of is the frame for a person, or a login, of a realm: the page looks like it.
+func (f frame) of(realm string) frame {
+	f.realm = realm
+	return f
 }
 
 // section is frame for a page of the account, which its navigation leads to.
@@ -211,6 +233,9 @@ func (p *Pages) scripted(title string) frame {
 
 func (f frame) script() bool { return f.Script != "" }
 
+// comforted are the pages on which there is something to copy, to print, or to type unseen.
+var comforted = map[string]bool{"login": true, "password": true, "register": true, "reset": true, "invitation": true, "codes": true, "app": true, "enrol": true, "error": true}
+
 type homeData struct {
 	frame
 	Info    Info
@@ -229,23 +254,18 @@ func (p *Pages) Home(w http.ResponseWriter, r *http.Request) {
 	p.show(w, r, http.StatusOK, "home", d)
 }
 
-type missingData struct {
-	frame
-	RequestID string
-}
-
 // NotFound is the page for an address that leads nowhere.
 func (p *Pages) NotFound(w http.ResponseWriter, r *http.Request) {
-	p.show(w, r, http.StatusNotFound, "not_found", missingData{p.frame("Not found"), route.RequestID(r.Context())})
+	p.Error(w, r, http.StatusNotFound, "no_such_path", "There is nothing at this address.")
 }
 
 // show renders into memory first, so that a failing template never sends half a page. to are the addresses besides our
 // own where the answer to the page's form may lead (see formAction).
 func (p *Pages) show(w http.ResponseWriter, r *http.Request, status int, name string, data any, to ...string) {
 	if l, ok := data.(interface {
-		meet(http.ResponseWriter, *http.Request)
+		meet(w http.ResponseWriter, r *http.Request, name string, status int)
 	}); ok {
-		l.meet(w, r)
+		l.meet(w, r, name, status)
 	}
 	var page bytes.Buffer
 	if err := p.templates[name].ExecuteTemplate(&page, "layout.html", data); err != nil {
@@ -254,15 +274,19 @@ func (p *Pages) show(w http.ResponseWriter, r *http.Request, status int, name st
 		return
 	}
 	setHeaders(w, to...)
+	h := w.Header()
 	if f, ok := data.(interface{ script() bool }); ok && f.script() {
-		csp := w.Header().Get("Content-Security-Policy")
-		w.Header().Set("Content-Security-Policy", csp+"; script-src 'self'; connect-src 'self'")
+		h.Set("Content-Security-Policy", h.Get("Content-Security-Policy")+"; script-src 'self'; connect-src 'self'")
+		h.Set("Permissions-Policy", route.PermissionsPolicy("publickey-credentials-get", "publickey-credentials-create", "clipboard-write"))
+	} else if comforted[name] {
+		h.Set("Content-Security-Policy", h.Get("Content-Security-Policy")+"; script-src 'self'")
+		h.Set("Permissions-Policy", route.PermissionsPolicy("clipboard-write"))
 	}
 	if f, ok := data.(interface{ frameSources() string }); ok && f.frameSources() != "" {
-		w.Header().Set("Content-Security-Policy", w.Header().Get("Content-Security-Policy")+"; frame-src "+f.frameSources())
+		h.Set("Content-Security-Policy", h.Get("Content-Security-Policy")+"; frame-src "+f.frameSources())
 	}
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Header().Set("Cache-Control", "no-store")
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
 	if r.Method != http.MethodHead {
 		_, _ = w.Write(page.Bytes()) // the browser went away: nobody is left to tell
@@ -270,14 +294,8 @@ func (p *Pages) show(w http.ResponseWriter, r *http.Request, status int, name st
 }
 
 func setHeaders(w http.ResponseWriter, to ...string) {
-	h := w.Header()
-	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src 'self'; form-action "+formAction(to)+"; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'")
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("X-Frame-Options", "DENY")
-	h.Set("Referrer-Policy", "no-referrer")
-	h.Set("Cross-Origin-Opener-Policy", "same-origin")
-	h.Set("Cross-Origin-Resource-Policy", "same-origin")
-	h.Set("Permissions-Policy", "camera=(), geolocation=(), microphone=()")
+	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src 'self'; object-src 'none'; form-action "+formAction(to)+"; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'")
+	route.PageHeaders(w.Header())
 }
 
 // formAction lists where a form may lead. Browsers hold the answer's redirects to it as well, so a client's address must
