@@ -7,8 +7,10 @@ package browser_test
 
 import (
 	"context"
+	"crypto/tls"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -30,6 +32,12 @@ const (
 	longName = "Donaudampfschifffahrtsgesellschaftskapitänsmützenabzeichen-Prüfungskommission"
 )
 
+// trusting calls servers of the tests, whose certificates nobody signed.
+var trusting = &http.Client{
+	Transport:     &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}, //nolint:gosec // our own servers
+	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+}
+
 // world is a server, and an application of others that sends people to it.
 type world struct {
 	issuer   string
@@ -38,14 +46,19 @@ type world struct {
 	admin    *client.Client
 }
 
-func start(t *testing.T) *world {
+func start(t *testing.T) *world { return startAt(t, "http", nil) }
+
+// startAt starts the server with more settings, at an address of this scheme.
+func startAt(t *testing.T, scheme string, settings map[string]string) *world {
 	t.Helper()
 	public := testport.Addr(t)
-	issuer := "http://" + strings.Replace(public, "127.0.0.1", "localhost", 1) // browsers keep no passkeys for an address
-	c, err := app.Load(app.Source{Values: map[string]string{
+	issuer := scheme + "://" + strings.Replace(public, "127.0.0.1", "localhost", 1) // browsers keep no passkeys for an address
+	values := map[string]string{
 		"data_dir": filepath.Join(t.TempDir(), "data"), "issuer": issuer, "shutdown_grace": "2s",
 		"listen.public": public, "listen.s3": testport.Addr(t), "listen.operations": testport.Addr(t), "mail.kind": "mailbox",
-	}})
+	}
+	maps.Copy(values, settings)
+	c, err := app.Load(app.Source{Values: values})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +89,7 @@ func start(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	admin, err := client.New(issuer, client.Options{Token: func(context.Context) (string, error) { return strings.TrimSpace(string(key)), nil }})
+	admin, err := client.New(issuer, client.Options{HTTPClient: trusting, Token: func(context.Context) (string, error) { return strings.TrimSpace(string(key)), nil }})
 	if err != nil {
 		t.Fatal(err)
 	}

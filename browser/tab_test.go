@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -59,10 +60,11 @@ type tab struct {
 	complaints []string
 }
 
-func open(t *testing.T, language string) *tab {
+func open(t *testing.T, language string, flags ...chromedp.ExecAllocatorOption) *tab {
 	t.Helper()
 	options := append(chromedp.DefaultExecAllocatorOptions[:len(chromedp.DefaultExecAllocatorOptions):len(chromedp.DefaultExecAllocatorOptions)],
 		chromedp.ExecPath(chromium(t)), chromedp.NoSandbox, chromedp.Flag("lang", language), chromedp.WSURLReadTimeout(patience))
+	options = append(options, flags...)
 	alloc, cancel := chromedp.NewExecAllocator(context.Background(), options...)
 	ctx, cancelTab := chromedp.NewContext(alloc)
 	b := &tab{t: t, ctx: ctx, language: language, pictures: os.Getenv("MINTMARK_SCREENSHOTS")}
@@ -105,6 +107,17 @@ func (b *tab) listen(event any) {
 	if !b.looking {
 		b.complaints = append(b.complaints, said)
 	}
+}
+
+// forgive takes back complaints that hold one of the texts, and tells whether there were any.
+func (b *tab) forgive(texts ...string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	before := len(b.complaints)
+	b.complaints = slices.DeleteFunc(b.complaints, func(c string) bool {
+		return slices.ContainsFunc(texts, func(text string) bool { return strings.Contains(c, text) })
+	})
+	return len(b.complaints) < before
 }
 
 func (b *tab) run(what string, actions ...chromedp.Action) {
