@@ -85,8 +85,9 @@ type ClientMetadata struct {
 	Origins   []string `json:"allowed_origins,omitempty" maxItems:"50" doc:"Where scripts that call the endpoints for this client may come from, such as https://app.example.org. Absent: from the origins of its redirect URIs."`
 	Resources []string `json:"resources,omitempty" maxItems:"50" doc:"Resources that it may ask tokens for (RFC 8707), beside this installation itself."`
 
-	FirstParty     bool `json:"first_party,omitempty" doc:"It belongs to the organisation itself, and people are not asked. By an administrator."`
-	PersonPassword bool `json:"person_password,omitempty" doc:"People may send it their password, which the standard advises against. By an administrator."`
+	FirstParty     bool     `json:"first_party,omitempty" doc:"It belongs to the organisation itself, and people are not asked. By an administrator."`
+	PersonScopes   []string `json:"person_scopes,omitempty" maxItems:"50" doc:"Scopes that tell what the organisation says of a person, which it may ask people for: groups, and those of attributes. By an administrator."`
+	PersonPassword bool     `json:"person_password,omitempty" doc:"People may send it their password, which the standard advises against. By an administrator."`
 
 	AccessTokenLife     int64 `json:"access_token_lifetime,omitempty" minimum:"0" maximum:"157680000" doc:"Longer than the installation's bound only by an administrator; so are the next three."`
 	IDTokenLife         int64 `json:"id_token_lifetime,omitempty" minimum:"0" maximum:"157680000"`

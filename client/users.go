@@ -13,13 +13,14 @@ type UserQuery struct {
 	Realm    string
 	Username string // in any form of it; needs Realm, and goes with nothing else
 	Search   string // people whose username, address or name begins so
+	Group    string // id of a group
 	State    string // "enabled" or "disabled"
 }
 
 // Users lists a page of people. That of a search may be short, or empty, and yet have a cursor to read on from. Access requirement: user.manage.
 func (c *Client) Users(ctx context.Context, q UserQuery) (*api.Users, error) {
 	query := q.query()
-	for name, value := range map[string]string{"realm": q.Realm, "username": q.Username, "search": q.Search, "state": q.State} {
+	for name, value := range map[string]string{"realm": q.Realm, "username": q.Username, "search": q.Search, "state": q.State, "group": q.Group} {
 		if value != "" {
 			query.Set(name, value)
 		}

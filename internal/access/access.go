@@ -82,6 +82,7 @@ const (
 	ManageStorage     Action = "storage.manage"    // buckets and access keys of the embedded S3 endpoint
 	IssueStorageKey   Action = "storage.issue_key" // an S3 access key that reads one application's own prefix
 	ManageUsers       Action = "user.manage"       // users and access keys of administrators
+	ManageGroups      Action = "group.manage"      // groups of people and who is in them
 	RevokeTokens      Action = "token.revoke"      // other people's tokens
 	ManageTrust       Action = "trust.manage"      // issuers whose JWTs count as authorization
 	ManageRoles       Action = "role.manage"       // client types, roles, and who has which role at which client
@@ -144,6 +145,7 @@ var rules = map[Action]rule{
 	ManageStorage:     administrator,
 	IssueStorageKey:   anyOf(owner, administrator),
 	ManageUsers:       administrator,
+	ManageGroups:      administrator,
 	RevokeTokens:      administrator,
 	ManageTrust:       administrator,
 	ManageRoles:       administrator,

@@ -8,6 +8,7 @@ import (
 	"github.com/mintmark/mintmark/internal/catalog"
 	"github.com/mintmark/mintmark/internal/db"
 	"github.com/mintmark/mintmark/internal/identity"
+	"github.com/mintmark/mintmark/internal/identity/groups"
 	"github.com/mintmark/mintmark/internal/identity/mfa"
 	"github.com/mintmark/mintmark/internal/oauth"
 	"github.com/mintmark/mintmark/internal/web"
@@ -118,6 +119,7 @@ func (a *App) destination(ctx context.Context, address string) (web.Destination,
 // followPeople has what clients were let do end with the people and applications that it came from, in the same
 // transaction.
 func (a *App) followPeople() {
+	a.identity.OnPersonRemoved(groups.Forget)
 	a.identity.OnPersonDisabled(func(ctx context.Context, tx db.WriteTx, u identity.User) error {
 		return a.oauth.PersonDisabled(ctx, tx, u.ID)
 	})

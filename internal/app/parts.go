@@ -20,6 +20,7 @@ import (
 	"github.com/mintmark/mintmark/internal/fault"
 	"github.com/mintmark/mintmark/internal/identity"
 	"github.com/mintmark/mintmark/internal/identity/account"
+	"github.com/mintmark/mintmark/internal/identity/groups"
 	"github.com/mintmark/mintmark/internal/identity/mfa"
 	"github.com/mintmark/mintmark/internal/identity/session"
 	"github.com/mintmark/mintmark/internal/jobs"
@@ -54,6 +55,7 @@ type parts struct {
 	looks     *look.Set
 	outbox    *mail.Outbox
 	accounts  *account.Service
+	groups    *groups.Service
 	sessions  *session.Manager
 	catalog   *catalog.Catalog
 	registry  *registry.Registry
@@ -112,6 +114,7 @@ func (a *App) makeParts(ctx context.Context) (err error) {
 	if a.looks, err = look.NewSet(a.config.Look, a.config.looks(), look.Options{Logger: a.log}); err != nil {
 		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}
+	a.groups = groups.New(a.identity.Realms())
 	if err := a.makeAccounts(); err != nil {
 		return err
 	}
@@ -133,7 +136,7 @@ func (a *App) makeParts(ctx context.Context) (err error) {
 		Issuer: a.config.Issuer, Registration: true, Realms: a.identity.Realms(), SlashRealms: a.config.Tokens.RealmForm == "slash",
 		Lifetimes: a.config.lifetimes(), Version: a.build.Version,
 		RevocationSalt: a.config.Tokens.RevocationSalt, Caller: func(r *http.Request) (access.Caller, error) { return a.authn.Caller(r) },
-		People: &oauth.PeopleOptions{Keyring: a.keyring, Sessions: a.sessions, People: newPeople(a.db), Catalog: scopeTexts{a.catalog}, Pages: oauthPages{a},
+		People: &oauth.PeopleOptions{Keyring: a.keyring, Sessions: a.sessions, People: newPeople(a.db), More: newPersonClaims(a.db), Catalog: scopeTexts{a.catalog}, Pages: oauthPages{a},
 			RequirePAR: a.config.Tokens.RequirePushedRequests, StepUp: stepUp, RegisterAt: a.registerAt(), Outbound: a.outbound, Languages: web.Languages(),
 			Passwords: oauth.PersonPasswords{Realms: a.config.passwordRealms(), Verify: a.identity.VerifyPersonPassword, Admit: a.admit}},
 	}); err != nil {

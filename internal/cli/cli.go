@@ -33,6 +33,7 @@ type Commands struct {
 	Scope  scopeCommands  `cmd:"" group:"use" help:"Resource types and the scopes on them."`
 	Team   teamCommands   `cmd:"" group:"use" help:"Teams, which own applications."`
 	User   userCommands   `cmd:"" group:"use" help:"People, who sign in with a password."`
+	Group  groupCommands  `cmd:"" group:"use" help:"Groups of people, of which clients can be told."`
 	Bucket bucketCommands `cmd:"" group:"use" help:"Buckets of the embedded S3 endpoint."`
 	Rotate rotateCommand  `cmd:"" group:"use" help:"Rotate the credentials of an application now."`
 	Key    keyCommands    `cmd:"" group:"use" help:"Signing keys."`

@@ -115,6 +115,7 @@ type clientFlags struct {
 	Resource              []string      `placeholder:"URI" help:"A resource that it may ask tokens for. Repeat it for more."`
 	Contact               []string      `placeholder:"TEXT" help:"Who is responsible. Repeat it for more."`
 	AccessTokenLifetime   time.Duration `help:"Default: that of the realm."`
+	PersonScope           []string      `placeholder:"SCOPE" help:"groups, or the scope of an attribute, which it may ask people for. Repeat it for more. By an administrator."`
 	FirstParty            bool          `help:"It belongs to the organisation itself, and people are not asked. By an administrator."`
 }
 
@@ -147,6 +148,7 @@ func (f *clientFlags) settings() (put api.PutClientSettings, err error) {
 	list(&put.Origins, f.Origin)
 	list(&put.Resources, f.Resource)
 	list(&put.Contacts, f.Contact)
+	list(&put.PersonScopes, f.PersonScope)
 	if f.Pairwise {
 		put.SubjectType = "pairwise"
 	}

@@ -14,6 +14,7 @@ import (
 type userCommands struct {
 	Create      userCreate      `cmd:"" help:"Make a person known."`
 	List        userList        `cmd:"" help:"List the people, or search them."`
+	Show        userShow        `cmd:"" help:"Show one person, and the groups it is in."`
 	Disable     userDisable     `cmd:"" help:"Refuse a person, and end its sessions and access keys."`
 	Enable      userEnable      `cmd:"" help:"Accept a person again."`
 	Update      userUpdate      `cmd:"" help:"Change the name to show, the addresses or the telephone number of a person."`
@@ -116,6 +117,7 @@ func (cmd *userCreate) Run(ctx context.Context, s *Session, in io.Reader) error 
 type userList struct {
 	Realm  string `help:"Only this realm."`
 	Search string `placeholder:"TEXT" help:"Only people whose name, e-mail address, or name to show from any of its words on, begins so. Case and accents do not count."`
+	Group  string `placeholder:"REALM/GROUP" help:"Only who is in this group."`
 	State  string `placeholder:"STATE" help:"Only those who are enabled, or disabled."`
 	Limit  int    `placeholder:"N" help:"Only so many. Default: all."`
 }
@@ -140,6 +142,13 @@ func (cmd *userList) Run(ctx context.Context, s *Session) error {
 		return err
 	}
 	q := client.UserQuery{Realm: cmd.Realm, Search: cmd.Search, State: cmd.State}
+	if cmd.Group != "" {
+		_, g, err := groupArgument{Group: cmd.Group}.known(ctx, s)
+		if err != nil {
+			return err
+		}
+		q.Group = g.ID
+	}
 	read := func(ctx context.Context, p client.Page) (*api.Users, error) {
 		q.Page = p
 		return c.Users(ctx, q)
@@ -152,7 +161,7 @@ func (cmd *userList) Run(ctx context.Context, s *Session) error {
 		s.say("there are more; see them with a greater --limit, or search for more letters")
 	}
 	none := "there are no people yet; make one known with: mintmark user create REALM/NAME"
-	if q.Realm+q.Search+q.State != "" {
+	if q.Realm+q.Search+q.State+q.Group != "" {
 		none = "there are no such people"
 	}
 	return s.print(api.Users{Items: all}, func(w io.Writer) {

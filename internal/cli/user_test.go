@@ -17,6 +17,7 @@ import (
 func people() map[string]any {
 	jane := api.User{ID: "usr_1", Realm: "employees", Username: "jane", DisplayName: "Jane Doe", Email: "jane@example.org", Enabled: true, HasPassword: true, Created: ago(48 * time.Hour)}
 	evil := api.User{ID: "usr_2", Realm: "employees", Username: "zoe", DisplayName: "\x1b[31mZoe\u202e", Admin: true, Created: ago(time.Hour), Disabled: agoAt(time.Minute)}
+	engineering := api.Group{ID: "grp_1", Realm: "employees", Name: "engineering", Description: "\x1b[31mWho builds it", Created: ago(time.Hour), CreatedBy: "employees/admin"}
 	return map[string]any{
 		"GET /api/users": func(w http.ResponseWriter, r *http.Request) {
 			all := []api.User{jane, evil}
@@ -40,6 +41,21 @@ func people() map[string]any {
 			json.NewEncoder(w).Encode(api.User{ID: "usr_3", Realm: in.Realm, Username: in.Username, DisplayName: in.DisplayName, Email: in.Email, Admin: in.Admin, Enabled: true, HasPassword: in.Password != ""})
 		},
 		"PUT /api/users/usr_1/password": nil,
+		"GET /api/users/usr_1/groups":   api.Groups{Items: []api.Group{engineering}},
+		"GET /api/groups": func(w http.ResponseWriter, r *http.Request) {
+			all := api.Groups{Items: []api.Group{engineering}}
+			if !strings.HasPrefix("engineering", r.FormValue("search")) {
+				all.Items = nil
+			}
+			json.NewEncoder(w).Encode(all)
+		},
+		"POST /api/groups":                       engineering,
+		"PUT /api/groups/grp_1":                  engineering,
+		"DELETE /api/groups/grp_1":               nil,
+		"PUT /api/groups/grp_1/members/usr_1":    nil,
+		"DELETE /api/groups/grp_1/members/usr_1": nil,
+		"GET /api/groups/grp_1/members": api.GroupMembers{Items: []api.GroupMember{
+			{UserID: "usr_1", Realm: "employees", Username: "jane", DisplayName: "\x1b[31mJane", Added: ago(time.Hour), AddedBy: "employees/admin"}}},
 		"POST /api/users/usr_1/disable": jane,
 		"POST /api/users/usr_1/enable":  jane,
 		"GET /api/users/usr_1/approvals": api.Approvals{Items: []api.Approval{
@@ -79,6 +95,22 @@ func TestUserCommands(t *testing.T) {
 		"user-list":              {"user", "list"},
 		"user-list-realm":        {"user", "list", "--realm", "employees", "-o", "json"},
 		"user-list-search":       {"user", "list", "--search", "ja", "--state", "enabled", "--limit", "1"},
+		"user-list-group":        {"user", "list", "--group", "employees/Engineering"},
+		"user-show":              {"user", "show", "employees/jane"},
+		"user-show-json":         {"user", "show", "employees/jane", "-o", "json"},
+		"group-create":           {"group", "create", "employees/engineering", "--description", "Who builds it"},
+		"group-create-nameless":  {"group", "create", "engineering"},
+		"group-list":             {"group", "list", "--realm", "employees", "--search", "eng"},
+		"group-show":             {"group", "show", "employees/engineering"},
+		"group-show-none":        {"group", "show", "employees/eng"},
+		"group-update":           {"group", "update", "employees/engineering", "--name", "platform"},
+		"group-update-nothing":   {"group", "update", "employees/engineering"},
+		"group-delete":           {"group", "delete", "employees/engineering", "--yes"},
+		"group-delete-no":        {"group", "delete", "employees/engineering"},
+		"group-members":          {"group", "members", "employees/engineering"},
+		"group-add":              {"group", "add", "employees/engineering", "jane"},
+		"group-add-nobody":       {"group", "add", "employees/engineering", "nobody"},
+		"group-remove":           {"group", "remove", "employees/engineering", "jane"},
 		"user-list-state":        {"user", "list", "--state", "asleep"},
 		"user-disable":           {"user", "disable", "employees/jane"},
 		"user-disable-unknown":   {"user", "disable", "employees/nobody"},

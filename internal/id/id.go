@@ -35,6 +35,7 @@ const (
 	Role        = "rol" // scopes that a person can have at a client
 	UserRole    = "uro" // a role that a person has at a client
 	Approval    = "apv" // what a person has allowed a client
+	Group       = "grp" // a group of people
 	Mail        = "mai" // a letter to a person
 	Ask         = "ask" // what a stranger asked for that ends in a letter
 

@@ -8,5 +8,7 @@ const (
 	SearchMatching  = searchMatching
 	SearchListed    = searchListed
 	SearchRefused   = searchRefused
+	SearchMembers   = searchMembers
+	SearchAmong     = searchMatchingMembers
 	ListPeopleQuery = listPeople
 )

@@ -23,6 +23,7 @@ type (
 		Realm    string `query:"realm" maxLength:"41"`
 		Username string `query:"username" maxLength:"400" doc:"The one person with this name, in any form of it; needs realm, and goes with nothing else."`
 		Search   string `query:"search" maxLength:"200" doc:"People whose username, e-mail address, or name to show from any of its words on, begins so; case and accents do not count."`
+		Group    string `query:"group" maxLength:"40" doc:"Only who is in the group with this id."`
 		State    string `query:"state" enum:"enabled,disabled" doc:"Only those who can sign in, or those who are refused."`
 	}
 	createUserInput  struct{ Body api.CreateUser }
@@ -73,7 +74,7 @@ func (dir *Directory) getUsers(ctx context.Context, tx db.ReadTx, c access.Calle
 }
 
 // searches tells whether the people are chosen by more than their realm and name.
-func (in *listUsersInput) searches() bool { return in.Search != "" || in.State != "" }
+func (in *listUsersInput) searches() bool { return in.Search+in.State+in.Group != "" }
 
 func (dir *Directory) searchUsers(ctx context.Context, tx db.ReadTx, c access.Caller, realmName string, in *listUsersInput) (*usersOutput, error) {
 	if in.Username != "" {
@@ -84,7 +85,7 @@ func (dir *Directory) searchUsers(ctx context.Context, tx db.ReadTx, c access.Ca
 		return nil, err
 	}
 	found, err := dir.FindPeople(ctx, tx, c, Search{
-		Realm: realmName, Text: in.Search, State: State(in.State), Limit: in.Limit, After: Place{after[0], after[1], after[2]}})
+		Realm: realmName, Text: in.Search, State: State(in.State), Group: in.Group, Limit: in.Limit, After: Place{after[0], after[1], after[2]}})
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package identity
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"unicode"
@@ -134,6 +135,7 @@ type Search struct {
 	Realm string // canonical; "": all that are configured
 	Text  string // as somebody typed it; "": whoever there is
 	State State
+	Group string // id of a group: only who is in it, and of its realm; "": whoever
 	Limit int
 	After Place // where the page before ended
 }
@@ -147,7 +149,8 @@ type Found struct {
 	Next   Place
 }
 
-// FindPeople answers a page of people, in the order of realm and of what of them was found (with Text), or of username.
+// FindPeople answers a page of people, in the order of realm and of what of them was found (with Text), or of username; those
+// of a group, whose members are package groups', in the order of ids without Text.
 func (dir *Directory) FindPeople(ctx context.Context, tx db.ReadTx, c access.Caller, s Search) (Found, error) {
 	if err := access.Allow(c, access.ManageUsers, access.Target{Type: "user"}); err != nil {
 		return Found{}, err
@@ -158,8 +161,18 @@ func (dir *Directory) FindPeople(ctx context.Context, tx db.ReadTx, c access.Cal
 	}
 	p := &page{search: s, budget: maxLooked}
 	read := p.listed
-	if prefix != "" {
+	switch {
+	case prefix != "":
 		read = p.matching
+	case s.Group != "":
+		read = p.members
+	}
+	if s.Group != "" {
+		of, err := realmOfGroup(ctx, tx, s.Group)
+		if err != nil || s.Realm != "" && s.Realm != of {
+			return Found{}, err
+		}
+		s.Realm = of
 	}
 	for _, name := range dir.peopleRealms(s.Realm, s.After.Realm) {
 		place := s.After
@@ -175,6 +188,17 @@ func (dir *Directory) FindPeople(ctx context.Context, tx db.ReadTx, c access.Cal
 		}
 	}
 	return p.found, nil
+}
+
+func realmOfGroup(ctx context.Context, tx db.ReadTx, groupID string) (name string, err error) {
+	err = tx.QueryRow(ctx, `SELECT realm FROM groups WHERE id = $1`, groupID).Scan(&name)
+	if errors.Is(err, db.ErrNoRows) {
+		return "", fault.New(fault.NotFound, "group_not_found", "There is no such group.")
+	}
+	if err != nil {
+		return "", fmt.Errorf("find the realm of a group: %w", err)
+	}
+	return name, nil
 }
 
 // lastText is behind every text: no name holds the character.
@@ -202,6 +226,7 @@ type page struct {
 	search Search
 	found  Found
 	full   bool
+	group  int // how many are in the group, up to a bit more than maxLooked; 0: not counted yet
 	budget int // entries that may still be looked at
 }
 
@@ -210,6 +235,7 @@ type entry struct {
 	Person
 	key   string
 	again bool // the person was found by an earlier key
+	in    bool // the person is in the group, if that was asked
 }
 
 type reader func(ctx context.Context, tx db.ReadTx, from Place, prefix string, n int) ([]entry, error)
@@ -244,29 +270,57 @@ func (p *page) realm(ctx context.Context, tx db.ReadTx, from Place, prefix strin
 }
 
 func (p *page) wanted(e entry) bool {
-	return !e.again && (p.search.State == "" || (p.search.State == Enabled) == e.Disabled.IsZero())
+	return !e.again && e.in && (p.search.State == "" || (p.search.State == Enabled) == e.Disabled.IsZero())
 }
 
 // The searches. Each is a range of one index, cut off before anything else is looked up; person_search_test.go has both
 // engines explain that.
 const (
-	searchMatching = `SELECT ` + personColumns + `, k.key, EXISTS (SELECT 1 FROM person_keys e WHERE e.user_id = k.user_id AND e.key >= $4 AND e.key < k.key)
+	searchMatching = `SELECT ` + personColumns + `, k.key, EXISTS (SELECT 1 FROM person_keys e WHERE e.user_id = k.user_id AND e.key >= $4 AND e.key < k.key),
+		$7 = '' OR EXISTS (SELECT 1 FROM group_members m WHERE m.group_id = $7 AND m.user_id = k.user_id)
 		FROM (SELECT key, user_id FROM person_keys WHERE realm = $1 AND (key, user_id) > ($2, $3) AND key < $5 ORDER BY key, user_id LIMIT $6) k
 		JOIN users u ON u.id = k.user_id LEFT JOIN people p ON p.user_id = u.id LEFT JOIN person_passwords w ON w.user_id = u.id
 		ORDER BY k.key, k.user_id`
-	searchListed = `SELECT ` + personColumns + `, u.username, FALSE
+	searchListed = `SELECT ` + personColumns + `, u.username, FALSE, TRUE
 		FROM (SELECT id FROM users WHERE realm = $1 AND username > $2 AND application IS NULL ORDER BY username LIMIT $3) k
 		JOIN users u ON u.id = k.id LEFT JOIN people p ON p.user_id = u.id LEFT JOIN person_passwords w ON w.user_id = u.id
 		ORDER BY u.username`
-	searchRefused = `SELECT ` + personColumns + `, u.username, FALSE
+	searchRefused = `SELECT ` + personColumns + `, u.username, FALSE, TRUE
 		FROM (SELECT id FROM users WHERE realm = $1 AND username > $2 AND application IS NULL AND disabled <> 0 ORDER BY username LIMIT $3) k
 		JOIN users u ON u.id = k.id LEFT JOIN people p ON p.user_id = u.id LEFT JOIN person_passwords w ON w.user_id = u.id
 		ORDER BY u.username`
+	searchMembers = `SELECT ` + personColumns + `, u.id, FALSE, TRUE
+		FROM (SELECT user_id AS id FROM group_members WHERE group_id = $1 AND user_id > $2 ORDER BY user_id LIMIT $3) k
+		JOIN users u ON u.id = k.id LEFT JOIN people p ON p.user_id = u.id LEFT JOIN person_passwords w ON w.user_id = u.id
+		ORDER BY u.id`
+	// Of a group that is not large, those who match are looked for among its members: there may be a million others.
+	searchMatchingMembers = `SELECT ` + personColumns + `, k.key, EXISTS (SELECT 1 FROM person_keys e WHERE e.user_id = k.user_id AND e.key >= $4 AND e.key < k.key), TRUE
+		FROM (SELECT user_id FROM group_members WHERE group_id = $7 ORDER BY user_id LIMIT $8) m
+		JOIN person_keys k ON k.user_id = m.user_id AND k.realm = $1 AND (k.key, k.user_id) > ($2, $3) AND k.key < $5
+		JOIN users u ON u.id = k.user_id LEFT JOIN people p ON p.user_id = u.id LEFT JOIN person_passwords w ON w.user_id = u.id
+		ORDER BY k.key, k.user_id LIMIT $6`
 )
 
 // matching reads entries with a key that begins with the prefix.
 func (p *page) matching(ctx context.Context, tx db.ReadTx, from Place, prefix string, n int) ([]entry, error) {
-	return readEntries(ctx, tx, searchMatching, from.Realm, from.Key, from.User, prefix, endOf(prefix), n)
+	args := []any{from.Realm, from.Key, from.User, prefix, endOf(prefix), n, p.search.Group}
+	if p.search.Group == "" {
+		return readEntries(ctx, tx, searchMatching, args...)
+	}
+	if p.group == 0 {
+		if err := tx.QueryRow(ctx, `SELECT count(*) FROM (SELECT user_id FROM group_members WHERE group_id = $1 LIMIT $2) m`, p.search.Group, maxLooked+1).Scan(&p.group); err != nil {
+			return nil, fmt.Errorf("count the members of a group: %w", err)
+		}
+	}
+	if p.group > maxLooked {
+		return readEntries(ctx, tx, searchMatching, args...)
+	}
+	return readEntries(ctx, tx, searchMatchingMembers, append(args, maxLooked)...)
+}
+
+// members reads who is in the group, by id.
+func (p *page) members(ctx context.Context, tx db.ReadTx, from Place, _ string, n int) ([]entry, error) {
+	return readEntries(ctx, tx, searchMembers, p.search.Group, from.Key, n)
 }
 
 // listed reads entries by username.
@@ -287,7 +341,7 @@ func readEntries(ctx context.Context, tx db.ReadTx, query string, args ...any) (
 	var list []entry
 	for rows.Next() {
 		var e entry
-		if e.Person, err = scanPerson(rows, &e.key, &e.again); err != nil {
+		if e.Person, err = scanPerson(rows, &e.key, &e.again, &e.in); err != nil {
 			return nil, err
 		}
 		list = append(list, e)

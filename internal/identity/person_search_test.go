@@ -243,12 +243,13 @@ func TestSearchUsesItsIndexes(t *testing.T) {
 			args               []any
 			postgres, sqlite   string // what says that the whole range is in the index
 		}{
-			{"matching", identity.SearchMatching, "person_keys_search", []any{"employees", "jan", "", "jan", "jan\U0010FFFF", 11},
+			{"matching", identity.SearchMatching, "person_keys_search", []any{"employees", "jan", "", "jan", "jan\U0010FFFF", 11, ""},
 				`Index Cond: ((realm = 'employees'::text) AND (ROW(key, user_id) > ROW('jan'::text, ''::text)) AND (key < `, "(realm=? AND (key,user_id)>(?,?) AND key<?)"},
 			{"listed", identity.SearchListed, "users_people", []any{"employees", "jan", 11},
 				`Index Cond: ((realm = 'employees'::text) AND (username > 'jan'::text))`, "(realm=? AND username>?)"},
 			{"refused", identity.SearchRefused, "users_refused", []any{"employees", "jan", 11},
 				`Index Cond: ((realm = 'employees'::text) AND (username > 'jan'::text))`, "(realm=? AND username>?)"},
+			{"members", identity.SearchMembers, "group_members", []any{"grp_x", "usr_x", 11}, `Index Cond: ((group_id = 'grp_x'::text) AND (user_id > 'usr_x'::text))`, "(group_id=? AND user_id>?)"},
 			{"list", identity.ListPeopleQuery, "users_people", []any{"employees", "", "employees", 11},
 				`Index Cond: ((ROW(realm, username) > ROW('employees'::text, ''::text)) AND (realm <= 'employees'::text))`, "((realm,username)>(?,?) AND realm<?)"},
 		} {

@@ -259,7 +259,11 @@ func (p *people) wish(ctx context.Context, q *authRequest, s session.Session) ([
 		}
 		for _, scope := range q.scopes {
 			text := ScopeText{Name: scope, Text: commonTexts[scope]}
-			if !slices.Contains(commonScopes, scope) {
+			if slices.Contains(q.client.Metadata.PersonScopes, scope) && !slices.Contains(commonScopes, scope) {
+				if text.Text, err = p.personScopeText(ctx, tx, s.User.Realm, scope); err != nil {
+					return err
+				}
+			} else if !slices.Contains(commonScopes, scope) {
 				text, err = p.Catalog.Describe(ctx, tx, scope)
 				if fault.Is(err, fault.NotFound) && q.client.Type != "" {
 					text, err = ScopeText{Name: scope, Text: scope, Realms: []string{s.User.Realm}}, nil // the type knows it

@@ -118,6 +118,9 @@ func (p *people) idToken(ctx context.Context, g *grant, client Client, scopes []
 	if b, err = p.appendAboutInID(ctx, b, g, scopes, parts.whole); err != nil {
 		return nil, err
 	}
+	if b, err = p.appendClaims(ctx, b, g.user, inIDToken(client, scopes, parts.whole), true); err != nil {
+		return nil, err
+	}
 	b = append(b, '}')
 
 	token, err := signJWT(signer, idTokenType, b)
@@ -212,12 +215,17 @@ func (p *people) userinfo(w http.ResponseWriter, r *http.Request) {
 		p.s.refused(w, r, err)
 		return
 	}
+	more, err := p.appendClaims(r.Context(), nil, person.ID, c.Scopes, false)
+	if err != nil {
+		p.s.refused(w, r, err)
+		return
+	}
 	p.answerPerson(w, r, c, func(b []byte) []byte {
 		b = appendText(append(b, `{"sub":`...), c.Subject)
 		b = appendAbout(b, person, func(claim string) bool {
 			return c.HasScope(claimScopes[claim]) || slices.Contains(asked, "userinfo."+claim)
 		})
-		return append(b, '}')
+		return append(append(b, more...), '}')
 	})
 }
 

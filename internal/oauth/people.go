@@ -105,6 +105,8 @@ type PeopleOptions struct {
 	People   People
 	Catalog  Catalog
 	Pages    Pages
+	// More is what the organisation says of people besides. nil: nothing.
+	More PersonClaims
 	// Passwords let people give theirs to clients. The zero value does not.
 	Passwords PersonPasswords
 
@@ -218,7 +220,7 @@ func mayAsk(c Client, scope string) bool {
 	if scope == scopeOffline {
 		return c.May(grantRefreshToken)
 	}
-	return slices.Contains(commonScopes, scope) || slices.Contains(c.OwnerScopes, scope)
+	return slices.Contains(commonScopes, scope) || slices.Contains(c.OwnerScopes, scope) || slices.Contains(c.Metadata.PersonScopes, scope)
 }
 
 // trusted tells whether nobody needs to be asked about the scope: it is a client of the organisation itself, and the scope

@@ -85,6 +85,9 @@ type Metadata struct {
 	// FirstParty clients belong to the organisation itself: people are not asked, but for offline access and redirects to
 	// the loopback interface. By an administrator.
 	FirstParty bool
+	// PersonScopes are scopes that tell what the organisation says of a person, such as groups, which the client may ask
+	// people for. By an administrator.
+	PersonScopes []string
 	// PersonPassword lets people send it their password, which the standard advises against. By an administrator.
 	PersonPassword bool
 

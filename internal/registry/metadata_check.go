@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -30,10 +31,12 @@ var (
 )
 
 const (
-	maxContacts  = 20
-	maxACRs      = 20
-	maxOrigins   = 50
-	maxResources = 50
+	maxContacts = 20
+	// of each client
+	maxPersonScopes = 50
+	maxACRs         = 20
+	maxOrigins      = 50
+	maxResources    = 50
 )
 
 // Bounds are the longest lifetimes that may be set for a client.
@@ -68,6 +71,7 @@ func checkMetadata(s *Settings, confidential bool) error {
 		checkSubjects(s),
 		checkAddresses(*s),
 		checkWords(*m),
+		checkPersonScopes(m),
 		checkOrigins(*m),
 		checkLifetimes(*m),
 	)
@@ -311,6 +315,24 @@ func checkWords(m Metadata) error {
 	return cmp.Or(checkVisible("software_id", m.SoftwareID, 0), checkVisible("software_version", m.SoftwareVersion, 0))
 }
 
+// personScope is how scopes of what is said of people are called. Scopes of the catalog have a dot, so none can be taken
+// for the other.
+var personScope = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,49}$`)
+
+func checkPersonScopes(m *Metadata) error {
+	if len(m.PersonScopes) > maxPersonScopes {
+		return badMetadata("person_scopes", "A client has at most %d of these.", maxPersonScopes)
+	}
+	for _, scope := range m.PersonScopes {
+		if !personScope.MatchString(scope) || scope == "azp" || slices.Contains(commonScopes, scope) {
+			return badMetadata("person_scopes", "These are groups, or scopes of attributes, such as department: lower-case letters, digits, hyphens and underscores. What every client may ask for needs no place here.")
+		}
+	}
+	slices.Sort(m.PersonScopes)
+	m.PersonScopes = slices.Compact(m.PersonScopes)
+	return nil
+}
+
 // checkVisible refuses text that people could not see as it is: with characters that reorder or hide others.
 func checkVisible(member, text string, least int) error {
 	if err := route.CheckLine("body."+member, text, least, maxLine); err != nil || hidesText(text) {
@@ -394,6 +416,8 @@ func checkTrust(c access.Caller, target access.Target, before, after Settings, b
 		gains = "response types beside code"
 	case is.FirstParty && !was.FirstParty:
 		gains = "first_party"
+	case slices.ContainsFunc(is.PersonScopes, func(s string) bool { return !slices.Contains(was.PersonScopes, s) }):
+		gains = "person_scopes"
 	case is.PKCEOptional && !was.PKCEOptional:
 		gains = "pkce_optional"
 	case is.PersonPassword && !was.PersonPassword:

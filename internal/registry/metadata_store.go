@@ -22,7 +22,7 @@ func metadataOf(w api.ClientMetadata) Metadata {
 		FrontchannelLogoutURI: w.FrontchannelLogoutURI, FrontchannelSessionRequired: w.FrontchannelSessionRequired,
 		ClientURI: w.ClientURI, LogoURI: w.LogoURI, PolicyURI: w.PolicyURI, TermsURI: w.TermsURI, Contacts: w.Contacts,
 		InitiateLoginURI: w.InitiateLoginURI, SoftwareID: w.SoftwareID, SoftwareVersion: w.SoftwareVersion,
-		Origins: w.Origins, Resources: w.Resources, FirstParty: w.FirstParty, PersonPassword: w.PersonPassword,
+		Origins: w.Origins, Resources: w.Resources, FirstParty: w.FirstParty, PersonScopes: w.PersonScopes, PersonPassword: w.PersonPassword,
 		AccessTokenLife: span(w.AccessTokenLife), IDTokenLife: span(w.IDTokenLife),
 		RefreshIdleLife: span(w.RefreshIdleLife), RefreshAbsoluteLife: span(w.RefreshAbsoluteLife),
 	}
@@ -42,7 +42,7 @@ func (m Metadata) wire() api.ClientMetadata {
 		FrontchannelLogoutURI: m.FrontchannelLogoutURI, FrontchannelSessionRequired: m.FrontchannelSessionRequired,
 		ClientURI: m.ClientURI, LogoURI: m.LogoURI, PolicyURI: m.PolicyURI, TermsURI: m.TermsURI, Contacts: m.Contacts,
 		InitiateLoginURI: m.InitiateLoginURI, SoftwareID: m.SoftwareID, SoftwareVersion: m.SoftwareVersion,
-		Origins: m.Origins, Resources: m.Resources, FirstParty: m.FirstParty, PersonPassword: m.PersonPassword,
+		Origins: m.Origins, Resources: m.Resources, FirstParty: m.FirstParty, PersonScopes: m.PersonScopes, PersonPassword: m.PersonPassword,
 		AccessTokenLife: seconds(m.AccessTokenLife), IDTokenLife: seconds(m.IDTokenLife),
 		RefreshIdleLife: seconds(m.RefreshIdleLife), RefreshAbsoluteLife: seconds(m.RefreshAbsoluteLife),
 	}

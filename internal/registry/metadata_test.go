@@ -169,6 +169,7 @@ func TestTrustIsGivenByAdministrators(t *testing.T) {
 			"implicit":        `"grant_types":["authorization_code","implicit"]`,
 			"response types":  `"grant_types":["authorization_code","implicit"],"response_types":["token id_token"]`,
 			"first party":     `"first_party":true`,
+			"person scopes":   `"person_scopes":["groups"]`,
 			"without PKCE":    `"pkce_optional":true`,
 			"password":        `"person_password":true`,
 			"access token":    `"access_token_lifetime":28801`,

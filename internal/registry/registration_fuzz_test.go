@@ -29,7 +29,7 @@ func FuzzParseRegistration(f *testing.F) {
 			return
 		}
 		m := metadataOf(in.ClientMetadata)
-		if m.FirstParty || m.PKCEOptional || m.PersonPassword || m.AccessTokenLife != 0 || !update && in.ClientID != "" || in.RegistrationToken != "" || len(keys) > maxProofs {
+		if m.FirstParty || len(m.PersonScopes) > 0 || m.PKCEOptional || m.PersonPassword || m.AccessTokenLife != 0 || !update && in.ClientID != "" || in.RegistrationToken != "" || len(keys) > maxProofs {
 			t.Errorf("%s gave %+v", b, in)
 		}
 		s, confidential, err := in.settings(strangers)

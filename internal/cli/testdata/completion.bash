@@ -57,6 +57,7 @@ _mintmark() {
       "user") path="user" ;;
       "user create") path="user create" ;;
       "user list") path="user list" ;;
+      "user show") path="user show" ;;
       "user disable") path="user disable" ;;
       "user enable") path="user enable" ;;
       "user update") path="user update" ;;
@@ -67,6 +68,15 @@ _mintmark() {
       "user factors reset") path="user factors reset" ;;
       "user approvals") path="user approvals" ;;
       "user withdraw") path="user withdraw" ;;
+      "group") path="group" ;;
+      "group create") path="group create" ;;
+      "group list") path="group list" ;;
+      "group show") path="group show" ;;
+      "group update") path="group update" ;;
+      "group delete") path="group delete" ;;
+      "group members") path="group members" ;;
+      "group add") path="group add" ;;
+      "group remove") path="group remove" ;;
       "bucket") path="bucket" ;;
       "bucket create") path="bucket create" ;;
       "bucket list") path="bucket list" ;;
@@ -111,7 +121,7 @@ _mintmark() {
     esac
   done
   case "$path" in
-    "") words="agent app audit bucket client completion key login logout revoke rotate scope team token trust user --help --output --server --timeout --token-file" ;;
+    "") words="agent app audit bucket client completion group key login logout revoke rotate scope team token trust user --help --output --server --timeout --token-file" ;;
     "app") words="activate bucket create deactivate grant list revoke scopes show status storage-key update --help --output --server --timeout --token-file" ;;
     "app create") words="--criticality --description --documentation-url --help --incident-contact --name --output --public-client --scm-url --server --service-url --subtitle --support-url --team --timeout --token-file" ;;
     "app list") words="--active --help --output --search --server --team --timeout --token-file" ;;
@@ -133,9 +143,9 @@ _mintmark() {
     "app storage-key delete") words="--help --output --server --timeout --token-file" ;;
     "client") words="create delete key list registration-token secret set show --help --output --server --timeout --token-file" ;;
     "client show") words="--help --output --server --timeout --token-file" ;;
-    "client set") words="--access-token-lifetime --auth-method --backchannel-logout-uri --contact --file --first-party --frontchannel-logout-uri --grant --help --id-token-alg --name --origin --output --pairwise --post-logout-redirect-uri --redirect-uri --refresh-tokens --require-par --resource --server --timeout --token-file" ;;
+    "client set") words="--access-token-lifetime --auth-method --backchannel-logout-uri --contact --file --first-party --frontchannel-logout-uri --grant --help --id-token-alg --name --origin --output --pairwise --person-scope --post-logout-redirect-uri --redirect-uri --refresh-tokens --require-par --resource --server --timeout --token-file" ;;
     "client list") words="--help --output --server --team --timeout --token-file --untrusted" ;;
-    "client create") words="--access-token-lifetime --auth-method --backchannel-logout-uri --confidential --contact --file --first-party --frontchannel-logout-uri --grant --help --id-token-alg --name --origin --output --owner-scope --pairwise --post-logout-redirect-uri --redirect-uri --refresh-tokens --require-par --resource --server --team --timeout --token-file" ;;
+    "client create") words="--access-token-lifetime --auth-method --backchannel-logout-uri --confidential --contact --file --first-party --frontchannel-logout-uri --grant --help --id-token-alg --name --origin --output --owner-scope --pairwise --person-scope --post-logout-redirect-uri --redirect-uri --refresh-tokens --require-par --resource --server --team --timeout --token-file" ;;
     "client delete") words="--help --output --server --timeout --token-file" ;;
     "client secret") words="create list revoke --help --output --server --timeout --token-file" ;;
     "client secret create") words="--expires --help --label --output --server --timeout --token-file" ;;
@@ -163,9 +173,10 @@ _mintmark() {
     "team create") words="--help --member --name --output --server --timeout --token-file" ;;
     "team list") words="--help --output --server --timeout --token-file" ;;
     "team show") words="--help --output --server --timeout --token-file" ;;
-    "user") words="approvals create disable enable factors invite list set-password update withdraw --help --output --server --timeout --token-file" ;;
+    "user") words="approvals create disable enable factors invite list set-password show update withdraw --help --output --server --timeout --token-file" ;;
     "user create") words="--address --admin --display-name --email --help --output --password-file --phone --server --timeout --token-file --without-password" ;;
-    "user list") words="--help --limit --output --realm --search --server --state --timeout --token-file" ;;
+    "user list") words="--group --help --limit --output --realm --search --server --state --timeout --token-file" ;;
+    "user show") words="--help --output --server --timeout --token-file" ;;
     "user disable") words="--help --output --reason --server --timeout --token-file" ;;
     "user enable") words="--help --output --server --timeout --token-file" ;;
     "user update") words="--address --display-name --email --help --output --phone --server --timeout --token-file" ;;
@@ -176,6 +187,15 @@ _mintmark() {
     "user factors reset") words="--all --factor --help --output --server --timeout --token-file" ;;
     "user approvals") words="--help --output --server --timeout --token-file" ;;
     "user withdraw") words="--help --output --server --timeout --token-file" ;;
+    "group") words="add create delete list members remove show update --help --output --server --timeout --token-file" ;;
+    "group create") words="--description --help --output --server --timeout --token-file" ;;
+    "group list") words="--help --output --realm --search --server --timeout --token-file" ;;
+    "group show") words="--help --output --server --timeout --token-file" ;;
+    "group update") words="--description --help --name --output --server --timeout --token-file" ;;
+    "group delete") words="--help --output --server --timeout --token-file --yes" ;;
+    "group members") words="--help --output --server --timeout --token-file" ;;
+    "group add") words="--help --output --server --timeout --token-file" ;;
+    "group remove") words="--help --output --server --timeout --token-file" ;;
     "bucket") words="create list show --help --output --server --timeout --token-file" ;;
     "bucket create") words="--help --output --server --team --timeout --token-file" ;;
     "bucket list") words="--help --output --server --timeout --token-file" ;;

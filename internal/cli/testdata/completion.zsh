@@ -57,6 +57,7 @@ _mintmark() {
       "user") path_here="user" ;;
       "user create") path_here="user create" ;;
       "user list") path_here="user list" ;;
+      "user show") path_here="user show" ;;
       "user disable") path_here="user disable" ;;
       "user enable") path_here="user enable" ;;
       "user update") path_here="user update" ;;
@@ -67,6 +68,15 @@ _mintmark() {
       "user factors reset") path_here="user factors reset" ;;
       "user approvals") path_here="user approvals" ;;
       "user withdraw") path_here="user withdraw" ;;
+      "group") path_here="group" ;;
+      "group create") path_here="group create" ;;
+      "group list") path_here="group list" ;;
+      "group show") path_here="group show" ;;
+      "group update") path_here="group update" ;;
+      "group delete") path_here="group delete" ;;
+      "group members") path_here="group members" ;;
+      "group add") path_here="group add" ;;
+      "group remove") path_here="group remove" ;;
       "bucket") path_here="bucket" ;;
       "bucket create") path_here="bucket create" ;;
       "bucket list") path_here="bucket list" ;;
@@ -111,7 +121,7 @@ _mintmark() {
     esac
   done
   case "$path_here" in
-    "") words_here="agent app audit bucket client completion key login logout revoke rotate scope team token trust user --help --output --server --timeout --token-file" ;;
+    "") words_here="agent app audit bucket client completion group key login logout revoke rotate scope team token trust user --help --output --server --timeout --token-file" ;;
     "app") words_here="activate bucket create deactivate grant list revoke scopes show status storage-key update --help --output --server --timeout --token-file" ;;
     "app create") words_here="--criticality --description --documentation-url --help --incident-contact --name --output --public-client --scm-url --server --service-url --subtitle --support-url --team --timeout --token-file" ;;
     "app list") words_here="--active --help --output --search --server --team --timeout --token-file" ;;
@@ -133,9 +143,9 @@ _mintmark() {
     "app storage-key delete") words_here="--help --output --server --timeout --token-file" ;;
     "client") words_here="create delete key list registration-token secret set show --help --output --server --timeout --token-file" ;;
     "client show") words_here="--help --output --server --timeout --token-file" ;;
-    "client set") words_here="--access-token-lifetime --auth-method --backchannel-logout-uri --contact --file --first-party --frontchannel-logout-uri --grant --help --id-token-alg --name --origin --output --pairwise --post-logout-redirect-uri --redirect-uri --refresh-tokens --require-par --resource --server --timeout --token-file" ;;
+    "client set") words_here="--access-token-lifetime --auth-method --backchannel-logout-uri --contact --file --first-party --frontchannel-logout-uri --grant --help --id-token-alg --name --origin --output --pairwise --person-scope --post-logout-redirect-uri --redirect-uri --refresh-tokens --require-par --resource --server --timeout --token-file" ;;
     "client list") words_here="--help --output --server --team --timeout --token-file --untrusted" ;;
-    "client create") words_here="--access-token-lifetime --auth-method --backchannel-logout-uri --confidential --contact --file --first-party --frontchannel-logout-uri --grant --help --id-token-alg --name --origin --output --owner-scope --pairwise --post-logout-redirect-uri --redirect-uri --refresh-tokens --require-par --resource --server --team --timeout --token-file" ;;
+    "client create") words_here="--access-token-lifetime --auth-method --backchannel-logout-uri --confidential --contact --file --first-party --frontchannel-logout-uri --grant --help --id-token-alg --name --origin --output --owner-scope --pairwise --person-scope --post-logout-redirect-uri --redirect-uri --refresh-tokens --require-par --resource --server --team --timeout --token-file" ;;
     "client delete") words_here="--help --output --server --timeout --token-file" ;;
     "client secret") words_here="create list revoke --help --output --server --timeout --token-file" ;;
     "client secret create") words_here="--expires --help --label --output --server --timeout --token-file" ;;
@@ -163,9 +173,10 @@ _mintmark() {
     "team create") words_here="--help --member --name --output --server --timeout --token-file" ;;
     "team list") words_here="--help --output --server --timeout --token-file" ;;
     "team show") words_here="--help --output --server --timeout --token-file" ;;
-    "user") words_here="approvals create disable enable factors invite list set-password update withdraw --help --output --server --timeout --token-file" ;;
+    "user") words_here="approvals create disable enable factors invite list set-password show update withdraw --help --output --server --timeout --token-file" ;;
     "user create") words_here="--address --admin --display-name --email --help --output --password-file --phone --server --timeout --token-file --without-password" ;;
-    "user list") words_here="--help --limit --output --realm --search --server --state --timeout --token-file" ;;
+    "user list") words_here="--group --help --limit --output --realm --search --server --state --timeout --token-file" ;;
+    "user show") words_here="--help --output --server --timeout --token-file" ;;
     "user disable") words_here="--help --output --reason --server --timeout --token-file" ;;
     "user enable") words_here="--help --output --server --timeout --token-file" ;;
     "user update") words_here="--address --display-name --email --help --output --phone --server --timeout --token-file" ;;
@@ -176,6 +187,15 @@ _mintmark() {
     "user factors reset") words_here="--all --factor --help --output --server --timeout --token-file" ;;
     "user approvals") words_here="--help --output --server --timeout --token-file" ;;
     "user withdraw") words_here="--help --output --server --timeout --token-file" ;;
+    "group") words_here="add create delete list members remove show update --help --output --server --timeout --token-file" ;;
+    "group create") words_here="--description --help --output --server --timeout --token-file" ;;
+    "group list") words_here="--help --output --realm --search --server --timeout --token-file" ;;
+    "group show") words_here="--help --output --server --timeout --token-file" ;;
+    "group update") words_here="--description --help --name --output --server --timeout --token-file" ;;
+    "group delete") words_here="--help --output --server --timeout --token-file --yes" ;;
+    "group members") words_here="--help --output --server --timeout --token-file" ;;
+    "group add") words_here="--help --output --server --timeout --token-file" ;;
+    "group remove") words_here="--help --output --server --timeout --token-file" ;;
     "bucket") words_here="create list show --help --output --server --timeout --token-file" ;;
     "bucket create") words_here="--help --output --server --team --timeout --token-file" ;;
     "bucket list") words_here="--help --output --server --timeout --token-file" ;;

@@ -1,0 +1,60 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"github.com/mintmark/mintmark/internal/db"
+	"github.com/mintmark/mintmark/internal/identity/groups"
+	"github.com/mintmark/mintmark/internal/oauth"
+)
+
+// personClaims tells the authorization server what the organisation says of people, from memory that is at most a second
+// behind the database.
+type personClaims struct {
+	groups *groups.Names
+}
+
+// groupsScope is the scope that releases groups, and the claim that holds them.
+const groupsScope = "groups"
+
+// newPersonClaims must be called before the feed starts.
+func newPersonClaims(d *db.DB) personClaims { return personClaims{groups: groups.NewNames(d)} }
+
+func (j personClaims) Claims(ctx context.Context, userID string, scopes []string, brief bool) (claims []oauth.PersonClaim, err error) {
+	if slices.Contains(scopes, groupsScope) {
+		if claims, err = j.groupsClaim(ctx, userID, brief); err != nil {
+			return nil, err
+		}
+	}
+	return claims, nil
+}
+
+// groupsClaim tells all groups, or of somebody with very many only that userinfo tells them.
+func (j personClaims) groupsClaim(ctx context.Context, userID string, brief bool) ([]oauth.PersonClaim, error) {
+	names, err := j.groups.Of(ctx, userID)
+	if err != nil {
+		return nil, err
+	}
+	if brief && len(names) > groups.MaxTold {
+		return []oauth.PersonClaim{{Name: "groups_overflow", Value: []byte("true")}}, nil
+	}
+	slices.Sort(names)
+	if names == nil {
+		names = []string{}
+	}
+	b, err := json.Marshal(names)
+	if err != nil {
+		return nil, fmt.Errorf("write the groups of a person: %w", err)
+	}
+	return []oauth.PersonClaim{{Name: groupsScope, Value: b}}, nil
+}
+
+func (j personClaims) Text(_ context.Context, _ db.ReadTx, _, scope string) (string, error) {
+	if scope == groupsScope {
+		return "See which groups you are in.", nil
+	}
+	return "", nil
+}
