@@ -1,12 +1,15 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"net/http"
+	"slices"
 
 	"github.com/mintmark/mintmark/internal/access"
 	"github.com/mintmark/mintmark/internal/catalog"
 	"github.com/mintmark/mintmark/internal/db"
+	"github.com/mintmark/mintmark/internal/fault"
 	"github.com/mintmark/mintmark/internal/identity"
 	"github.com/mintmark/mintmark/internal/identity/groups"
 	"github.com/mintmark/mintmark/internal/identity/mfa"
@@ -104,6 +107,56 @@ func (j oauthPages) Logout(w http.ResponseWriter, r *http.Request, v oauth.Logou
 
 func (j oauthPages) Goodbye(w http.ResponseWriter, r *http.Request, v oauth.GoodbyeView) {
 	j.a.pages.Goodbye(w, r, web.GoodbyeView(v))
+}
+
+// clientsOfPeople tells the pages which clients people use, and what they let them do.
+type clientsOfPeople struct{ a *App }
+
+func (j clientsOfPeople) Name(ctx context.Context, clientID string) (string, error) {
+	c, err := j.a.registry.Clients().Client(ctx, clientID)
+	return c.Name, err
+}
+
+func (j clientsOfPeople) Approvals(ctx context.Context, c access.Caller, userID string) ([]web.Approval, error) {
+	var list []web.Approval
+	err := j.a.db.Read(ctx, func(tx db.ReadTx) error {
+		list = nil
+		found, err := j.a.oauth.Approvals(ctx, tx, c, userID)
+		if err != nil {
+			return err
+		}
+		for _, f := range found {
+			v := web.Approval{ClientID: f.ClientID, Asked: f.Asked, Since: f.Since}
+			if f.LastUsed != nil {
+				v.LastUsed = *f.LastUsed
+			}
+			for _, scope := range f.Scopes {
+				text, err := j.a.oauth.InWords(ctx, tx, scope)
+				if err != nil {
+					return err
+				}
+				v.Scopes = append(v.Scopes, web.ConsentScope{Name: scope, Text: text})
+			}
+			list = append(list, v)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	for i := range list {
+		c, err := j.a.registry.Clients().Client(ctx, list[i].ClientID)
+		if err != nil && !fault.Is(err, fault.NotFound) {
+			return nil, err
+		}
+		list[i].Name, list[i].Team, list[i].Untrusted = cmp.Or(c.Name, list[i].ClientID), c.Team, c.Untrusted
+	}
+	slices.SortStableFunc(list, func(a, b web.Approval) int { return cmp.Compare(a.Name, b.Name) })
+	return list, nil
+}
+
+func (j clientsOfPeople) Withdraw(ctx context.Context, tx db.WriteTx, c access.Caller, userID, clientID string) error {
+	return j.a.oauth.Withdraw(ctx, tx, c, userID, clientID)
 }
 
 // stepUp tells the authorization server that everybody can prove more than a password: who has no second factor gets one at

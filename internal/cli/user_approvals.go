@@ -27,9 +27,13 @@ func (cmd *userApprovals) Run(ctx context.Context, s *Session) error {
 	return s.print(list, func(w io.Writer) {
 		var rows [][]string
 		for _, a := range list.Items {
-			rows = append(rows, []string{a.Application, a.ClientID, strings.Join(a.Scopes, " "), s.at(a.Granted)})
+			used := "never"
+			if a.LastUsed != nil {
+				used = s.at(*a.LastUsed)
+			}
+			rows = append(rows, []string{a.Application, a.ClientID, strings.Join(a.Scopes, " "), s.at(a.Granted), used})
 		}
-		s.table(w, "this person has not allowed any client anything", []string{"APPLICATION", "CLIENT", "SCOPES", "ALLOWED"}, rows)
+		s.table(w, "this person has not allowed any client anything", []string{"APPLICATION", "CLIENT", "SCOPES", "ALLOWED", "LAST USED"}, rows)
 	})
 }
 

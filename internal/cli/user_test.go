@@ -59,7 +59,7 @@ func people() map[string]any {
 		"POST /api/users/usr_1/disable": jane,
 		"POST /api/users/usr_1/enable":  jane,
 		"GET /api/users/usr_1/approvals": api.Approvals{Items: []api.Approval{
-			{ClientID: "cli_1", Application: "my-shop", Scopes: []string{"openid", "sales_order.read"}, Granted: ago(time.Hour)},
+			{ClientID: "cli_1", Application: "my-shop", Scopes: []string{"openid", "sales_order.read"}, Granted: ago(time.Hour), Since: ago(48 * time.Hour), Asked: true},
 		}},
 		"GET /api/users/usr_2/approvals":          api.Approvals{Items: []api.Approval{}},
 		"DELETE /api/users/usr_1/approvals/cli_1": nil,

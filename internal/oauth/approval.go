@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/mintmark/mintmark/api"
 	"github.com/mintmark/mintmark/internal/access"
@@ -56,8 +57,9 @@ func (s *Server) Approvals(ctx context.Context, tx db.ReadTx, c access.Caller, u
 	if err := allowApprovals(c, userID); err != nil {
 		return nil, err
 	}
-	rows, err := tx.Query(ctx, `SELECT a.client_id, coalesce(c.application, ''), a.scopes, a.granted FROM approvals a JOIN clients c ON c.id = a.client_id
-		WHERE a.user_id = $1 ORDER BY 2, a.client_id`, userID)
+	rows, err := tx.Query(ctx, `SELECT a.client_id, coalesce(c.application, ''), a.scopes, a.granted, a.since, a.used,
+		coalesce((SELECT max(g.rotated) FROM grants g WHERE g.user_id = a.user_id AND g.client_id = a.client_id), 0)
+		FROM approvals a JOIN clients c ON c.id = a.client_id WHERE a.user_id = $1 ORDER BY 2, a.client_id`, userID)
 	if err != nil {
 		return nil, fmt.Errorf("list approvals: %w", err)
 	}
@@ -66,11 +68,11 @@ func (s *Server) Approvals(ctx context.Context, tx db.ReadTx, c access.Caller, u
 	for rows.Next() {
 		var a api.Approval
 		var scopes string
-		var granted int64
-		if err := rows.Scan(&a.ClientID, &a.Application, &scopes, &granted); err != nil {
+		var granted, since, used, refreshed int64
+		if err := rows.Scan(&a.ClientID, &a.Application, &scopes, &granted, &since, &used, &refreshed); err != nil {
 			return nil, fmt.Errorf("list approvals: %w", err)
 		}
-		a.Scopes, a.Granted = strings.Fields(scopes), db.Time(granted)
+		a.Scopes, a.Granted, a.Since, a.Asked, a.LastUsed = strings.Fields(scopes), db.Time(granted), db.Time(since), true, instant(max(used, refreshed))
 		list = append(list, a)
 	}
 	if err := rows.Err(); err != nil {
@@ -90,7 +92,7 @@ func (s *Server) Approvals(ctx context.Context, tx db.ReadTx, c access.Caller, u
 // listUnasked lists what clients of the organisation itself do for the person without having asked. The person has allowed
 // them nothing, and is to see it and end it all the same.
 func listUnasked(ctx context.Context, tx db.ReadTx, userID string) ([]api.Approval, error) {
-	rows, err := tx.Query(ctx, `SELECT g.client_id, coalesce(c.application, ''), g.scopes, g.created FROM grants g JOIN clients c ON c.id = g.client_id
+	rows, err := tx.Query(ctx, `SELECT g.client_id, coalesce(c.application, ''), g.scopes, g.created, g.rotated FROM grants g JOIN clients c ON c.id = g.client_id
 		WHERE g.user_id = $1 AND g.ended = 0 AND g.code_used <> 0 AND g.idle_until > $2
 			AND NOT EXISTS (SELECT 1 FROM approvals a WHERE a.user_id = g.user_id AND a.client_id = g.client_id)
 		ORDER BY g.client_id, g.created, g.id`, userID, db.Micros(tx.Now()))
@@ -102,15 +104,18 @@ func listUnasked(ctx context.Context, tx db.ReadTx, userID string) ([]api.Approv
 	for rows.Next() {
 		var a api.Approval
 		var scopes string
-		var created int64
-		if err := rows.Scan(&a.ClientID, &a.Application, &scopes, &created); err != nil {
+		var created, rotated int64
+		if err := rows.Scan(&a.ClientID, &a.Application, &scopes, &created, &rotated); err != nil {
 			return nil, fmt.Errorf("list what clients do unasked: %w", err)
 		}
 		if n := len(list); n == 0 || list[n-1].ClientID != a.ClientID {
-			a.Granted = db.Time(created)
+			a.Granted, a.Since = db.Time(created), db.Time(created)
 			list = append(list, a)
 		}
 		last := &list[len(list)-1]
+		if used := instant(max(created, rotated)); last.LastUsed == nil || used.After(*last.LastUsed) {
+			last.LastUsed = used
+		}
 		for _, scope := range strings.Fields(scopes) {
 			if !slices.Contains(last.Scopes, scope) {
 				last.Scopes = append(last.Scopes, scope)
@@ -118,6 +123,44 @@ func listUnasked(ctx context.Context, tx db.ReadTx, userID string) ([]api.Approv
 		}
 	}
 	return list, rows.Err()
+}
+
+// instant is a time, or nil for 0.
+func instant(micros int64) *time.Time {
+	if micros == 0 {
+		return nil
+	}
+	t := db.Time(micros)
+	return &t
+}
+
+// noteApprovals notes when approvals were last used, at most once a minute each.
+func noteApprovals(ctx context.Context, tx db.WriteTx, items []*beginning) error {
+	for _, b := range items {
+		if b.lost || b.refused != nil {
+			continue
+		}
+		if _, err := tx.Exec(ctx, `UPDATE approvals SET used = $3 WHERE user_id = $1 AND client_id = $2 AND used < $4`,
+			b.person.User.ID, b.request.client.ID, db.Micros(tx.Now()), db.Micros(tx.Now().Add(-time.Minute))); err != nil {
+			return fmt.Errorf("note the use of an approval: %w", err)
+		}
+	}
+	return nil
+}
+
+// InWords says what a scope of an approval allows, as the person was asked; the scope itself if nothing is known of it.
+func (s *Server) InWords(ctx context.Context, tx db.ReadTx, scope string) (string, error) {
+	if text := commonTexts[scope]; text != "" {
+		return text, nil
+	}
+	if claim, is := strings.CutPrefix(scope, claimPermission("")); is && claimTexts[claim] != "" {
+		return claimTexts[claim], nil
+	}
+	text, err := s.people.Catalog.Describe(ctx, tx, scope)
+	if fault.Is(err, fault.NotFound) || err == nil && text.Text == "" {
+		return scope, nil
+	}
+	return text.Text, err
 }
 
 // unaskedScopes are those that the client has for the person without having asked; nil if there are none.

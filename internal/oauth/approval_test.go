@@ -45,8 +45,8 @@ func TestApprovals(t *testing.T) {
 			}
 		}
 		want := []api.Approval{
-			{ClientID: w.other.ClientID, Application: "second", Scopes: []string{"openid"}, Granted: begin},
-			{ClientID: w.shop.ClientID, Application: "shop", Scopes: []string{"openid", "sales_order.read"}, Granted: begin},
+			{ClientID: w.other.ClientID, Application: "second", Scopes: []string{"openid"}, Granted: begin, Since: begin, LastUsed: &begin, Asked: true},
+			{ClientID: w.shop.ClientID, Application: "shop", Scopes: []string{"openid", "sales_order.read"}, Granted: begin, Since: begin, LastUsed: &begin, Asked: true},
 		}
 		got, err := list(alice)
 		if diff := cmp.Diff(want, got); diff != "" || err != nil {
@@ -75,7 +75,7 @@ func TestApprovalsOfClientsThatDoNotAsk(t *testing.T) {
 		alice := access.Caller{Kind: access.Person, ID: w.alice.ID, Name: "alice", Realm: "customers"}
 		err := w.db.Read(t.Context(), func(tx db.ReadTx) error {
 			list, err := w.server.Approvals(t.Context(), tx, alice, w.alice.ID)
-			want := []api.Approval{{ClientID: w.shop.ClientID, Application: "shop", Scopes: []string{"openid", "sales_order.read"}, Granted: begin}}
+			want := []api.Approval{{ClientID: w.shop.ClientID, Application: "shop", Scopes: []string{"openid", "sales_order.read"}, Granted: begin, Since: begin, LastUsed: &begin}}
 			if diff := cmp.Diff(want, list); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}

@@ -156,7 +156,7 @@ func approve(ctx context.Context, tx db.WriteTx, c access.Caller, userID, client
 }
 
 func storeApproval(ctx context.Context, tx db.WriteTx, userID, clientID string, scopes []string) error {
-	if err := db.One(tx.Exec(ctx, `INSERT INTO approvals (user_id, client_id, scopes, granted, id) VALUES ($1, $2, $3, $4, $5)
+	if err := db.One(tx.Exec(ctx, `INSERT INTO approvals (user_id, client_id, scopes, granted, since, id) VALUES ($1, $2, $3, $4, $4, $5)
 		ON CONFLICT (user_id, client_id) DO UPDATE SET scopes = excluded.scopes, granted = excluded.granted`,
 		userID, clientID, strings.Join(scopes, " "), db.Micros(tx.Now()), id.New(id.Approval, tx.Now()))); err != nil {
 		return fmt.Errorf("store an approval: %w", err)

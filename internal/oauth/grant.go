@@ -217,6 +217,9 @@ func (p *people) writeBeginnings(ctx context.Context, tx db.WriteTx, items []*be
 	if err != nil {
 		return fmt.Errorf("store grants: %w", err)
 	}
+	if err := noteApprovals(ctx, tx, items); err != nil {
+		return err
+	}
 	if err := p.admitFronts(ctx, tx, items); err != nil {
 		return err
 	}

@@ -31,6 +31,9 @@ func (p *Pages) SecurityRoutes(m *route.Mux) {
 	m.Handle("GET "+sessionsPage, p.Sessions)
 	m.Handle("POST "+sessionsPage+"/end", p.EndSession)
 	m.Handle("POST /account/devices/forget", p.ForgetDevice)
+	m.Handle("GET "+approvalsPage, p.Approvals)
+	m.Handle("GET "+approvalsPage+"/withdraw", p.WithdrawForm)
+	m.Handle("POST "+approvalsPage+"/withdraw", p.Withdraw)
 	m.Handle("GET "+activityPage, p.Activity)
 	m.Handle("GET "+activityPage+"/help", p.NotMe)
 }

@@ -6,3 +6,9 @@ ALTER TABLE audit_events ADD COLUMN about TEXT NOT NULL DEFAULT '';
 -- "What was done with my account?" is two reads: what the person did, newest first, and what was done to it by others.
 CREATE INDEX audit_events_person ON audit_events (actor_id, at, id) WHERE actor_kind = 'person';
 CREATE INDEX audit_events_about ON audit_events (about, at, id) WHERE about <> '';
+
+-- Since when the person lets the client do anything: granted moves with each scope that is added.
+ALTER TABLE approvals ADD COLUMN since BIGINT NOT NULL DEFAULT 0;
+UPDATE approvals SET since = granted;
+-- When a grant last began by it, to the minute; 0: never. Refreshes are told by grants, as long as there are any.
+ALTER TABLE approvals ADD COLUMN used BIGINT NOT NULL DEFAULT 0;
