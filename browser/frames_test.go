@@ -24,12 +24,12 @@ var places = map[string]struct {
 	cookies      []string // of the application, that come along when the server's page frames it
 	storage      bool     // what the framed page stores is what the application's own pages see
 }{
-	"another origin of the site":         {"http", "localhost", false, "unchanged", []string{"lax"}, true},
-	"another site":                       {"https", "127.0.0.1", false, "unchanged", []string{"none"}, false},
-	"another site, and cookies are kept": {"https", "127.0.0.1", true, "changed", nil, false},
+	"another origin of the site":             {"http", "localhost", false, "unchanged", []string{"lax"}, true},
+	"another site":                           {"https", "127.0.0.1", false, "unchanged", []string{"none"}, false},
+	"another site, and cookies are withheld": {"https", "127.0.0.1", true, "changed", nil, false},
 }
 
-// cookiesInFrames is the choice that the browser's settings give to people: without a profile that says so it keeps
+// cookiesInFrames is the choice that the browser's settings give to people: without a profile that says so it withholds
 // cookies from sites that are framed by others.
 func cookiesInFrames(t *testing.T, allowed bool) chromedp.ExecAllocatorOption {
 	t.Helper()

@@ -73,6 +73,15 @@ func TestPasswordGrant(t *testing.T) {
 				t.Errorf("the code is not where older clients look: %s", wrong.body)
 			}
 		})
+		t.Run("the grant in the address", func(t *testing.T) {
+			ask := func(query, grant string) answer {
+				return w.send("POST", "/mithril/tokens?grant_type="+query, `{"token":{`+grant+`"email":"a@x.io","password":"`+secret+`","client_id":"`+w.client+`","scope":"app:authorize"}}`)
+			}
+			if a := ask("password", "").want(201); a.at("data.name") != "session_token" {
+				t.Errorf("%s", a.body)
+			}
+			ask("password", `"grant_type":"telepathy",`).refused(400, "unsupported_grant_type") // the body counts
+		})
 		t.Run("fact 19 scope outside the client type", func(t *testing.T) {
 			a := w.signIn("a@x.io", secret, "app:authorize nuclear:launch").refused(400, "invalid_scope")
 			if !strings.Contains(a.at("error.message"), "legal_entity:read") {

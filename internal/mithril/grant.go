@@ -47,6 +47,9 @@ func (c *call) grant() (*result, error) {
 	if err := c.decode("token", &q); err != nil {
 		return nil, err
 	}
+	if q.GrantType == "" { // some clients have it in the address, where it tells nobody anything
+		q.GrantType = c.r.URL.Query().Get("grant_type")
+	}
 	switch q.GrantType {
 	case "":
 		return nil, grantFailure(http.StatusBadRequest, "invalid_request", "Request must include grant_type.")

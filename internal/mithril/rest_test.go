@@ -384,6 +384,16 @@ func TestB7_133_NoWayUp(t *testing.T) {
 				return err
 			})
 			w.do("DELETE", "/mithril/users/"+colleague+"/tokens", "").refused(404, "not_found")
+			w.write(func(ctx context.Context, tx db.WriteTx) error {
+				user, _ := id.FromUUID(id.User, colleague)
+				client, _ := id.FromUUID(id.Client, w.client)
+				_, err := tx.Exec(ctx, `INSERT INTO mithril_tokens (id, name, mac, prefix, user_id, client_id, grant_id, grant_type, scopes, redirect_uri, created, expires, superseded, revoked)
+					VALUES ($1, 'access_token', $2, 'eyJhbG', $3, $4, 'grt_1', 'authorization_code', 'openid', '', 1, $5, 0, 0)`, id.New(id.Token, tx.Now()), []byte(user), user, client, db.Micros(tx.Now().Add(time.Hour)))
+				return err
+			})
+			if a := w.do("GET", "/mithril/tokens?user_id="+colleague, "").want(200); a.at("data.0") != "" {
+				t.Errorf("%s", a.body)
+			}
 			if a := w.as(access, "GET", "/mithril/apps?user_id="+colleague, "").want(200); a.at("data.0") != "" {
 				t.Errorf("%s", a.body)
 			}

@@ -357,6 +357,7 @@ func (c *call) tokens() (*result, error) {
 	}
 	l := &listing{c: c, columns: tokenColumns, from: `mithril_tokens t`, key: `t.id`, prefix: id.Token}
 	l.and(listed)
+	l.and(`(t.user_id = '' OR t.user_id IN (SELECT id FROM users WHERE realm = ?))`, c.o.Realm)
 	if err := c.tokenFilter(l); err != nil {
 		return nil, err
 	}
@@ -405,7 +406,9 @@ func (c *call) token() (*result, error) {
 	}
 	var t stored
 	err = c.reading(func(tx db.ReadTx) (err error) {
-		t, err = c.find(tx, listed+` AND t.id = $1`, tokenID)
+		if t, err = c.find(tx, listed+` AND t.id = $1`, tokenID); err == nil && t.user != "" {
+			_, err = c.loadUser(tx, t.user) // what people of other realms have is no matter of this interface
+		}
 		return err
 	})
 	if err != nil {
