@@ -27,7 +27,7 @@ var ladder = [][]string{
 	{"internal/clock", "internal/id", "internal/redact", "internal/fault", "internal/lifecycle", "internal/failpoint", "internal/realm", "internal/qr", "internal/look"},
 	{"internal/access", "internal/jose"}, // still the ground, but they answer with faults and hold secrets
 	{"internal/db", "internal/objstore", "internal/outbound", "internal/password"},
-	{"internal/seal"}, // keeps its keyring in the database
+	{"internal/seal", "internal/keyset"}, // keeps its keyring in the database
 	{"internal/route"},
 	{"internal/audit", "internal/jobs"},
 	{"internal/catalog", "internal/keys", "internal/mail"},

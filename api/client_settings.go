@@ -46,6 +46,8 @@ type ClientMetadata struct {
 	AuthMethod string `json:"token_endpoint_auth_method,omitempty" enum:"none,client_secret_basic,client_secret_post,client_secret_jwt,private_key_jwt" doc:"How the client proves to be itself. Absent: by its secret, by Basic or in the form; none for a public client."`
 	AuthAlg    string `json:"token_endpoint_auth_signing_alg,omitempty" enum:"ES256,EdDSA,RS256,PS256,HS256" doc:"Absent: any that fits the key."`
 
+	JWKSURI string `json:"jwks_uri,omitempty" maxLength:"1000" doc:"Where the client keeps its public keys (RFC 7517), in place of keys that are stored here: https, fetched when they are needed and kept for five minutes."`
+
 	ResponseTypes []string `json:"response_types,omitempty" maxItems:"8" doc:"Beside code, which needs no mention: id_token, token, id_token token, code id_token, code token, code id_token token. By an administrator, with grant type implicit."`
 
 	IDTokenAlg       string `json:"id_token_signed_response_alg,omitempty" enum:"ES256,EdDSA,RS256"`
@@ -66,7 +68,9 @@ type ClientMetadata struct {
 	DefaultACRs          []string `json:"default_acr_values,omitempty" maxItems:"20"`
 
 	SubjectType string `json:"subject_type,omitempty" enum:"public,pairwise" doc:"pairwise: people have another sub for each sector."`
-	Sector      string `json:"sector,omitempty" maxLength:"255" doc:"The host whose clients know a person under the same pairwise sub. Absent: the host of the redirect URIs, of which there may be only one then."`
+	Sector      string `json:"sector,omitempty" maxLength:"255" doc:"The host whose clients know a person under the same pairwise sub. Absent: the host of sector_identifier_uri, else of the redirect URIs, of which there may be only one then."`
+
+	SectorURI string `json:"sector_identifier_uri,omitempty" maxLength:"1000" doc:"Where a JSON list of all redirect URIs of the sector lies, https; its host is the sector. Fetched when it or the redirect URIs change."`
 
 	BackchannelLogoutURI        string `json:"backchannel_logout_uri,omitempty" maxLength:"1000"`
 	BackchannelSessionRequired  bool   `json:"backchannel_logout_session_required,omitempty"`

@@ -81,24 +81,20 @@ func TestDynamicPlan(t *testing.T) {
 		members map[string]any
 		code    string
 	}{
-		// What would have to be fetched is refused, and discovery does not offer it.
-		"oidcc-registration-jwks-uri":   {map[string]any{"jwks_uri": shared.receiver.URL + "/jwks"}, "invalid_client_metadata"},
-		"oidcc-registration-sector-uri": {map[string]any{"sector_identifier_uri": shared.receiver.URL + "/sector", "subject_type": "pairwise"}, "invalid_client_metadata"},
-		"oidcc-registration-sector-bad": {map[string]any{"sector_identifier_uri": shared.receiver.URL + "/bad", "subject_type": "pairwise"}, "invalid_client_metadata"},
-		"oidcc-request-uri-unsigned":    {map[string]any{"request_uris": []string{shared.receiver.URL + "/request"}}, "invalid_client_metadata"},
-		"oidcc-redirect-uri-regfrag":    {map[string]any{"redirect_uris": []string{callback + "#foo"}}, "invalid_redirect_uri"},
-		"oidcc-idtoken-unsigned":        {map[string]any{"id_token_signed_response_alg": "none"}, "invalid_client_metadata"},
-		"no redirect_uris":              {map[string]any{"redirect_uris": []string{}}, "invalid_redirect_uri"},
+		"oidcc-registration-sector-bad": {map[string]any{"sector_identifier_uri": shared.receiver.show("/bad", []byte(`["https://elsewhere.example.org/cb"]`)), "subject_type": "pairwise"}, "invalid_client_metadata"},
+		// What a request would have to be fetched from is refused, and discovery does not offer it.
+		"oidcc-request-uri-unsigned": {map[string]any{"request_uris": []string{shared.receiver.URL + "/request"}}, "invalid_client_metadata"},
+		"oidcc-redirect-uri-regfrag": {map[string]any{"redirect_uris": []string{callback + "#foo"}}, "invalid_redirect_uri"},
+		"oidcc-idtoken-unsigned":     {map[string]any{"id_token_signed_response_alg": "none"}, "invalid_client_metadata"},
+		"no redirect_uris":           {map[string]any{"redirect_uris": []string{}}, "invalid_redirect_uri"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if c.members["redirect_uris"] == nil {
 				c.members["redirect_uris"] = []string{callback}
 			}
 			r.send(t, c.members).refused(t, "register", http.StatusBadRequest, c.code)
-			for _, path := range []string{"/jwks", "/sector", "/bad", "/request"} {
-				if len(shared.receiver.at(path)) != 0 {
-					t.Errorf("%s was fetched", path)
-				}
+			if len(shared.receiver.at("/request")) != 0 {
+				t.Error("the request was fetched")
 			}
 		})
 	}
@@ -153,8 +149,50 @@ func TestDynamicPlan(t *testing.T) {
 			}
 		})
 	}
+	t.Run("oidcc-registration-jwks-uri", func(t *testing.T) { r.keysElsewhere(t, b) })
+	t.Run("oidcc-registration-sector-uri", func(t *testing.T) { r.sectors(t, b) })
 	t.Run("oidcc-ensure-client-assertion-with-iss-aud-succeeds", func(t *testing.T) { r.rotateKeys(t, b, false) })
 	t.Run("oidcc-refresh-token-rp-key-rotation", func(t *testing.T) { r.rotateKeys(t, b, true) })
+}
+
+// keysElsewhere has a client that keeps its keys at an address of its own prove itself at each of the two processes.
+func (r registrar) keysElsewhere(t *testing.T, b *browser) {
+	key, stranger := looseKey(t), looseKey(t)
+	set := must[[]byte](t, "encode")(json.Marshal(map[string]any{"keys": []json.RawMessage{key.public(t)}}))
+	p, said := r.register(t, map[string]any{"token_endpoint_auth_method": "private_key_jwt", "jwks_uri": shared.receiver.show("/jwks", set)})
+	if said["jwks_uri"] != shared.receiver.URL+"/jwks" || said["jwks"] != nil || len(shared.receiver.at("/jwks")) != 0 {
+		t.Errorf("%v, fetched %d times", said, len(shared.receiver.at("/jwks")))
+	}
+	for i, node := range nodes() {
+		sign := func(key *clientKey) answer {
+			now, form := time.Now(), p.codeForm(b.code(t, p.ask()))
+			form.Set("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
+			form.Set("client_assertion", key.sign(t, map[string]any{"iss": p.ClientID, "sub": p.ClientID, "aud": shared.issuer, "jti": oauth2.GenerateVerifier(), "iat": now.Unix(), "exp": now.Add(time.Minute).Unix()}))
+			return send(t, http.MethodPost, node+"/oauth2/token", http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}, form.Encode())
+		}
+		p.identity(t, granted(t, "code at "+node, sign(key)).IDToken)
+		granted(t, "from memory", sign(key))
+		sign(stranger).refused(t, "by a key that is not there", http.StatusUnauthorized, "invalid_client")
+		if n := len(shared.receiver.at("/jwks")); n != i+1 {
+			t.Errorf("fetched %d times after %d nodes", n, i+1)
+		}
+	}
+}
+
+// sectors has two clients of one sector know a person by one name, and a third by another.
+func (r registrar) sectors(t *testing.T, b *browser) {
+	sector := shared.receiver.show("/sector", must[[]byte](t, "encode")(json.Marshal([]string{callback, callback + "/2"})))
+	subject := func(members map[string]any) string {
+		members["subject_type"] = "pairwise"
+		p, _ := r.register(t, members)
+		id, _ := p.identity(t, p.redeem(t, b.code(t, p.ask())).IDToken)
+		return id.Subject
+	}
+	one := subject(map[string]any{"sector_identifier_uri": sector})
+	two := subject(map[string]any{"sector_identifier_uri": sector, "redirect_uris": []string{callback + "/2", callback}})
+	if three := subject(map[string]any{}); one != two || three == one {
+		t.Errorf("subjects %q and %q in one sector, %q in another", one, two, three)
+	}
 }
 
 // rotateKeys has a client that signs get tokens, and go on with another key if rotate.

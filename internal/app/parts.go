@@ -25,6 +25,7 @@ import (
 	"github.com/mintmark/mintmark/internal/identity/session"
 	"github.com/mintmark/mintmark/internal/jobs"
 	"github.com/mintmark/mintmark/internal/keys"
+	"github.com/mintmark/mintmark/internal/keyset"
 	"github.com/mintmark/mintmark/internal/lifecycle"
 	"github.com/mintmark/mintmark/internal/look"
 	"github.com/mintmark/mintmark/internal/mail"
@@ -123,7 +124,7 @@ func (a *App) makeParts(ctx context.Context) (err error) {
 	}); err != nil {
 		return fmt.Errorf("make the sessions: %w", err)
 	}
-	if a.registry, err = registry.New(a.db, a.keyring, a.identity, registry.Options{Bounds: a.config.ownerBounds(), Lifetimes: a.config.lifetimes(), Clock: a.clock, Logger: a.log, Registration: registry.RegistrationOptions{
+	if a.registry, err = registry.New(a.db, a.keyring, a.identity, registry.Options{Bounds: a.config.ownerBounds(), Outbound: a.outbound, Lifetimes: a.config.lifetimes(), Clock: a.clock, Logger: a.log, Registration: registry.RegistrationOptions{
 		Issuer: a.config.Issuer, Anonymous: a.config.Registration.Anonymous,
 		Unused: time.Duration(a.config.Registration.UnusedLifetime), SecretLife: time.Duration(a.config.Registration.SecretLifetime),
 	}}); err != nil {
@@ -131,7 +132,7 @@ func (a *App) makeParts(ctx context.Context) (err error) {
 	}
 	a.catalog = catalog.New(a.registry, a.registry, a.identity.Realms())
 	if a.oauth, err = oauth.New(oauth.Options{
-		DB: a.db, Clients: a.registry.Clients(), Secrets: a.registry.Clients(), Proofs: a.registry.Clients(), Users: a.identity.Verifier(), Keys: a.keys,
+		DB: a.db, Clients: a.registry.Clients(), Secrets: a.registry.Clients(), Proofs: a.registry.Clients(), KeySets: keyset.New(keyset.Options{Outbound: a.outbound, Clock: a.clock, Logger: a.log}), Users: a.identity.Verifier(), Keys: a.keys,
 		Clock: a.clock, Logger: a.log, Metrics: a.metrics,
 		Issuer: a.config.Issuer, Registration: true, Realms: a.identity.Realms(), SlashRealms: a.config.Tokens.RealmForm == "slash",
 		Lifetimes: a.config.lifetimes(), Version: a.build.Version,

@@ -106,8 +106,10 @@ type clientFlags struct {
 	Grant                 []string      `placeholder:"GRANT" help:"authorization_code, client_credentials, password, or the URN of another grant. Repeat it for more. Default: what the client needs for its own application, and authorization_code if there is a redirect URI."`
 	RefreshTokens         string        `enum:"never,offline_access,always," default:"" help:"When signing a person in gives a refresh token: never, offline_access (if the person allows that scope; the default), always."`
 	AuthMethod            string        `placeholder:"METHOD" help:"How it proves to be itself: client_secret_basic, client_secret_post, client_secret_jwt, private_key_jwt. Default: by its secret in either way."`
+	JWKSURI               string        `name:"jwks-uri" placeholder:"URI" help:"Where it keeps its public keys, in place of keys that are stored here (client key add)."`
 	IDTokenAlg            string        `placeholder:"ALG" help:"Algorithm of its ID tokens: ES256, EdDSA, RS256."`
 	Pairwise              bool          `help:"People have another subject for it than for clients of other hosts."`
+	SectorIdentifierURI   string        `placeholder:"URI" help:"Where a list of all redirect URIs of the sector lies; its host is the sector of pairwise subjects."`
 	RequirePAR            bool          `help:"It must push its authorization requests."`
 	BackchannelLogoutURI  string        `placeholder:"URI" help:"Where it is told by us that somebody has signed out."`
 	FrontchannelLogoutURI string        `placeholder:"URI" help:"Where it is told so by the browser."`
@@ -139,6 +141,8 @@ func (f *clientFlags) settings() (put api.PutClientSettings, err error) {
 	text(&put.Name, f.Name)
 	text(&put.RefreshTokens, f.RefreshTokens)
 	text(&put.AuthMethod, f.AuthMethod)
+	text(&put.JWKSURI, f.JWKSURI)
+	text(&put.SectorURI, f.SectorIdentifierURI)
 	text(&put.IDTokenAlg, f.IDTokenAlg)
 	text(&put.BackchannelLogoutURI, f.BackchannelLogoutURI)
 	text(&put.FrontchannelLogoutURI, f.FrontchannelLogoutURI)

@@ -103,6 +103,10 @@ func (s *Server) noteProof(ctx context.Context, client Client, u *jose.Unverifie
 		return
 	}
 	if client.Metadata.AuthMethod == registry.AuthPrivateKeyJWT {
+		if client.Metadata.JWKSURI != "" {
+			s.proofs.NoteUse(client.ID) // the keys are not ours to keep account of
+			return
+		}
 		for _, k := range client.Keys {
 			key, err := jose.ParseKey([]byte(k.JWK))
 			if err != nil || u.Kid != "" && key.ID != u.Kid {
@@ -132,11 +136,11 @@ func (s *Server) noteProof(ctx context.Context, client Client, u *jose.Unverifie
 
 // verifySigned checks the signature with what the client is registered with.
 func (s *Server) verifySigned(ctx context.Context, client Client, u *jose.Unverified) (jose.Claims, error) {
-	registered := jose.Alg(client.Metadata.AuthAlg)
+	registered := client.Metadata.AuthAlg
 	if client.Metadata.AuthMethod == registry.AuthPrivateKeyJWT {
-		return u.Verify(s.keysOf(client), algsOf(registered))
+		return s.verifyByKeys(ctx, client, u, registered)
 	}
-	if s.secrets == nil || registered != "" && registered != jose.HS256 {
+	if s.secrets == nil || registered != "" && registered != string(jose.HS256) {
 		return jose.Claims{}, errAssertion("the client may not sign with a secret")
 	}
 	secrets, err := s.secrets.HMACSecrets(ctx, client.ID)
@@ -152,20 +156,4 @@ func algsOf(registered jose.Alg) []jose.Alg {
 		return jose.PublicKeyAlgs()
 	}
 	return []jose.Alg{registered}
-}
-
-// keysOf are the client's keys that have not expired. They were checked when they were registered: one that is not a key
-// any more, because we have become stricter since, is none.
-func (s *Server) keysOf(client Client) []jose.Key {
-	now := s.clock.Now()
-	keys := make([]jose.Key, 0, len(client.Keys))
-	for _, k := range client.Keys {
-		if !k.Expires.IsZero() && !now.Before(k.Expires) {
-			continue
-		}
-		if key, err := jose.ParseKey([]byte(k.JWK)); err == nil {
-			keys = append(keys, key)
-		}
-	}
-	return keys
 }

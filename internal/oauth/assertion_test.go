@@ -240,10 +240,14 @@ func TestB2_48_OnlyTheRegisteredMethod(t *testing.T) {
 }
 
 // another is another process on the same database, which knows nothing that the first had in memory.
-func (s *signer) another() *signer {
+func (s *signer) another(change ...func(*oauth.Options)) *signer {
 	s.t.Helper()
 	d := dbtest.OpenURL(s.t, s.url, s.clock)
-	server, err := oauth.New(oauth.Options{DB: d, Clients: s.clients, Users: s.users, Keys: s.ring, Clock: s.clock, Issuer: issuer, Secrets: s.secrets})
+	o := oauth.Options{DB: d, Clients: s.clients, Users: s.users, Keys: s.ring, Clock: s.clock, Issuer: issuer, Secrets: s.secrets}
+	for _, f := range change {
+		f(&o)
+	}
+	server, err := oauth.New(o)
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -48,6 +48,9 @@ func (p *people) exchangeCode(r *http.Request, client Client, q parameters, t *t
 	if len(x.code.Bytes()) != len(codePrefix)+secretLength {
 		return nil, badCredentials()
 	}
+	if err := p.s.canEncrypt(r.Context(), client); err != nil {
+		return nil, err
+	}
 	x.macs = p.Keyring.LookupMACs(macCode, x.code)
 	if err := p.changes.Do(r.Context(), change{exchange: x}); err != nil {
 		return nil, notStored(err)

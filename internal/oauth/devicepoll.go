@@ -40,6 +40,9 @@ func (p *people) pollDevice(r *http.Request, client Client, q parameters, t *tok
 	if len(code.Bytes()) != len(devicePrefix)+secretLength {
 		return nil, badCredentials()
 	}
+	if err := p.s.canEncrypt(r.Context(), client); err != nil {
+		return nil, err
+	}
 	x := &poll{client: client, macs: p.Keyring.LookupMACs(macDevice, code), asked: q.all("resource"), caller: clientCaller(r, client)}
 	if err := p.changes.Do(r.Context(), change{poll: x}); err != nil {
 		return nil, notStored(err)

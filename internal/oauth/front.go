@@ -20,6 +20,10 @@ func (p *people) give(w http.ResponseWriter, r *http.Request, q *authRequest, b 
 	b.caller = caller(ctx, b.person.User, q.client.ID)
 	code := p.newBeginning(b)
 	if q.kind.front() {
+		if err := p.s.canEncrypt(ctx, q.client); err != nil {
+			p.refuseBack(w, r, q, err)
+			return
+		}
 		b.front = true
 		if !q.kind.code {
 			b.by = registry.GrantImplicit

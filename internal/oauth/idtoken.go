@@ -127,7 +127,7 @@ func (p *people) idToken(ctx context.Context, g *grant, client Client, scopes []
 	if err != nil {
 		return nil, err
 	}
-	return p.s.encryptFor(client, client.Metadata.IDTokenKeyAlg, client.Metadata.IDTokenEnc, token, true)
+	return p.s.encryptFor(ctx, client, client.Metadata.IDTokenKeyAlg, client.Metadata.IDTokenEnc, token, true)
 }
 
 // appendAboutInID appends what the client wants to know of the person in the ID token itself, if anything.

@@ -229,7 +229,7 @@ func (p *people) logoutToken(ctx context.Context, client Client, n *notice) ([]b
 	if err != nil {
 		return nil, err
 	}
-	return p.s.encryptFor(client, client.Metadata.IDTokenKeyAlg, client.Metadata.IDTokenEnc, token, true)
+	return p.s.encryptFor(ctx, client, client.Metadata.IDTokenKeyAlg, client.Metadata.IDTokenEnc, token, true)
 }
 
 // recordNotices removes what was heard, gives up what was tried often enough, puts off the rest, and tells when the job

@@ -56,6 +56,9 @@ type Options struct {
 	// Proofs is told what clients sign with. nil: nobody is.
 	Proofs Proofs
 
+	// KeySets are the keys that clients keep elsewhere. nil: those clients have none.
+	KeySets KeySets
+
 	Clock   clock.Clock           // nil: clock.System
 	Logger  *slog.Logger          // nil: no log
 	Metrics prometheus.Registerer // nil: not exported
@@ -97,6 +100,7 @@ type Server struct {
 	keys     Keys
 	secrets  SharedSecrets // nil: none
 	proofs   Proofs        // nil: nobody notes them
+	keySets  KeySets       // nil: no client has keys elsewhere
 	used     *replayGuard
 	trust    *trust
 	clock    clock.Clock
@@ -164,7 +168,7 @@ func New(o Options) (*Server, error) {
 		return nil, fmt.Errorf("oauth: %w", err)
 	}
 	s := &Server{
-		db: o.DB, clients: o.Clients, users: o.Users, keys: o.Keys, secrets: o.Secrets, proofs: o.Proofs, used: newReplayGuard(o.DB), clock: o.Clock, log: o.Logger,
+		db: o.DB, clients: o.Clients, users: o.Users, keys: o.Keys, secrets: o.Secrets, proofs: o.Proofs, keySets: o.KeySets, used: newReplayGuard(o.DB), clock: o.Clock, log: o.Logger,
 		metrics: newMetrics(o.Metrics), journal: newJournal(o.DB, o.Clock, o.Logger), limiter: newLimiter(o.Clock),
 		revoked: newRevocations(o.DB),
 		issuer:  o.Issuer, audience: []string{o.Audience}, realms: o.Realms, slash: o.SlashRealms, lifetimes: o.Lifetimes, version: o.Version,

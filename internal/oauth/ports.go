@@ -6,6 +6,7 @@ import (
 
 	"github.com/mintmark/mintmark/internal/identity"
 	"github.com/mintmark/mintmark/internal/keys"
+	"github.com/mintmark/mintmark/internal/keyset"
 	"github.com/mintmark/mintmark/internal/redact"
 	"github.com/mintmark/mintmark/internal/registry"
 )
@@ -37,6 +38,14 @@ type SharedSecrets interface {
 	// HMACSecrets answers the client's secrets that are valid now, or none. An error says that it could not be found
 	// out.
 	HMACSecrets(ctx context.Context, clientID string) ([]redact.Secret, error)
+}
+
+// KeySets are the key sets that clients keep at addresses of their own (keyset.Sets). To ask waits for the network, so it
+// is never done while a transaction is open.
+type KeySets interface {
+	// Keys answers the client's keys at the address. newer says that those known did not do; it may change nothing. A fault
+	// of kind Unavailable says that none can be had.
+	Keys(ctx context.Context, clientID, address string, newer bool) (keyset.Set, error)
 }
 
 // Proofs is told what clients have proved themselves with by signing (registry.Clients), so that their owners see what is

@@ -3,6 +3,7 @@ package oauth
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/url"
 	"slices"
 	"strings"
@@ -53,7 +54,10 @@ func (p *people) unwrap(ctx context.Context, raw string, a answers) (string, ans
 		}
 		return raw, a, nil
 	}
-	claims, err := p.verifyRequest(client, text)
+	claims, err := p.verifyRequest(ctx, client, text)
+	if err != nil && !errors.Is(err, jose.ErrToken) {
+		return raw, a, err // the client's keys cannot be had
+	}
 	if err != nil {
 		no := refuse(invalidRequestObject, "The signed request is not valid.")
 		no.cause = err
@@ -73,7 +77,7 @@ func (p *people) unwrap(ctx context.Context, raw string, a answers) (string, ans
 }
 
 // verifyRequest checks that the client signed this for us, as a request, and that it is in time.
-func (p *people) verifyRequest(client Client, text string) (jose.Claims, error) {
+func (p *people) verifyRequest(ctx context.Context, client Client, text string) (jose.Claims, error) {
 	u, err := jose.Parse(text)
 	if err != nil {
 		return jose.Claims{}, err
@@ -81,7 +85,7 @@ func (p *people) verifyRequest(client Client, text string) (jose.Claims, error) 
 	if !u.Is("", "JWT", requestObjectType) {
 		return jose.Claims{}, errAssertion("the type is not that of a request")
 	}
-	claims, err := u.Verify(p.s.keysOf(client), algsOf(jose.Alg(client.Metadata.RequestObjectAlg)))
+	claims, err := p.s.verifyByKeys(ctx, client, u, client.Metadata.RequestObjectAlg)
 	if err != nil {
 		return jose.Claims{}, err
 	}

@@ -67,33 +67,28 @@ func signJWT(signer keys.Signer, typ string, claims []byte) ([]byte, error) {
 
 // encryptFor encrypts for the client, if it wants that: keyAlg is not empty. Of the client's keys it takes the best that
 // fits and has not expired.
-func (s *Server) encryptFor(client Client, keyAlg, enc string, plaintext []byte, nested bool) ([]byte, error) {
+func (s *Server) encryptFor(ctx context.Context, client Client, keyAlg, enc string, plaintext []byte, nested bool) ([]byte, error) {
 	if keyAlg == "" {
 		return plaintext, nil
 	}
-	now := s.clock.Now()
-	var candidates []jose.Key
-	for _, k := range client.Keys {
-		if !k.Expires.IsZero() && !k.Expires.After(now) {
-			continue
-		}
-		if key, err := jose.ParseKey([]byte(k.JWK)); err == nil { // else it is of a kind that nothing is encrypted for
-			candidates = append(candidates, key)
-		}
-	}
-	key, err := jose.ChooseEncryptionKey(candidates, keyAlg)
-	if errors.Is(err, jose.ErrNoEncryptionKey) {
-		return nil, &refusal{status: http.StatusBadRequest, code: invalidRequest, cause: err,
-			description: "This client wants its answer encrypted by " + keyAlg + " and has no key registered for that, or none that has not expired."}
-	}
+	key, err := s.encryptionKey(ctx, client, keyAlg)
 	if err != nil {
-		return nil, err
+		return nil, noEncryptionKey(err, keyAlg)
 	}
 	text, err := jose.Encrypt(key, keyAlg, enc, plaintext, nested)
 	if err != nil {
 		return nil, fmt.Errorf("encrypt for a client: %w", err)
 	}
 	return []byte(text), nil
+}
+
+// noEncryptionKey is what a client is told that has no key to encrypt for.
+func noEncryptionKey(err error, keyAlg string) error {
+	if errors.Is(err, jose.ErrNoEncryptionKey) {
+		return &refusal{status: http.StatusBadRequest, code: invalidRequest, cause: err,
+			description: "This client wants its answer encrypted by " + keyAlg + " and has no key registered for that, or none that has not expired."}
+	}
+	return err
 }
 
 // answerPerson answers with what build appends, which is a JSON object, in the form that the client of the token wants:
@@ -116,7 +111,7 @@ func (p *people) answerPerson(w http.ResponseWriter, r *http.Request, c *Claims,
 			return
 		}
 	}
-	if b, err = p.s.encryptFor(client, m.UserinfoKeyAlg, m.UserinfoEnc, b, m.UserinfoAlg != ""); err != nil {
+	if b, err = p.s.encryptFor(r.Context(), client, m.UserinfoKeyAlg, m.UserinfoEnc, b, m.UserinfoAlg != ""); err != nil {
 		p.s.refused(w, r, err)
 		return
 	}

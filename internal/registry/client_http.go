@@ -8,6 +8,7 @@ import (
 	"github.com/mintmark/mintmark/api"
 	"github.com/mintmark/mintmark/internal/access"
 	"github.com/mintmark/mintmark/internal/db"
+	"github.com/mintmark/mintmark/internal/redact"
 	"github.com/mintmark/mintmark/internal/route"
 )
 
@@ -42,9 +43,9 @@ func (r *Registry) standaloneRoutes(m *route.Mux) {
 		return route.Op{Method: method, Path: path, ID: id, Summary: summary, Action: action, Tags: []string{"Clients"}}
 	}
 	route.Read(m, op(http.MethodGet, path, "client.list", "List the clients that belong to no application", access.ReadClient), r.getClients)
-	route.Write(m, op(http.MethodPost, path, "client.create", "Make a client that belongs to no application", access.WriteClient), r.postClient)
+	route.Do(m, op(http.MethodPost, path, "client.create", "Make a client that belongs to no application", access.WriteClient), r.postClient)
 	route.Read(m, op(http.MethodGet, path+"/{client_id}", "client.read", "Read a client that belongs to no application", access.ReadClient), r.getOwn)
-	route.Write(m, op(http.MethodPut, path+"/{client_id}", "client.replace", "Replace what can be set of a client that belongs to no application", access.WriteClient), r.putOwn)
+	route.Do(m, op(http.MethodPut, path+"/{client_id}", "client.replace", "Replace what can be set of a client that belongs to no application", access.WriteClient), r.putOwn)
 	route.Write(m, op(http.MethodDelete, path+"/{client_id}", "client.delete", "Delete a client that belongs to no application", access.WriteClient), r.deleteOwn)
 	r.proofRoutes(m)
 }
@@ -74,15 +75,23 @@ func (r *Registry) getClients(ctx context.Context, tx db.ReadTx, c access.Caller
 	return out, nil
 }
 
-func (r *Registry) postClient(ctx context.Context, tx db.WriteTx, c access.Caller, in *postClientInput) (*ownOutput, error) {
+func (r *Registry) postClient(ctx context.Context, c access.Caller, in *postClientInput) (*ownOutput, error) {
 	b := in.Body
-	n, secret, err := r.CreateClient(ctx, tx, c, StandaloneClient{
-		Team: b.TeamID, Owner: b.OwnerID, Confidential: b.Confidential, Settings: settingsOf(b.PutClientSettings),
-		OwnerScopes: b.ResourceOwnerScopes, AccountScopes: b.ApplicationScopes,
+	var n StandaloneClient
+	var secret redact.Secret
+	err := r.withSector(ctx, func(list *sectorList) error {
+		settings := settingsOf(b.PutClientSettings)
+		settings.sector = list
+		return r.d.Write(ctx, func(tx db.WriteTx) (err error) {
+			if n, secret, err = r.CreateClient(ctx, tx, c, StandaloneClient{
+				Team: b.TeamID, Owner: b.OwnerID, Confidential: b.Confidential, Settings: settings,
+				OwnerScopes: b.ResourceOwnerScopes, AccountScopes: b.ApplicationScopes,
+			}); err != nil {
+				return err
+			}
+			return checkKeys(ctx, tx, n.ID, n.Settings.Metadata) // it has no key yet
+		})
 	})
-	if err == nil {
-		err = checkEncryption(ctx, tx, n.ID, n.Settings.Metadata) // it has no key yet
-	}
 	if err != nil {
 		return nil, err
 	}
@@ -99,14 +108,20 @@ func (r *Registry) getOwn(ctx context.Context, tx db.ReadTx, c access.Caller, in
 	return &ownOutput{route.AtVersion(n.Settings.Revision), r.wireClient(n)}, nil
 }
 
-func (r *Registry) putOwn(ctx context.Context, tx db.WriteTx, c access.Caller, in *putOwnInput) (*ownOutput, error) {
-	settings := settingsOf(in.Body.PutClientSettings)
-	n, err := r.UpdateClient(ctx, tx, c, in.ID, ClientChange{
-		Settings: &settings, OwnerScopes: &in.Body.ResourceOwnerScopes, AccountScopes: &in.Body.ApplicationScopes, Enabled: in.Body.Enabled,
-	}, in.Check)
-	if err == nil {
-		err = checkEncryption(ctx, tx, in.ID, settings.Metadata)
-	}
+func (r *Registry) putOwn(ctx context.Context, c access.Caller, in *putOwnInput) (*ownOutput, error) {
+	var n StandaloneClient
+	err := r.withSector(ctx, func(list *sectorList) error {
+		settings := settingsOf(in.Body.PutClientSettings)
+		settings.sector = list
+		return r.d.Write(ctx, func(tx db.WriteTx) (err error) {
+			if n, err = r.UpdateClient(ctx, tx, c, in.ID, ClientChange{
+				Settings: &settings, OwnerScopes: &in.Body.ResourceOwnerScopes, AccountScopes: &in.Body.ApplicationScopes, Enabled: in.Body.Enabled,
+			}, in.Check); err != nil {
+				return err
+			}
+			return checkKeys(ctx, tx, in.ID, n.Settings.Metadata)
+		})
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -75,6 +75,11 @@ func (r *Registry) AddKey(ctx context.Context, tx db.WriteTx, c access.Caller, c
 	if !row.Disabled.IsZero() {
 		return ClientKey{}, fault.New(fault.Conflict, "client_disabled", "The client is disabled, and what was added now would be refused.")
 	}
+	if settings, err := loadSettings(ctx, tx, clientID); err != nil {
+		return ClientKey{}, err
+	} else if settings.Metadata.JWKSURI != "" {
+		return ClientKey{}, fault.New(fault.Conflict, "jwks_uri", "The client keeps its keys at its jwks_uri; take that away to store keys here.")
+	}
 	key, err := parseClientKey(jwk)
 	if err != nil {
 		return ClientKey{}, fault.InvalidAt("body.jwk", "invalid_client_metadata", "This is %s.", err)

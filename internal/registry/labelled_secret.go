@@ -132,6 +132,12 @@ func noteProofs(ctx context.Context, tx db.WriteTx, uses []identity.TimedUse) er
 			table = "client_keys"
 		}
 		at := db.Micros(tx.Now().Add(-max(u.Age, 0)))
+		if strings.HasPrefix(u.Owner, id.Client+"_") { // a key that the client keeps elsewhere: it was used, and so it stays
+			if _, err := tx.Exec(ctx, `UPDATE clients SET expires = 0 WHERE id = $1 AND expires > 0`, u.Owner); err != nil {
+				return fmt.Errorf("note that a client is used: %w", err)
+			}
+			continue
+		}
 		if _, err := tx.Exec(ctx, `UPDATE `+table+` SET last_used = $2 WHERE id = $1 AND last_used < $2`, u.Owner, at); err != nil {
 			return fmt.Errorf("note uses of a client's secrets and keys: %w", err)
 		}

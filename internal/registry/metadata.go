@@ -32,6 +32,8 @@ type Metadata struct {
 	// How the client proves to be itself. "": by its secret, by Basic or in the form.
 	AuthMethod string
 	AuthAlg    string // "": any that fits the key
+	// JWKSURI is where the client keeps its keys, in place of those that are stored with it; "": nowhere else.
+	JWKSURI string
 
 	// Response types beside code that an administrator has allowed, such as "id_token token"; the words of each sorted
 	// as in the registry of RFC 6749: code, id_token, token.
@@ -57,9 +59,11 @@ type Metadata struct {
 	RequireAuthTime      bool
 	DefaultACRs          []string
 
-	// How people are known to it. Sector is the host of the sector identifier, for pairwise subjects.
+	// How people are known to it. Sector is the host of the sector identifier, for pairwise subjects. SectorURI is where
+	// that host lists the redirect URIs that belong to it; "": it does not.
 	SubjectType string
 	Sector      string
+	SectorURI   string
 
 	// Where it hears that somebody has signed out.
 	BackchannelLogoutURI        string

@@ -158,15 +158,21 @@ func checkAlgs(m *Metadata) error {
 	return nil
 }
 
-// checkEncryption refuses to encrypt for a client that has no key for it: it would get nothing any more. The keys must
-// be stored by now.
-func checkEncryption(ctx context.Context, tx db.ReadTx, clientID string, m Metadata) error {
-	if m.IDTokenKeyAlg == "" && m.UserinfoKeyAlg == "" {
+// checkKeys refuses keys in two places (RFC 7591 section 2), and to encrypt for a client that has no key for it: it would
+// get nothing any more. The keys must be stored by now; those that lie elsewhere are looked at when they are needed.
+func checkKeys(ctx context.Context, tx db.ReadTx, clientID string, m Metadata) error {
+	if m.IDTokenKeyAlg == "" && m.UserinfoKeyAlg == "" && m.JWKSURI == "" {
 		return nil
 	}
 	keys, err := loadKeys(ctx, tx, clientID)
 	if err != nil {
 		return err
+	}
+	switch {
+	case m.JWKSURI != "" && len(keys) > 0:
+		return badMetadata("jwks_uri", "The client has keys that are stored here: remove them first.")
+	case m.JWKSURI != "":
+		return nil
 	}
 	var candidates []jose.Key
 	for _, k := range keys {
@@ -224,7 +230,11 @@ func checkSubjects(s *Settings) error {
 		return nil
 	}
 	hosts := s.hosts()
-	switch {
+	switch of := hostOf(m.SectorURI); {
+	case of != "" && m.Sector != "" && m.Sector != of:
+		return badMetadata("sector", "The sector is the host of sector_identifier_uri.")
+	case of != "":
+		m.Sector = of // that it knows of the client is for the list there to show
 	case m.Sector != "" && !slices.Contains(hosts, m.Sector):
 		return badMetadata("sector", "The sector is the host of one of the redirect URIs.")
 	case m.Sector != "":

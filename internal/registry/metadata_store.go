@@ -11,13 +11,13 @@ import (
 // metadataOf reads what was sent or stored. It checks nothing.
 func metadataOf(w api.ClientMetadata) Metadata {
 	return Metadata{
-		AuthMethod: w.AuthMethod, AuthAlg: w.AuthAlg, ResponseTypes: w.ResponseTypes,
+		AuthMethod: w.AuthMethod, AuthAlg: w.AuthAlg, JWKSURI: w.JWKSURI, ResponseTypes: w.ResponseTypes,
 		IDTokenAlg: w.IDTokenAlg, IDTokenKeyAlg: w.IDTokenKeyAlg, IDTokenEnc: w.IDTokenEnc,
 		UserinfoAlg: w.UserinfoAlg, UserinfoKeyAlg: w.UserinfoKeyAlg, UserinfoEnc: w.UserinfoEnc,
 		AuthorizationAlg: w.AuthorizationAlg, IntrospectionAlg: w.IntrospectionAlg,
 		RequestObjectAlg: w.RequestObjectAlg, RequireRequestObject: w.RequireRequestObject, RequirePAR: w.RequirePAR,
 		PKCEOptional: w.PKCEOptional, DefaultMaxAge: span(w.DefaultMaxAge), RequireAuthTime: w.RequireAuthTime, DefaultACRs: w.DefaultACRs,
-		SubjectType: w.SubjectType, Sector: w.Sector,
+		SubjectType: w.SubjectType, Sector: w.Sector, SectorURI: w.SectorURI,
 		BackchannelLogoutURI: w.BackchannelLogoutURI, BackchannelSessionRequired: w.BackchannelSessionRequired,
 		FrontchannelLogoutURI: w.FrontchannelLogoutURI, FrontchannelSessionRequired: w.FrontchannelSessionRequired,
 		ClientURI: w.ClientURI, LogoURI: w.LogoURI, PolicyURI: w.PolicyURI, TermsURI: w.TermsURI, Contacts: w.Contacts,
@@ -31,13 +31,13 @@ func metadataOf(w api.ClientMetadata) Metadata {
 // wire is m as it is sent and stored.
 func (m Metadata) wire() api.ClientMetadata {
 	return api.ClientMetadata{
-		AuthMethod: m.AuthMethod, AuthAlg: m.AuthAlg, ResponseTypes: m.ResponseTypes,
+		AuthMethod: m.AuthMethod, AuthAlg: m.AuthAlg, JWKSURI: m.JWKSURI, ResponseTypes: m.ResponseTypes,
 		IDTokenAlg: m.IDTokenAlg, IDTokenKeyAlg: m.IDTokenKeyAlg, IDTokenEnc: m.IDTokenEnc,
 		UserinfoAlg: m.UserinfoAlg, UserinfoKeyAlg: m.UserinfoKeyAlg, UserinfoEnc: m.UserinfoEnc,
 		AuthorizationAlg: m.AuthorizationAlg, IntrospectionAlg: m.IntrospectionAlg,
 		RequestObjectAlg: m.RequestObjectAlg, RequireRequestObject: m.RequireRequestObject, RequirePAR: m.RequirePAR,
 		PKCEOptional: m.PKCEOptional, DefaultMaxAge: seconds(m.DefaultMaxAge), RequireAuthTime: m.RequireAuthTime, DefaultACRs: m.DefaultACRs,
-		SubjectType: m.SubjectType, Sector: m.Sector,
+		SubjectType: m.SubjectType, Sector: m.Sector, SectorURI: m.SectorURI,
 		BackchannelLogoutURI: m.BackchannelLogoutURI, BackchannelSessionRequired: m.BackchannelSessionRequired,
 		FrontchannelLogoutURI: m.FrontchannelLogoutURI, FrontchannelSessionRequired: m.FrontchannelSessionRequired,
 		ClientURI: m.ClientURI, LogoURI: m.LogoURI, PolicyURI: m.PolicyURI, TermsURI: m.TermsURI, Contacts: m.Contacts,

@@ -133,7 +133,8 @@ func TestBadMetadata(t *testing.T) {
 			"resources":                             {`["api"]`, `["https://api.example.org/#x"]`, `["javascript:alert(1)"]`, `["https://a b/"]`},
 			"access_token_lifetime":                 {`9`, `86401`, `-1`, `9223372036854775807`},
 			"refresh_token_idle_lifetime":           {`157680001`},
-			"jwks_uri":                              {`"https://kio.example.org/jwks"`}, // no such member here: keys have addresses of their own
+			"jwks_uri":                              {`"https://kio.example.org/jwks"`}, // nothing is called here
+			"sector_identifier_uri":                 {`"https://kio.example.org/sector"`},
 			"client_id":                             {`"cli_x"`},
 			"trusted":                               {`true`},
 			"frontchannel_logout_session_required":  {`"yes"`},

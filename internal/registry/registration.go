@@ -64,6 +64,8 @@ type registration struct {
 	ApplicationType        string          `json:"application_type,omitempty"`
 	api.ClientMetadata
 
+	sector *sectorList // what the sector identifier URI lists, if it was read
+
 	// Only in answers.
 	SecretExpires     *int64 `json:"client_secret_expires_at,omitempty"`
 	Issued            int64  `json:"client_id_issued_at,omitempty"`
@@ -74,10 +76,8 @@ type registration struct {
 // Members that are standard and that this server does not take: to leave them aside would let the client believe that it
 // is protected, or reachable, by what nobody reads.
 var refusedMembers = map[string]string{
-	"software_statement":    "invalid_software_statement",
-	"jwks_uri":              "invalid_client_metadata",
-	"sector_identifier_uri": "invalid_client_metadata",
-	"request_uris":          "invalid_client_metadata",
+	"software_statement": "invalid_software_statement",
+	"request_uris":       "invalid_client_metadata",
 }
 
 // Members that only an answer has.
@@ -101,7 +101,7 @@ func parseRegistration(body []byte, update bool) (registration, []jose.Key, erro
 	}
 	for name, code := range refusedMembers {
 		if _, ok := members[name]; ok {
-			return none(code, "%s is not supported here; send keys by value, in jwks.", name)
+			return none(code, "%s is not supported here.", name)
 		}
 	}
 	if !update { // neither is a client's to choose
@@ -146,7 +146,7 @@ var registrationMembers = func() []string {
 		"userinfo_signed_response_alg", "userinfo_encrypted_response_alg", "userinfo_encrypted_response_enc",
 		"authorization_signed_response_alg", "introspection_signed_response_alg", "request_object_signing_alg",
 		"require_signed_request_object", "require_pushed_authorization_requests", "default_max_age", "require_auth_time", "default_acr_values",
-		"subject_type", "backchannel_logout_uri", "backchannel_logout_session_required", "frontchannel_logout_uri", "frontchannel_logout_session_required",
+		"jwks_uri", "subject_type", "sector_identifier_uri", "backchannel_logout_uri", "backchannel_logout_session_required", "frontchannel_logout_uri", "frontchannel_logout_session_required",
 		"client_uri", "logo_uri", "policy_uri", "tos_uri", "contacts", "initiate_login_uri", "software_id", "software_version")
 }()
 
@@ -202,11 +202,11 @@ func parseJWKS(raw json.RawMessage) ([]jose.Key, error) {
 }
 
 // settings are what the registration says, within what its policy allows.
-func (in registration) settings(p policy) (s Settings, confidential bool, err error) {
+func (in registration) settings(p policy, stranger bool) (s Settings, confidential bool, err error) {
 	refuse := func(format string, args ...any) (Settings, bool, error) {
 		return Settings{}, false, fault.New(fault.Invalid, "invalid_client_metadata", format, args...)
 	}
-	s = Settings{Name: in.ClientName, RedirectURIs: in.RedirectURIs, PostLogoutRedirectURIs: in.PostLogoutRedirectURIs, RefreshTokens: RefreshNever, Metadata: metadataOf(in.ClientMetadata)}
+	s = Settings{Name: in.ClientName, RedirectURIs: in.RedirectURIs, PostLogoutRedirectURIs: in.PostLogoutRedirectURIs, RefreshTokens: RefreshNever, Metadata: metadataOf(in.ClientMetadata), sector: in.sector}
 	if s.Name == "" {
 		s.Name = "Unnamed client"
 	}
@@ -239,10 +239,17 @@ func (in registration) settings(p policy) (s Settings, confidential bool, err er
 	if u := s.Metadata.BackchannelLogoutURI; u != "" && !publicHost(u) {
 		return refuse("backchannel_logout_uri must be https, on a public host.")
 	}
-	confidential = s.Metadata.AuthMethod != AuthNone
-	if s.Metadata.AuthMethod == AuthPrivateKeyJWT && len(in.JWKS) == 0 {
-		return refuse("private_key_jwt needs jwks.")
+	switch m := s.Metadata; {
+	case m.JWKSURI != "" && len(in.JWKS) > 0:
+		return refuse("jwks and jwks_uri exclude each other.") // RFC 7591 section 2
+	case stranger && m.JWKSURI != "" && !publicHost(m.JWKSURI):
+		return refuse("jwks_uri must be https, on a public host.")
+	case stranger && m.SectorURI != "":
+		return refuse("sector_identifier_uri needs an initial access token: without one, a client is a sector of its own.")
+	case m.AuthMethod == AuthPrivateKeyJWT && len(in.JWKS) == 0 && m.JWKSURI == "":
+		return refuse("private_key_jwt needs jwks or jwks_uri.")
 	}
+	confidential = s.Metadata.AuthMethod != AuthNone
 	return s, confidential, nil
 }
 
@@ -411,7 +418,7 @@ func (r *Registry) register(ctx context.Context, tx db.WriteTx, token redact.Sec
 			return none(err)
 		}
 	}
-	settings, confidential, err := in.settings(t.policy)
+	settings, confidential, err := in.settings(t.policy, token.Empty())
 	if err != nil {
 		return none(err)
 	}
@@ -430,7 +437,7 @@ func (r *Registry) register(ctx context.Context, tx db.WriteTx, token redact.Sec
 	if err := replaceKeys(ctx, tx, c, n.ID, keys); err != nil {
 		return none(err)
 	}
-	if err := checkEncryption(ctx, tx, n.ID, settings.Metadata); err != nil {
+	if err := checkKeys(ctx, tx, n.ID, settings.Metadata); err != nil {
 		return none(err)
 	}
 	access := seal.NewSecret(registrationPrefix)

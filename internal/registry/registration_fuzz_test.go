@@ -32,7 +32,7 @@ func FuzzParseRegistration(f *testing.F) {
 		if m.FirstParty || len(m.PersonScopes) > 0 || m.PKCEOptional || m.PersonPassword || m.AccessTokenLife != 0 || !update && in.ClientID != "" || in.RegistrationToken != "" || len(keys) > maxProofs {
 			t.Errorf("%s gave %+v", b, in)
 		}
-		s, confidential, err := in.settings(strangers)
+		s, confidential, err := in.settings(strangers, true)
 		if err != nil || checkStandalone(&s, confidential) != nil {
 			return
 		}

@@ -82,9 +82,12 @@ func (r *Registry) postRegistration(q *http.Request, token redact.Secret) (out r
 	if err != nil {
 		return registration{}, err
 	}
-	err = r.d.Write(q.Context(), func(tx db.WriteTx) (err error) {
-		out, err = r.register(q.Context(), tx, token, in, keys)
-		return err
+	err = r.withSector(q.Context(), func(list *sectorList) error {
+		in.sector = list
+		return r.d.Write(q.Context(), func(tx db.WriteTx) (err error) {
+			out, err = r.register(q.Context(), tx, token, in, keys)
+			return err
+		})
 	})
 	return out, err
 }
@@ -109,9 +112,12 @@ func (r *Registry) putRegistration(q *http.Request, token redact.Secret) (out re
 	if err != nil {
 		return registration{}, err
 	}
-	err = r.d.Write(q.Context(), func(tx db.WriteTx) (err error) {
-		out, err = r.changeRegistration(q.Context(), tx, q.PathValue("client_id"), token, in, keys)
-		return err
+	err = r.withSector(q.Context(), func(list *sectorList) error {
+		in.sector = list
+		return r.d.Write(q.Context(), func(tx db.WriteTx) (err error) {
+			out, err = r.changeRegistration(q.Context(), tx, q.PathValue("client_id"), token, in, keys)
+			return err
+		})
 	})
 	return out, err
 }

@@ -93,7 +93,7 @@ func (r *Registry) changeRegistration(ctx context.Context, tx db.WriteTx, client
 			return none(err)
 		}
 	}
-	settings, confidential, err := in.settings(p)
+	settings, confidential, err := in.settings(p, n.Untrusted)
 	if err != nil {
 		return none(err)
 	}
@@ -112,7 +112,7 @@ func (r *Registry) changeRegistration(ctx context.Context, tx db.WriteTx, client
 	if err := replaceKeys(ctx, tx, c, clientID, keys); err != nil {
 		return none(err)
 	}
-	if err := checkEncryption(ctx, tx, clientID, settings.Metadata); err != nil {
+	if err := checkKeys(ctx, tx, clientID, settings.Metadata); err != nil {
 		return none(err)
 	}
 	secret, err := r.reissue(ctx, tx, c, n, before)

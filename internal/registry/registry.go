@@ -51,8 +51,10 @@ type Options struct {
 	Lifetimes Lifetimes
 	// Registration says who may register clients.
 	Registration RegistrationOptions
-	Clock        clock.Clock // nil: clock.System
-	Logger       *slog.Logger
+	// Outbound calls the addresses that clients give. nil: no client may keep anything elsewhere.
+	Outbound Outbound
+	Clock    clock.Clock // nil: clock.System
+	Logger   *slog.Logger
 }
 
 // UID is the scope that every application has: to know who the token is for.

@@ -53,7 +53,8 @@ type Settings struct {
 	GrantTypes             []string // empty: what such a client may by default
 	RefreshTokens          RefreshTokens
 	Metadata               Metadata
-	Revision               int64 // 0: nothing was ever set
+	sector                 *sectorList // what the sector identifier URI lists, if it was read for this change
+	Revision               int64       // 0: nothing was ever set
 	Modified               time.Time
 	ModifiedBy             string
 }
@@ -109,10 +110,10 @@ func (r *Registry) PutSettings(ctx context.Context, tx db.WriteTx, c access.Call
 		return none(err)
 	}
 	own := StandaloneClient{ID: a.ClientID, Team: a.Team, Settings: next}
-	if err := cmp.Or(checkTrust(c, target, stored, next, r.o.Bounds), checkSector(ctx, tx, c, own, stored)); err != nil {
+	if err := cmp.Or(checkTrust(c, target, stored, next, r.o.Bounds), checkSector(ctx, tx, c, own, stored), r.checkElsewhere(stored, next)); err != nil {
 		return none(err)
 	}
-	if err := checkEncryption(ctx, tx, a.ClientID, next.Metadata); err != nil {
+	if err := checkKeys(ctx, tx, a.ClientID, next.Metadata); err != nil {
 		return none(err)
 	}
 	next.Revision, next.Modified, next.ModifiedBy = stored.Revision+1, tx.Now(), c.String()

@@ -26,7 +26,7 @@ type (
 func (r *Registry) clientRoutes(m *route.Mux) {
 	const path = "/api/applications/{id}/client"
 	route.Read(m, route.Op{Method: http.MethodGet, Path: path, ID: "client.get", Summary: "Read the settings of an application's client", Action: access.ReadRegistry, Tags: []string{"Registry"}}, r.getClient)
-	route.Write(m, route.Op{Method: http.MethodPut, Path: path, ID: "client.put", Summary: "Replace the settings of an application's client", Action: access.WriteApplication, Tags: []string{"Registry"}}, r.putClient)
+	route.Do(m, route.Op{Method: http.MethodPut, Path: path, ID: "client.put", Summary: "Replace the settings of an application's client", Action: access.WriteApplication, Tags: []string{"Registry"}}, r.putClient)
 }
 
 func (r *Registry) getClient(ctx context.Context, tx db.ReadTx, c access.Caller, in *ApplicationPath) (*clientOutput, error) {
@@ -37,12 +37,20 @@ func (r *Registry) getClient(ctx context.Context, tx db.ReadTx, c access.Caller,
 	return r.clientAnswer(ctx, tx, s, a)
 }
 
-func (r *Registry) putClient(ctx context.Context, tx db.WriteTx, c access.Caller, in *putClientInput) (*clientOutput, error) {
-	s, a, err := r.PutSettings(ctx, tx, c, in.ID, settingsOf(in.Body), in.Check)
-	if err != nil {
-		return nil, err
-	}
-	return r.clientAnswer(ctx, tx, s, a)
+func (r *Registry) putClient(ctx context.Context, c access.Caller, in *putClientInput) (out *clientOutput, err error) {
+	err = r.withSector(ctx, func(list *sectorList) error {
+		settings := settingsOf(in.Body)
+		settings.sector = list
+		return r.d.Write(ctx, func(tx db.WriteTx) error {
+			s, a, err := r.PutSettings(ctx, tx, c, in.ID, settings, in.Check)
+			if err != nil {
+				return err
+			}
+			out, err = r.clientAnswer(ctx, tx, s, a)
+			return err
+		})
+	})
+	return out, err
 }
 
 func (r *Registry) clientAnswer(ctx context.Context, tx db.ReadTx, s Settings, a Application) (*clientOutput, error) {

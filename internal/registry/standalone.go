@@ -67,7 +67,7 @@ func (r *Registry) CreateClient(ctx context.Context, tx db.WriteTx, c access.Cal
 	if err := checkStandalone(&n.Settings, n.Confidential); err != nil {
 		return none(err)
 	}
-	if err := cmp.Or(checkTrust(c, target, Settings{}, n.Settings, r.o.Bounds), checkSector(ctx, tx, c, n, Settings{})); err != nil {
+	if err := cmp.Or(checkTrust(c, target, Settings{}, n.Settings, r.o.Bounds), checkSector(ctx, tx, c, n, Settings{}), r.checkElsewhere(Settings{}, n.Settings)); err != nil {
 		return none(err)
 	}
 	now := tx.Now()
@@ -329,7 +329,7 @@ func (r *Registry) UpdateClient(ctx context.Context, tx db.WriteTx, c access.Cal
 	if change.Settings != nil {
 		next.Settings = *change.Settings
 		if err := cmp.Or(checkStandalone(&next.Settings, next.Confidential), checkTrust(c, target, before.Settings, next.Settings, r.o.Bounds),
-			checkSector(ctx, tx, c, next, before.Settings), checkTyped(ctx, tx, c, clientID, before.Settings, next.Settings)); err != nil {
+			checkSector(ctx, tx, c, next, before.Settings), r.checkElsewhere(before.Settings, next.Settings), checkTyped(ctx, tx, c, clientID, before.Settings, next.Settings)); err != nil {
 			return StandaloneClient{}, err
 		}
 	}

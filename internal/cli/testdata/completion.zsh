@@ -143,9 +143,9 @@ _mintmark() {
     "app storage-key delete") words_here="--help --output --server --timeout --token-file" ;;
     "client") words_here="create delete key list registration-token secret set show --help --output --server --timeout --token-file" ;;
     "client show") words_here="--help --output --server --timeout --token-file" ;;
-    "client set") words_here="--access-token-lifetime --auth-method --backchannel-logout-uri --contact --file --first-party --frontchannel-logout-uri --grant --help --id-token-alg --name --origin --output --pairwise --person-scope --post-logout-redirect-uri --redirect-uri --refresh-tokens --require-par --resource --server --timeout --token-file" ;;
+    "client set") words_here="--access-token-lifetime --auth-method --backchannel-logout-uri --contact --file --first-party --frontchannel-logout-uri --grant --help --id-token-alg --jwks-uri --name --origin --output --pairwise --person-scope --post-logout-redirect-uri --redirect-uri --refresh-tokens --require-par --resource --sector-identifier-uri --server --timeout --token-file" ;;
     "client list") words_here="--help --output --server --team --timeout --token-file --untrusted" ;;
-    "client create") words_here="--access-token-lifetime --auth-method --backchannel-logout-uri --confidential --contact --file --first-party --frontchannel-logout-uri --grant --help --id-token-alg --name --origin --output --owner-scope --pairwise --person-scope --post-logout-redirect-uri --redirect-uri --refresh-tokens --require-par --resource --server --team --timeout --token-file" ;;
+    "client create") words_here="--access-token-lifetime --auth-method --backchannel-logout-uri --confidential --contact --file --first-party --frontchannel-logout-uri --grant --help --id-token-alg --jwks-uri --name --origin --output --owner-scope --pairwise --person-scope --post-logout-redirect-uri --redirect-uri --refresh-tokens --require-par --resource --sector-identifier-uri --server --team --timeout --token-file" ;;
     "client delete") words_here="--help --output --server --timeout --token-file" ;;
     "client secret") words_here="create list revoke --help --output --server --timeout --token-file" ;;
     "client secret create") words_here="--expires --help --label --output --server --timeout --token-file" ;;
