@@ -1,11 +1,9 @@
 package browser_test
 
 import (
-	"context"
 	"testing"
 
 	"github.com/chromedp/cdproto/emulation"
-	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 )
@@ -16,11 +14,7 @@ func TestEveryPage(t *testing.T) {
 	for _, l := range []struct{ tag, person string }{{"en", "alice"}, {"de", "long"}} {
 		t.Run(l.tag, func(t *testing.T) {
 			b := open(t, l.tag)
-			// Without the offer in the name's field, which would sign in as soon as there is a passkey.
-			b.run("no offer", chromedp.ActionFunc(func(ctx context.Context) error {
-				_, err := page.AddScriptToEvaluateOnNewDocument("PublicKeyCredential.isConditionalMediationAvailable = undefined").Do(ctx)
-				return err
-			}))
+			b.noOffer()
 			b.authenticator()
 			w.strangersPages(b)
 			w.signingIn(b, l.person)

@@ -113,6 +113,7 @@ func startServer(ctx context.Context, dir, version string) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.Realms = []app.Realm{{Name: "customers", Registration: "open"}} // whoever plays along may have an account
 	log, err := os.OpenFile(filepath.Join(dir, "server.log"), os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
@@ -368,10 +369,11 @@ The server goes on, and so do the agent and the rotations, until you press Ctrl-
 
    Open      %s
    Sign in   %s as customers/alice, password: %s
+             or create an account of your own there; its letters come to %s/mailbox
    Try       cd %s
              export PATH=%s:$PATH MINTMARK_URL=%s MINTMARK_TOKEN_FILE=%s
              mintmark app status sales-orders
              mintmark rotate sales-orders --wait
              mintmark token get --credentials credentials | mintmark token check -
-`, t.c.Issuer, t.shop, alicePassword, t.dir, filepath.Dir(t.o.Program), t.c.Issuer, t.c.AdminKeyFile())
+`, t.c.Issuer, t.shop, alicePassword, t.c.Issuer, t.dir, filepath.Dir(t.o.Program), t.c.Issuer, t.c.AdminKeyFile())
 }
