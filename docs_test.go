@@ -79,7 +79,7 @@ func TestEveryPrefixIsOneThing(t *testing.T) {
 
 func TestEveryMetricIsDocumented(t *testing.T) {
 	text := read(t, "docs/operations.md")
-	name := regexp.MustCompile(`"(mintmark_[a-z0-9_]+_(total|seconds|bytes|size|broken|running|generation|flight|versions|problems|deliveries|tokens|addresses|revocations))"`)
+	name := regexp.MustCompile(`"(mintmark_[a-z0-9_]+_(total|seconds|bytes|size|broken|running|generation|flight|versions|problems|deliveries|tokens|addresses|revocations|servers_down|sync_held))"`)
 	seen := map[string]bool{}
 	err := filepath.WalkDir("internal", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go") {

@@ -32,7 +32,7 @@ var ladder = [][]string{
 	{"internal/audit", "internal/jobs"},
 	{"internal/catalog", "internal/keys", "internal/mail"},
 	{"internal/identity"},
-	{"internal/identity/session", "internal/identity/mfa", "internal/identity/groups"},
+	{"internal/identity/session", "internal/identity/mfa", "internal/identity/groups", "internal/identity/directory"},
 	{"internal/identity/account"},
 	{"internal/registry"},
 	{"internal/oauth", "internal/rotation"},
@@ -67,6 +67,8 @@ var kits = map[string]string{
 	"internal/db/dbtest":             "internal/db",
 	"internal/seal/sealtest":         "internal/seal",
 	"internal/objstore/objstoretest": "internal/objstore",
+
+	"internal/identity/directory/directorytest": "internal/identity/directory",
 }
 
 // free are programs that measure and try the product from outside; the ladder does not bind them.

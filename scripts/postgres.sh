@@ -28,6 +28,19 @@ need_debian() {
   fi
 }
 
+# need_quiet_debian PACKAGE… is need_debian for packages that bring a service of the machine: it is not started.
+need_quiet_debian() {
+  local policy=/usr/sbin/policy-rc.d code=0
+  if [[ -e $policy ]] || ! command -v apt-get >/dev/null; then
+    need_debian "$@"
+    return
+  fi
+  printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null && as_root chmod 755 "$policy" || return 1
+  need_debian "$@" || code=$?
+  as_root rm -f "$policy"
+  return "$code"
+}
+
 find_postgres() {
   local newest
   newest=$(printf '%s\n' /usr/lib/postgresql/*/bin/initdb | sort -V | tail -n 1)

@@ -4,8 +4,8 @@
 # injected faults. The tests come last, so that the last line is the runner's summary of both runs; the exit code is
 # theirs.
 #
-# Needs Go, Chromium (or MINTMARK_TEST_CHROMIUM) and, for the race detector, a C compiler; installs PostgreSQL, Chromium
-# and the compiler on Debian when it may.
+# Needs Go, Chromium (or MINTMARK_TEST_CHROMIUM), OpenLDAP's server and, for the race detector, a C compiler; installs them
+# and PostgreSQL on Debian when it may.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/postgres.sh
@@ -22,6 +22,10 @@ trap 'exit 143' TERM
 
 if [[ -z ${MINTMARK_TEST_CHROMIUM:-} ]] && ! command -v chromium chromium-browser google-chrome google-chrome-stable >/dev/null; then
   need_debian chromium
+fi
+# The tests start a slapd of their own. The package would start one for the whole machine, which nobody asked for.
+if [[ ! -x /usr/sbin/slapd || ! -x /usr/bin/ldapmodify ]]; then
+  need_quiet_debian slapd ldap-utils
 fi
 command -v gcc >/dev/null || command -v clang >/dev/null || need_debian gcc libc6-dev
 

@@ -201,6 +201,8 @@ type Realm struct {
 	EmailVerification string `yaml:"email_verification"`
 	// Look is what pages and letters for people of the realm look like.
 	Look look.Settings `yaml:"look"`
+	// Directory has a directory of the organisation look at the passwords of the realm's people (LDAP). Default: none.
+	Directory *RealmDirectory `yaml:"directory"`
 }
 
 // Mail says how people get mail: links to register, to accept an invitation, to choose a new password, and notices.

@@ -120,6 +120,9 @@ func (c *Config) checkRealms() error {
 		if err := r.Look.Check(); err != nil {
 			return fmt.Errorf("%s: look: %w", at, err)
 		}
+		if err := c.checkDirectory(r); err != nil {
+			return fmt.Errorf("%s: %w", at, err)
+		}
 	}
 	return nil
 }

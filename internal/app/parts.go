@@ -20,6 +20,7 @@ import (
 	"github.com/mintmark/mintmark/internal/fault"
 	"github.com/mintmark/mintmark/internal/identity"
 	"github.com/mintmark/mintmark/internal/identity/account"
+	"github.com/mintmark/mintmark/internal/identity/directory"
 	"github.com/mintmark/mintmark/internal/identity/groups"
 	"github.com/mintmark/mintmark/internal/identity/mfa"
 	"github.com/mintmark/mintmark/internal/identity/session"
@@ -54,6 +55,7 @@ type parts struct {
 	outbound  *outbound.Client // for addresses that clients gave
 	factors   *mfa.Service
 	looks     *look.Set
+	directory *directory.Service
 	outbox    *mail.Outbox
 	accounts  *account.Service
 	groups    *groups.Service
@@ -114,6 +116,9 @@ func (a *App) makeParts(ctx context.Context) (err error) {
 	}
 	if a.looks, err = look.NewSet(a.config.Look, a.config.looks(), look.Options{Logger: a.log}); err != nil {
 		return fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	if err := a.makeDirectories(); err != nil {
+		return err
 	}
 	a.groups = groups.New(a.identity.Realms())
 	if err := a.makeAccounts(); err != nil {

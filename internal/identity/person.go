@@ -38,8 +38,9 @@ type Person struct {
 	Address         string
 	EmailVerified   time.Time // when the person showed to receive mail there; zero: not yet
 	DisabledReason  string    // empty if nothing was said
-	HasPassword     bool
+	HasPassword     bool      // that is kept here
 	PasswordChanged time.Time // zero without a password
+	Entry           string    // that the person is in the directory of the realm, which looks at her password; "": none
 }
 
 // PersonHook is told of a change to a person, in its transaction: what it does commits with the change or not at all.
@@ -52,6 +53,7 @@ type people struct {
 	pool       *password.Pool
 	attempts   *db.Batch[*attempt]
 	addresses  *addresses
+	sources    map[string]Source // by realm; not written any more once it serves
 	onDisabled []PersonHook
 	onPassword []PersonHook
 	onDevice   []DeviceHook
@@ -61,7 +63,7 @@ type people struct {
 }
 
 func newPeople(dir *Directory) *people {
-	p := &people{dir: dir, pool: dir.o.Passwords, addresses: newAddresses(dir.o.Clock), onRefused: func(access.Caller, error) {}}
+	p := &people{dir: dir, pool: dir.o.Passwords, addresses: newAddresses(dir.o.Clock), sources: map[string]Source{}, onRefused: func(access.Caller, error) {}}
 	p.attempts = db.NewBatch(dir.d, maxAttemptBatch, p.count)
 	return p
 }
@@ -293,6 +295,9 @@ func (dir *Directory) SetPasswordHashed(ctx context.Context, tx db.WriteTx, c ac
 	if h.form.Empty() {
 		return fault.New(fault.Invalid, "password_form", "The password must not be empty.").At("password", "empty")
 	}
+	if err := dir.keepsPassword(ctx, tx, u); err != nil {
+		return err
+	}
 	if err := dir.storePassword(ctx, tx, userID, h, false); err != nil {
 		return err
 	}
@@ -314,6 +319,9 @@ func (dir *Directory) ChangePassword(ctx context.Context, tx db.WriteTx, c acces
 	}
 	if h.form.Empty() {
 		return fault.New(fault.Invalid, "password_form", "The password must not be empty.").At("password", "empty")
+	}
+	if err := dir.keepsPassword(ctx, tx, u); err != nil {
+		return err
 	}
 	if err := dir.storePassword(ctx, tx, u.ID, h, false); err != nil {
 		return err
@@ -366,7 +374,7 @@ func (dir *Directory) BlockPerson(ctx context.Context, tx db.WriteTx, c access.C
 		return err
 	}
 	if !u.Disabled.IsZero() {
-		return nil
+		return giveReason(ctx, tx, c, u, reason)
 	}
 	if err := keepAnAdministrator(ctx, tx, u); err != nil {
 		return err
@@ -384,6 +392,22 @@ func (dir *Directory) BlockPerson(ctx context.Context, tx db.WriteTx, c access.C
 		}
 	}
 	return record(ctx, tx, c, "user.disable", u.ID, map[string]any{"realm": u.Realm, "username": u.Username, "reason": reason})
+}
+
+// giveReason says of somebody who is disabled already why an administrator wants that too. What a directory disabled, it
+// enables no more then.
+func giveReason(ctx context.Context, tx db.WriteTx, c access.Caller, u User, reason string) error {
+	if reason == "" {
+		return nil
+	}
+	n, err := tx.Exec(ctx, `UPDATE users SET disabled_reason = $2 WHERE id = $1 AND disabled <> 0 AND disabled_reason <> $2`, u.ID, reason)
+	if err != nil {
+		return fmt.Errorf("store why a person is disabled: %w", err)
+	}
+	if n == 0 {
+		return nil
+	}
+	return record(ctx, tx, c, "user.disable", u.ID, map[string]any{"realm": u.Realm, "username": u.Username, "reason": reason, "again": true})
 }
 
 // keepAnAdministrator refuses to disable the last one: only somebody with the root key at hand could get in again.
@@ -418,14 +442,20 @@ func (dir *Directory) endAccessKeys(ctx context.Context, tx db.WriteTx, userID s
 	return nil
 }
 
-// EnablePerson accepts the person again. Its access keys and sessions stay ended, and tokens made before stay invalid.
+// EnablePerson accepts the person again, and forgets all wrong passwords. Its access keys and sessions stay ended, and tokens made before stay invalid.
 func (dir *Directory) EnablePerson(ctx context.Context, tx db.WriteTx, c access.Caller, userID string) error {
 	if err := access.Allow(c, access.ManageUsers, access.Target{Type: "user", ID: userID}); err != nil {
 		return err
 	}
 	u, err := loadPersonUser(ctx, tx, userID)
-	if err != nil || u.Disabled.IsZero() {
+	if err != nil {
 		return err
+	}
+	if err := dir.ForgetAttempts(ctx, tx, userID); err != nil {
+		return err
+	}
+	if u.Disabled.IsZero() {
+		return nil
 	}
 	if err := db.One(tx.Exec(ctx, `UPDATE users SET disabled = 0, disabled_reason = '', enabled_since = $2 WHERE id = $1 AND disabled <> 0`, u.ID, db.Micros(tx.Now()))); err != nil {
 		return fmt.Errorf("enable person: %w", err)

@@ -38,6 +38,9 @@ func (dir *Directory) ChangeEmail(ctx context.Context, tx db.WriteTx, c access.C
 	if mail.text == p.Email {
 		return nil
 	}
+	if err := dir.keepsFields(p, "email"); err != nil {
+		return err
+	}
 	username := p.Username
 	if p.Username == EmailKey(p.Email) {
 		if username, err = canonicalUsername(email); err != nil {
@@ -108,7 +111,7 @@ func (dir *Directory) RemovePerson(ctx context.Context, tx db.WriteTx, c access.
 		return err
 	}
 	// Not everybody has a password, and the first administrator has no address.
-	for _, query := range []string{`DELETE FROM person_passwords WHERE user_id = $1`, `DELETE FROM people WHERE user_id = $1`, `DELETE FROM known_devices WHERE user_id = $1`, `DELETE FROM person_keys WHERE user_id = $1`} {
+	for _, query := range []string{`DELETE FROM person_passwords WHERE user_id = $1`, `DELETE FROM people WHERE user_id = $1`, `DELETE FROM known_devices WHERE user_id = $1`, `DELETE FROM person_keys WHERE user_id = $1`, `DELETE FROM person_entries WHERE user_id = $1`} {
 		if _, err := tx.Exec(ctx, query, userID); err != nil {
 			return fmt.Errorf("remove a person: %w", err)
 		}

@@ -54,14 +54,24 @@ func delayAfter(failures int64) time.Duration {
 type attempt struct {
 	realm, username, email string
 	device                 redact.Secret
+	userID, found          string // instead of a name: the person, or the entry of a source that is nobody's yet
 
 	account string // key of the count
 	off     bool   // there were TriesInARow: the try is not looked at, and nobody is told
 	user    User   // zero: nobody has this name
+	entry   string // that the person is in the directory of the realm; "": none
 	version int64  // of the password's form; 0: there is none
 	box     []byte
 	wait    time.Duration // > 0: the try is not looked at
 	next    int64         // not_before as this try has set it
+}
+
+// name is what was typed, in its one form.
+func (a *attempt) name() string {
+	if a.username == "" {
+		return a.email
+	}
+	return a.username
 }
 
 // account is the key under which tries for a user are counted.
@@ -85,9 +95,15 @@ func (p *people) count(ctx context.Context, tx db.WriteTx, attempts []*attempt) 
 	return nil
 }
 
+const (
+	foundByName = `(SELECT id FROM users WHERE realm = $1 AND username = $2 AND application IS NULL
+			UNION SELECT user_id FROM people WHERE realm = $1 AND email_key = $3) AS found`
+	foundByID = `(SELECT id FROM users WHERE id = $1) AS found`
+)
+
 // find looks the account up by name or address in one query, which costs the same whether it finds something.
 func (p *people) find(ctx context.Context, tx db.ReadTx, a *attempt) (err error) {
-	a.user, a.version, a.box = User{}, 0, nil // the function may run again
+	a.user, a.entry, a.version, a.box = User{}, "", 0, nil // the function may run again
 	defer func() {
 		// Also for a name that nobody has: the work must not tell.
 		if err == nil && !a.device.Empty() {
@@ -96,19 +112,20 @@ func (p *people) find(ctx context.Context, tx db.ReadTx, a *attempt) (err error)
 	}()
 	var created, enabled, disabled int64
 	u := &a.user
-	err = tx.QueryRow(ctx, `SELECT u.id, u.realm, u.username, u.display_name, u.admin, u.created, u.enabled_since, u.disabled, coalesce(w.version, 0), coalesce(w.changed, 0), w.box
-		FROM (SELECT id FROM users WHERE realm = $1 AND username = $2 AND application IS NULL
-			UNION SELECT user_id FROM people WHERE realm = $1 AND email_key = $3) AS found
-		JOIN users u ON u.id = found.id LEFT JOIN person_passwords w ON w.user_id = u.id LIMIT 1`, a.realm, a.username, a.email).
-		Scan(&u.ID, &u.Realm, &u.Username, &u.DisplayName, &u.Admin, &created, &enabled, &disabled, &a.version, &u.Proof, &a.box)
+	found, args := foundByName, []any{a.realm, a.username, a.email}
+	if a.found != "" {
+		found, args = foundByID, []any{a.userID}
+	}
+	err = tx.QueryRow(ctx, `SELECT u.id, u.realm, u.username, u.display_name, u.admin, u.created, u.enabled_since, u.disabled, coalesce(e.entry, ''), coalesce(w.version, 0), coalesce(w.changed, 0), w.box
+		FROM `+found+` JOIN users u ON u.id = found.id LEFT JOIN person_entries e ON e.user_id = u.id LEFT JOIN person_passwords w ON w.user_id = u.id LIMIT 1`, args...).
+		Scan(&u.ID, &u.Realm, &u.Username, &u.DisplayName, &u.Admin, &created, &enabled, &disabled, &a.entry, &a.version, &u.Proof, &a.box)
 	u.Created, u.EnabledSince, u.Disabled = db.Time(created), db.Time(enabled), db.Time(disabled)
 	switch {
+	case errors.Is(err, db.ErrNoRows) && a.found != "":
+		a.account = p.key("entry", a.realm+"/"+a.found)
+		return nil
 	case errors.Is(err, db.ErrNoRows):
-		name := a.username
-		if name == "" {
-			name = a.email
-		}
-		a.account = p.key("name", a.realm+"/"+name)
+		a.account = p.key("name", a.realm+"/"+a.name())
 		return nil
 	case err != nil:
 		return fmt.Errorf("look up a person: %w", err)
@@ -198,15 +215,21 @@ func (dir *Directory) VerifyPersonPassword(ctx context.Context, realmName, usern
 	}
 	if a.wait > 0 {
 		back()
-		err := fault.New(fault.Limited, "too_many_attempts", "Too many wrong passwords for this name. Please wait a moment before you try again.").Retry(a.wait)
+		err := tooMany(a.wait)
 		p.refused(a, origin, err)
 		return User{}, err
+	}
+	if p.keeper(a.realm, a.user, a.entry) != keptHere {
+		return p.verifyThere(ctx, a, secret, origin, back)
 	}
 	ok, err := p.check(ctx, a, secret)
 	if err != nil {
 		p.giveBack(ctx, a)
 		back()
 		return User{}, err
+	}
+	if a.off || !ok {
+		p.pretend(ctx, a)
 	}
 	if a.off {
 		p.refused(a, origin, errPasswordOff)
@@ -221,6 +244,10 @@ func (dir *Directory) VerifyPersonPassword(ctx context.Context, realmName, usern
 		return User{}, err
 	}
 	return a.user, nil
+}
+
+func tooMany(wait time.Duration) error {
+	return fault.New(fault.Limited, "too_many_attempts", "Too many wrong passwords for this name. Please wait a moment before you try again.").Retry(wait)
 }
 
 // giveBack takes the count of a try back that was never looked at, and the wait that it brought, but not that of another

@@ -21,15 +21,15 @@ type PeopleFilter struct {
 
 const (
 	personColumns = `u.id, u.realm, u.username, u.display_name, coalesce(u.application, ''), u.admin, u.created, u.enabled_since, u.disabled,
-	coalesce(p.email, ''), coalesce(p.email_verified, 0), u.disabled_reason, coalesce(p.phone, ''), coalesce(p.address, ''), coalesce(w.changed, 0)`
-	selectPerson = `SELECT ` + personColumns + ` FROM users u LEFT JOIN people p ON p.user_id = u.id LEFT JOIN person_passwords w ON w.user_id = u.id
+	coalesce(p.email, ''), coalesce(p.email_verified, 0), u.disabled_reason, coalesce(p.phone, ''), coalesce(p.address, ''), coalesce(w.changed, 0), coalesce(n.entry, '')`
+	selectPerson = `SELECT ` + personColumns + ` FROM users u LEFT JOIN people p ON p.user_id = u.id LEFT JOIN person_passwords w ON w.user_id = u.id LEFT JOIN person_entries n ON n.user_id = u.id
 	WHERE u.application IS NULL`
 )
 
 // scanPerson reads personColumns, and what a query selects behind them.
 func scanPerson(row db.Row, more ...any) (p Person, err error) {
 	var created, enabled, disabled, verified, changed int64
-	err = row.Scan(append([]any{&p.ID, &p.Realm, &p.Username, &p.DisplayName, &p.Application, &p.Admin, &created, &enabled, &disabled, &p.Email, &verified, &p.DisabledReason, &p.Phone, &p.Address, &changed}, more...)...)
+	err = row.Scan(append([]any{&p.ID, &p.Realm, &p.Username, &p.DisplayName, &p.Application, &p.Admin, &created, &enabled, &disabled, &p.Email, &verified, &p.DisabledReason, &p.Phone, &p.Address, &changed, &p.Entry}, more...)...)
 	if errors.Is(err, db.ErrNoRows) {
 		return Person{}, fault.New(fault.NotFound, "user_not_found", "There is no such user.")
 	}

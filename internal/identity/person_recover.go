@@ -35,6 +35,9 @@ func (dir *Directory) RecoverPassword(ctx context.Context, tx db.WriteTx, c acce
 	if h.form.Empty() {
 		return fault.New(fault.Invalid, "password_form", "The password must not be empty.").At("password", "empty")
 	}
+	if err := dir.keepsPassword(ctx, tx, u); err != nil {
+		return err
+	}
 	if err := dir.storePassword(ctx, tx, userID, h, false); err != nil {
 		return err
 	}
@@ -123,6 +126,11 @@ func (dir *Directory) UpdatePerson(ctx context.Context, tx db.WriteTx, c access.
 	}
 	if err := checkContact(phone, street); err != nil {
 		return err
+	}
+	for field := range changed {
+		if err := dir.keepsFields(p, field); err != nil {
+			return err
+		}
 	}
 	if len(changed) > 2 {
 		if err := db.One(tx.Exec(ctx, `UPDATE users SET display_name = $2 WHERE id = $1`, userID, name)); err != nil {

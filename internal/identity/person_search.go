@@ -279,25 +279,25 @@ const (
 	searchMatching = `SELECT ` + personColumns + `, k.key, EXISTS (SELECT 1 FROM person_keys e WHERE e.user_id = k.user_id AND e.key >= $4 AND e.key < k.key),
 		$7 = '' OR EXISTS (SELECT 1 FROM group_members m WHERE m.group_id = $7 AND m.user_id = k.user_id)
 		FROM (SELECT key, user_id FROM person_keys WHERE realm = $1 AND (key, user_id) > ($2, $3) AND key < $5 ORDER BY key, user_id LIMIT $6) k
-		JOIN users u ON u.id = k.user_id LEFT JOIN people p ON p.user_id = u.id LEFT JOIN person_passwords w ON w.user_id = u.id
+		JOIN users u ON u.id = k.user_id LEFT JOIN people p ON p.user_id = u.id LEFT JOIN person_passwords w ON w.user_id = u.id LEFT JOIN person_entries n ON n.user_id = u.id
 		ORDER BY k.key, k.user_id`
 	searchListed = `SELECT ` + personColumns + `, u.username, FALSE, TRUE
 		FROM (SELECT id FROM users WHERE realm = $1 AND username > $2 AND application IS NULL ORDER BY username LIMIT $3) k
-		JOIN users u ON u.id = k.id LEFT JOIN people p ON p.user_id = u.id LEFT JOIN person_passwords w ON w.user_id = u.id
+		JOIN users u ON u.id = k.id LEFT JOIN people p ON p.user_id = u.id LEFT JOIN person_passwords w ON w.user_id = u.id LEFT JOIN person_entries n ON n.user_id = u.id
 		ORDER BY u.username`
 	searchRefused = `SELECT ` + personColumns + `, u.username, FALSE, TRUE
 		FROM (SELECT id FROM users WHERE realm = $1 AND username > $2 AND application IS NULL AND disabled <> 0 ORDER BY username LIMIT $3) k
-		JOIN users u ON u.id = k.id LEFT JOIN people p ON p.user_id = u.id LEFT JOIN person_passwords w ON w.user_id = u.id
+		JOIN users u ON u.id = k.id LEFT JOIN people p ON p.user_id = u.id LEFT JOIN person_passwords w ON w.user_id = u.id LEFT JOIN person_entries n ON n.user_id = u.id
 		ORDER BY u.username`
 	searchMembers = `SELECT ` + personColumns + `, u.id, FALSE, TRUE
 		FROM (SELECT user_id AS id FROM group_members WHERE group_id = $1 AND user_id > $2 ORDER BY user_id LIMIT $3) k
-		JOIN users u ON u.id = k.id LEFT JOIN people p ON p.user_id = u.id LEFT JOIN person_passwords w ON w.user_id = u.id
+		JOIN users u ON u.id = k.id LEFT JOIN people p ON p.user_id = u.id LEFT JOIN person_passwords w ON w.user_id = u.id LEFT JOIN person_entries n ON n.user_id = u.id
 		ORDER BY u.id`
 	// Of a group that is not large, those who match are looked for among its members: there may be a million others.
 	searchMatchingMembers = `SELECT ` + personColumns + `, k.key, EXISTS (SELECT 1 FROM person_keys e WHERE e.user_id = k.user_id AND e.key >= $4 AND e.key < k.key), TRUE
 		FROM (SELECT user_id FROM group_members WHERE group_id = $7 ORDER BY user_id LIMIT $8) m
 		JOIN person_keys k ON k.user_id = m.user_id AND k.realm = $1 AND (k.key, k.user_id) > ($2, $3) AND k.key < $5
-		JOIN users u ON u.id = k.user_id LEFT JOIN people p ON p.user_id = u.id LEFT JOIN person_passwords w ON w.user_id = u.id
+		JOIN users u ON u.id = k.user_id LEFT JOIN people p ON p.user_id = u.id LEFT JOIN person_passwords w ON w.user_id = u.id LEFT JOIN person_entries n ON n.user_id = u.id
 		ORDER BY k.key, k.user_id LIMIT $6`
 )
 
