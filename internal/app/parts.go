@@ -224,6 +224,7 @@ func (a *App) makeRotation(stores stores) (err error) {
 	a.jobs.Handle(oauth.LogoutJob, a.oauth.NotifyLogout, jobs.Policy{Concurrency: 4})
 	a.jobs.Handle(mail.JobKind, a.outbox.Deliver, mail.JobPolicy)
 	a.jobs.Handle(account.JobKind, a.accounts.Handle, account.JobPolicy)
+	a.jobs.Handle(directory.JobKind, a.directory.Handle, directory.JobPolicy)
 	return nil
 }
 

@@ -16,6 +16,9 @@ func (a *App) load(ctx context.Context) error {
 	if err := a.oauth.Load(ctx); err != nil {
 		return fmt.Errorf("load the revoked tokens: %w", err)
 	}
+	if err := a.directory.Plan(ctx); err != nil {
+		return fmt.Errorf("plan the comparisons with directories: %w", err)
+	}
 	if err := a.rotation.Start(ctx); err != nil {
 		return fmt.Errorf("start rotation: %w", err)
 	}

@@ -8,8 +8,8 @@ CREATE TABLE person_entries (
     entry TEXT NOT NULL,
     -- A hash of what the directory last said of the person: what has not changed is not written again.
     digest TEXT NOT NULL,
-    -- When the directory last showed the entry: at a login or a comparison of all. Who was seen a moment ago is not
-    -- disabled because a replica lags.
+    -- When the directory last showed the entry: at a login, or when it had changed. Who was seen a moment ago is
+    -- not disabled because a replica lags.
     seen BIGINT NOT NULL,
     -- What the directory says of when the password was changed, as it says it; another value ends what the password
     -- before began. Empty where it does not say.

@@ -3,7 +3,10 @@ package directory
 import (
 	"context"
 	"fmt"
+	"time"
 
+	"github.com/mintmark/mintmark/internal/access"
+	"github.com/mintmark/mintmark/internal/db"
 	"github.com/mintmark/mintmark/internal/fault"
 )
 
@@ -46,4 +49,38 @@ func (s *Service) Test(ctx context.Context, realmName string) error {
 
 func noDirectory(realmName string) error {
 	return fault.New(fault.NotFound, "no_directory", "The realm %s has no directory.", realmName)
+}
+
+// Status is the directory of one realm.
+type Status struct {
+	Realm         string
+	Servers, Down int // of which failed this node at the last try
+	Only          bool
+	Every         time.Duration // 0: people are not compared by themselves
+	Last          *Report       // nil: never yet
+}
+
+// List tells of all directories, in the order of the configuration.
+func (s *Service) List(ctx context.Context, c access.Caller) (list []Status, err error) {
+	if err := access.Allow(c, access.ManageUsers, access.Target{Type: "realm"}); err != nil {
+		return nil, err
+	}
+	err = s.d.Read(ctx, func(tx db.ReadTx) error {
+		list = nil
+		for _, realm := range s.order {
+			src := s.realms[realm]
+			st := Status{Realm: realm, Only: src.c.Only, Every: src.c.Sync.Every}
+			st.Down, st.Servers = src.pool.down()
+			r, ok, err := loadReport(ctx, tx, realm)
+			if err != nil {
+				return err
+			}
+			if ok {
+				st.Last = &r
+			}
+			list = append(list, st)
+		}
+		return nil
+	})
+	return list, err
 }

@@ -58,3 +58,20 @@ func (m *metrics) login(realm string, err error) {
 	}
 	m.logins.WithLabelValues(realm, outcome).Inc()
 }
+
+func (m *metrics) compared(realm string, r Report) {
+	m.synced.WithLabelValues(realm, r.Outcome).Inc()
+	for what, n := range map[string]int{"refreshed": r.Refreshed, "enabled": r.Enabled, "disabled": r.Disabled} {
+		m.people.WithLabelValues(realm, what).Add(float64(n))
+	}
+	var held float64
+	switch r.Outcome {
+	case Failed:
+		return
+	case Held:
+		held = float64(r.Gone)
+	case Done:
+		m.last.WithLabelValues(realm).Set(float64(r.Finished.Unix()))
+	}
+	m.held.WithLabelValues(realm).Set(held)
+}

@@ -120,3 +120,14 @@ func (w *world) account(name, email, secret string, isAdmin bool) (u identity.Us
 func faultCode(err error) string { return fault.Code(err) }
 
 func dbtestOpen(t testing.TB) *db.DB { return dbtest.Open(t, db.SQLite, clock.NewFake(start)) }
+
+// replace has the realm have another directory, as after a change of the configuration and a restart.
+func (w *world) replace(config directory.Config) {
+	w.t.Helper()
+	service, err := directory.New(w.d, w.dir, directory.Options{Realms: []directory.Config{config}, Clock: w.clock})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(service.Close)
+	w.service = service
+}
