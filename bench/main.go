@@ -129,6 +129,18 @@ func measure(ctx context.Context, o options, servers []*server) error {
 		}
 	}
 	exceeded := results.print(on, o)
+	if strings.Contains("login flood", o.only) {
+		n, err := printFlood(o, servers)
+		if exceeded += n; err != nil {
+			return err
+		}
+	}
+	if strings.Contains("pages", o.only) {
+		n, err := printPages(servers)
+		if exceeded += n; err != nil {
+			return err
+		}
+	}
 	if strings.Contains("start-up and idle", o.only) {
 		if err := printStarts(ctx, servers); err != nil {
 			return err
@@ -140,13 +152,16 @@ func measure(ctx context.Context, o options, servers []*server) error {
 		}
 	}
 	if o.gate && exceeded > 0 {
-		return fmt.Errorf("%d ratios are above their gates", exceeded)
+		return fmt.Errorf("%d figures are above their gates", exceeded)
 	}
 	return nil
 }
 
 // pass runs the operation once against one server.
 func (op operation) pass(s *server, o options) (loadgen.Result, error) {
+	if op.slow > 0 {
+		o.count, o.connections = max(1, o.count/op.slow), min(o.connections, visitors)
+	}
 	load := loadgen.Load{Connections: o.connections, Count: o.count, Limit: 30 * time.Second, Servers: s.pids, Expect: op.expect}
 	switch {
 	case op.script != nil:

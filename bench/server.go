@@ -39,9 +39,10 @@ type server struct {
 
 	clientID, clientSecret, username, password string
 
-	alice   *signedIn
-	store   string   // of the floor: where it keeps refresh tokens in this measurement
-	engines []string // of the floor: where it can keep them
+	alice    *signedIn
+	visitors []visitor
+	store    string   // of the floor: where it keeps refresh tokens in this measurement
+	engines  []string // of the floor: where it can keep them
 }
 
 // prepare starts the server and gets the credentials of its application.
@@ -233,6 +234,9 @@ func (s *server) register(ctx context.Context) error {
 		}
 	}
 	if err := s.await(ctx, filepath.Join(s.dir, s.name, "store", "bench", "sales-orders")); err != nil {
+		return err
+	}
+	if err := s.registerVisitors(ctx, c); err != nil {
 		return err
 	}
 	s.alice, err = s.signIn(ctx)

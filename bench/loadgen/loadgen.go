@@ -72,7 +72,8 @@ type Result struct {
 	OK, Errors  int
 	FirstError  string
 	Wall        time.Duration
-	P50, P99    time.Duration
+	P50, P95    time.Duration
+	P99         time.Duration
 	CPU         map[string]float64 // seconds, by label
 	LoadCPU     float64            // seconds of this program
 	OtherShare  float64            // of the machine, used by anything else
@@ -149,7 +150,7 @@ func Run(load Load) (Result, error) {
 	}
 	slices.Sort(x.took)
 	if n := len(x.took); n > 0 {
-		r.P50, r.P99 = x.took[n/2], x.took[n*99/100]
+		r.P50, r.P95, r.P99 = x.took[n/2], x.took[n*95/100], x.took[n*99/100]
 	}
 	return r, nil
 }

@@ -39,6 +39,7 @@ func (cmd *serveCommand) Run(ctx context.Context) error {
 		return err
 	}
 	paceCollector()
+	scheduleMore()
 	log := logger(c.Log)
 	a, err := app.Start(ctx, c, app.Build{Version: version}, log)
 	if err != nil {

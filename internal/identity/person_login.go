@@ -64,6 +64,8 @@ type attempt struct {
 	box     []byte
 	wait    time.Duration // > 0: the try is not looked at
 	next    int64         // not_before as this try has set it
+
+	forget bool // it was right: what there is of the account is forgotten, and nothing is looked up
 }
 
 // name is what was typed, in its one form.
@@ -85,6 +87,12 @@ func (p *people) key(what, name string) string {
 // that somebody has, so that neither an answer nor a delay tells them apart.
 func (p *people) count(ctx context.Context, tx db.WriteTx, attempts []*attempt) error {
 	for _, a := range attempts {
+		if a.forget {
+			if _, err := tx.Exec(ctx, `DELETE FROM login_attempts WHERE account = $1`, a.account); err != nil {
+				return fmt.Errorf("forget the attempts: %w", err)
+			}
+			continue
+		}
 		if err := p.find(ctx, tx, a); err != nil {
 			return err
 		}
@@ -292,12 +300,15 @@ func (p *people) succeeded(ctx context.Context, a *attempt, secret redact.Secret
 			fresh = Hashed{} // there is no place just now: the next login will do
 		}
 	}
+	if fresh.form.Empty() { // together with the tries of others, which does not get into their way
+		if err := p.attempts.Do(ctx, &attempt{account: a.account, forget: true}); err != nil {
+			return unavailable(err)
+		}
+		return nil
+	}
 	err = p.dir.d.Write(ctx, func(tx db.WriteTx) error {
 		if _, err := tx.Exec(ctx, `DELETE FROM login_attempts WHERE account = $1`, a.account); err != nil {
 			return fmt.Errorf("forget the attempts: %w", err)
-		}
-		if fresh.form.Empty() {
-			return nil
 		}
 		var version int64
 		if err := tx.QueryRow(ctx, `SELECT version FROM person_passwords WHERE user_id = $1`, a.user.ID).Scan(&version); err != nil {

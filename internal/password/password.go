@@ -5,8 +5,8 @@
 //     they should go at the next login; none is ever made here.
 //   - A hash that would cost more than this program is willing to spend is refused when it is read, not when somebody
 //     logs in.
-//   - At most as many hashes are computed at once as there are cores; who finds no place within two seconds is told to
-//     come back. So a flood of logins costs bounded memory and leaves room for everybody else.
+//   - Hashes are computed on all cores but one at most; who finds no place within two seconds is told to come back. So a
+//     flood of logins costs bounded memory and leaves room for everybody else.
 //   - A password is compared whole: no truncation, no case rule; only its Unicode form is made one (RFC 8265,
 //     OpaqueString), so that the same characters typed on two keyboards are the same password.
 //
@@ -54,9 +54,13 @@ const (
 // Options configure a Pool. Every field may be left at its zero value.
 type Options struct {
 	Params Params        // zero: Default
-	AtOnce int           // hashes computed at once; 0: as many as cores
+	AtOnce int           // hashes computed at once; 0: one less than there are cores, but one
 	Wait   time.Duration // how long one may wait for a place; 0: 2 s
 }
+
+// spare is how many hashes are computed at once: one processor is left to those who ask for something quick. It counts
+// the processors that the program was started with; it may give itself more to schedule on afterwards.
+var spare = max(1, runtime.GOMAXPROCS(0)-1)
 
 // Pool computes hashes, a bounded number at once. It is safe for concurrent use.
 type Pool struct {
@@ -76,7 +80,7 @@ func NewPool(o Options) *Pool {
 		o.Params = Default
 	}
 	if o.AtOnce <= 0 {
-		o.AtOnce = runtime.GOMAXPROCS(0)
+		o.AtOnce = spare
 	}
 	if o.Wait <= 0 {
 		o.Wait = 2 * time.Second

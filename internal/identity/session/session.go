@@ -85,6 +85,7 @@ type Manager struct {
 	dir     *identity.Directory
 	o       Options
 	cache   *db.Cache[known]
+	begins  *db.Batch[*beginning]
 	ending  []func(ctx context.Context, tx db.WriteTx, which Which, why string) error
 	cookie  string // name of the session's cookie
 	visitor string // name of the cookie of a browser that is not signed in
@@ -144,6 +145,7 @@ func New(d *db.DB, keyring *seal.Keyring, dir *identity.Directory, o Options) (*
 		m.cookie, m.visitor, m.device, m.state = "__Host-"+m.cookie, "__Host-"+m.visitor, "__Host-"+m.device, "__Host-"+m.state
 	}
 	m.cache = db.NewCache(d, topic, o.Capacity, m.load)
+	m.begins = db.NewBatch(d, beginsAtOnce, m.writeBegins)
 	endAll := func(ctx context.Context, tx db.WriteTx, u identity.User) error { return m.EndAllOf(ctx, tx, u.ID) }
 	dir.OnPersonDisabled(endAll)
 	dir.OnPasswordChanged(endAll)
@@ -202,35 +204,56 @@ func (m *Manager) begin(ctx context.Context, w http.ResponseWriter, r *http.Requ
 	if err != nil {
 		return Session{}, err
 	}
-	var s Session
-	var cookie, device redact.Secret
-	err = m.d.Write(ctx, func(tx db.WriteTx) error {
-		again := had && before.User.ID == u.ID
-		if again {
-			if again, err = Alive(ctx, tx, before.ID); err != nil {
-				return err
-			}
-		}
-		if had && !again {
-			if err := m.end(ctx, tx, before, "replaced"); err != nil {
-				return err
-			}
-		}
-		s = next
-		if again {
-			s.ID = before.ID
-		}
-		cookie, device, err = m.store(ctx, tx, r, &s)
-		return err
-	})
-	if err != nil {
+	b := &beginning{ctx: context.WithoutCancel(ctx), r: r, next: next, before: before, replaces: had && before.User.ID != u.ID, renews: had && before.User.ID == u.ID}
+	if err := m.begins.Do(ctx, b); err != nil {
 		return Session{}, fmt.Errorf("begin a session: %w", err)
 	}
-	m.setCookie(w, m.cookie, cookie.Reveal(), 0)
+	m.setCookie(w, m.cookie, b.cookie.Reveal(), 0)
 	m.setCookie(w, m.visitor, "", -1) // forms from before the login are over
-	m.setCookie(w, m.device, device.Reveal(), int(deviceLife.Seconds()))
-	m.BrowserState(w, r, s)
-	return s, nil
+	m.setCookie(w, m.device, b.device.Reveal(), int(deviceLife.Seconds()))
+	m.BrowserState(w, r, b.made)
+	return b.made, nil
+}
+
+// beginning is a session that begins.
+type beginning struct {
+	ctx              context.Context // says whose request it is, and does not end with it
+	r                *http.Request
+	next, before     Session // before: of the same browser
+	replaces, renews bool    // before is somebody else's, or the same person's
+
+	// The outcome.
+	made           Session
+	cookie, device redact.Secret
+}
+
+// beginsAtOnce bounds how many sessions begin in one transaction.
+const beginsAtOnce = 20
+
+// writeBegins stores the sessions of those who sign in at the same time in one transaction. Side by side they would be in
+// each other's way, because a serializable transaction has read more of a small table than it asked for.
+func (m *Manager) writeBegins(_ context.Context, tx db.WriteTx, items []*beginning) error {
+	for _, b := range items {
+		again, err := b.renews, error(nil)
+		if again {
+			if again, err = Alive(b.ctx, tx, b.before.ID); err != nil {
+				return err
+			}
+		}
+		if b.replaces || b.renews && !again {
+			if err := m.end(b.ctx, tx, b.before, "replaced"); err != nil {
+				return err
+			}
+		}
+		b.made = b.next
+		if again {
+			b.made.ID = b.before.ID
+		}
+		if b.cookie, b.device, err = m.store(b.ctx, tx, b.r, &b.made); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Strengthen gives a session more methods, under a new secret: its person has just got a factor and shown it. That is no
