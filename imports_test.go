@@ -33,7 +33,7 @@ var ladder = [][]string{
 	{"internal/catalog", "internal/keys", "internal/mail"},
 	{"internal/identity"},
 	{"internal/identity/session", "internal/identity/mfa", "internal/identity/groups", "internal/identity/directory"},
-	{"internal/identity/account"},
+	{"internal/identity/account", "internal/identity/transfer"},
 	{"internal/registry"},
 	{"internal/oauth", "internal/rotation"},
 	{"internal/authn"},

@@ -87,3 +87,9 @@ func (c *Client) RemoveUserFactor(ctx context.Context, id, factor string) error 
 func (c *Client) ResetUserFactors(ctx context.Context, id string) error {
 	return c.do(ctx, call{method: http.MethodDelete, path: []string{"users", id, "factors"}}, nil)
 }
+
+// ImportUsers brings a batch of people in from another system. Sent again, it makes nobody twice. Access requirement:
+// user.manage.
+func (c *Client) ImportUsers(ctx context.Context, body api.ImportUsers) (*api.ImportedUsers, error) {
+	return post[api.ImportedUsers](ctx, c, body, "users", "import")
+}

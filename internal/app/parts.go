@@ -24,6 +24,7 @@ import (
 	"github.com/mintmark/mintmark/internal/identity/groups"
 	"github.com/mintmark/mintmark/internal/identity/mfa"
 	"github.com/mintmark/mintmark/internal/identity/session"
+	"github.com/mintmark/mintmark/internal/identity/transfer"
 	"github.com/mintmark/mintmark/internal/jobs"
 	"github.com/mintmark/mintmark/internal/keys"
 	"github.com/mintmark/mintmark/internal/keyset"
@@ -59,6 +60,7 @@ type parts struct {
 	outbox    *mail.Outbox
 	accounts  *account.Service
 	groups    *groups.Service
+	transfer  *transfer.Service
 	sessions  *session.Manager
 	catalog   *catalog.Catalog
 	registry  *registry.Registry
@@ -121,6 +123,7 @@ func (a *App) makeParts(ctx context.Context) (err error) {
 		return err
 	}
 	a.groups = groups.New(a.identity.Realms())
+	a.transfer = transfer.New(a.db, a.identity, a.groups)
 	if err := a.makeAccounts(); err != nil {
 		return err
 	}

@@ -27,6 +27,7 @@ func (a *App) routes() {
 	a.factors.Routes(a.mux)
 	a.accounts.Routes(a.mux)
 	a.groups.Routes(a.mux)
+	a.transfer.Routes(a.mux)
 	a.rotation.Routes(a.mux)
 	a.keys.Routes(a.mux)
 	audit.Routes(a.mux, a.keyring, a.auditOrigin())

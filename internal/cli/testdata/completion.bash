@@ -61,6 +61,7 @@ _mintmark() {
       "user disable") path="user disable" ;;
       "user enable") path="user enable" ;;
       "user update") path="user update" ;;
+      "user import") path="user import" ;;
       "user invite") path="user invite" ;;
       "user set-password") path="user set-password" ;;
       "user factors") path="user factors" ;;
@@ -173,13 +174,14 @@ _mintmark() {
     "team create") words="--help --member --name --output --server --timeout --token-file" ;;
     "team list") words="--help --output --server --timeout --token-file" ;;
     "team show") words="--help --output --server --timeout --token-file" ;;
-    "user") words="approvals create disable enable factors invite list set-password show update withdraw --help --output --server --timeout --token-file" ;;
+    "user") words="approvals create disable enable factors import invite list set-password show update withdraw --help --output --server --timeout --token-file" ;;
     "user create") words="--address --admin --display-name --email --help --output --password-file --phone --server --timeout --token-file --without-password" ;;
     "user list") words="--group --help --limit --output --realm --search --server --state --timeout --token-file" ;;
     "user show") words="--help --output --server --timeout --token-file" ;;
     "user disable") words="--help --output --reason --server --timeout --token-file" ;;
     "user enable") words="--help --output --server --timeout --token-file" ;;
     "user update") words="--address --display-name --email --help --output --phone --server --timeout --token-file" ;;
+    "user import") words="--dry-run --existing --from-line --help --output --server --timeout --token-file" ;;
     "user invite") words="--help --output --server --timeout --token-file" ;;
     "user set-password") words="--help --output --password-file --server --timeout --token-file" ;;
     "user factors") words="list reset --help --output --server --timeout --token-file" ;;

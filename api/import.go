@@ -1,0 +1,39 @@
+package api
+
+// ImportUser is one person of an import, and one line of the file that mintmark user import reads. What is absent is not
+// known of the person; while updating, it stays as it is.
+type ImportUser struct {
+	ExternalID    string   `json:"external_id,omitempty" doc:"What the other system calls the person. Read again, the file finds the person by it, whatever the name is by then."`
+	Username      string   `json:"username,omitempty" example:"jane"`
+	DisplayName   string   `json:"display_name,omitempty" example:"Jane Doe"`
+	Email         string   `json:"email,omitempty" example:"jane@example.org"`
+	EmailVerified bool     `json:"email_verified,omitempty" doc:"The other system knows that the person receives mail at the address."`
+	Phone         string   `json:"phone,omitempty"`
+	Address       string   `json:"address,omitempty"`
+	PasswordHash  string   `json:"password_hash,omitempty" doc:"Argon2id, bcrypt, PBKDF2 or scrypt, as a PHC string (bcrypt in its own form). It is replaced by one of ours at the first login. For people who are there already it is not looked at further."`
+	Groups        []string `json:"groups,omitempty" doc:"Names of groups of the realm, which must be there. People are put into them, and out of none."`
+}
+
+// ImportUsers is a batch of an import: all rows that are not refused are stored together.
+type ImportUsers struct {
+	Realm    string       `json:"realm" maxLength:"41" example:"customers" doc:"A realm of people."`
+	Existing string       `json:"existing,omitempty" enum:"skip,update" doc:"What to do with people who are there already: leave them alone (the default), or change them to what the rows say."`
+	DryRun   bool         `json:"dry_run,omitempty" doc:"Tell what would be, and change nothing."`
+	Rows     []ImportUser `json:"rows" maxItems:"200"`
+}
+
+// RefusedRow is a person of a batch who was not stored, and why.
+type RefusedRow struct {
+	Row    int    `json:"row" doc:"Its place in the batch, from 0 on."`
+	Field  string `json:"field,omitempty" example:"username"`
+	Code   string `json:"code" example:"user_exists"`
+	Reason string `json:"reason" doc:"In words. Nothing of the row is repeated."`
+}
+
+// ImportedUsers is what became of a batch.
+type ImportedUsers struct {
+	Created int          `json:"created"`
+	Updated int          `json:"updated"`
+	Skipped int          `json:"skipped" doc:"Were there already."`
+	Refused []RefusedRow `json:"refused"`
+}

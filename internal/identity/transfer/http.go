@@ -1,0 +1,63 @@
+package transfer
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/mintmark/mintmark/api"
+	"github.com/mintmark/mintmark/internal/access"
+	"github.com/mintmark/mintmark/internal/fault"
+	"github.com/mintmark/mintmark/internal/redact"
+	"github.com/mintmark/mintmark/internal/route"
+)
+
+type (
+	importInput  struct{ Body api.ImportUsers }
+	importOutput struct{ Body api.ImportedUsers }
+)
+
+// Routes registers the endpoints.
+func (s *Service) Routes(m *route.Mux) {
+	op := func(method, path, id, summary string, status int) route.Op {
+		return route.Op{Method: method, Path: path, ID: id, Summary: summary, Action: access.ManageUsers, Status: status, Tags: []string{"People"}}
+	}
+	route.Do(m, op(http.MethodPost, "/api/users/import", "user.import", "Bring people in from another system, many at once", http.StatusOK), s.postImport)
+}
+
+func (s *Service) postImport(ctx context.Context, c access.Caller, in *importInput) (*importOutput, error) {
+	b := Batch{Realm: in.Body.Realm, Update: in.Body.Existing == "update", DryRun: in.Body.DryRun}
+	for _, r := range in.Body.Rows {
+		b.Rows = append(b.Rows, Row{
+			ExternalID: r.ExternalID, Username: r.Username, DisplayName: r.DisplayName, Email: r.Email, EmailVerified: r.EmailVerified, Phone: r.Phone, Address: r.Address,
+			PasswordHash: redact.New(r.PasswordHash), Groups: r.Groups,
+		})
+	}
+	results, err := s.Import(ctx, c, b)
+	if err != nil {
+		return nil, err
+	}
+	out := &importOutput{api.ImportedUsers{Refused: []api.RefusedRow{}}}
+	for i, r := range results {
+		switch r.Outcome {
+		case Created:
+			out.Body.Created++
+		case Updated:
+			out.Body.Updated++
+		case Skipped:
+			out.Body.Skipped++
+		case Refused:
+			out.Body.Refused = append(out.Body.Refused, refusedRow(i, r.Err))
+		}
+	}
+	return out, nil
+}
+
+// refusedRow says what is wrong with a row, in words and fields that hold nothing of it.
+func refusedRow(i int, err error) api.RefusedRow {
+	f := fault.Of(err)
+	row := api.RefusedRow{Row: i, Code: f.Code, Reason: f.Detail}
+	if len(f.Fields) > 0 {
+		row.Field = f.Fields[0].Location
+	}
+	return row
+}
