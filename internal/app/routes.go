@@ -14,7 +14,7 @@ func (a *App) routes() {
 	a.mux = route.New(route.Options{
 		Logger: a.log, Clock: a.clock, Metrics: a.metrics, DB: a.db, Title: "mintmark", Version: a.build.Version,
 		HTTPS: strings.HasPrefix(a.config.Issuer, "https://"), TrustedProxies: a.proxies(),
-		Authenticate: a.authn.Caller, Denied: a.denials.Record,
+		Authenticate: a.authn.Caller, Denied: a.denials.Record, Page: a.pages.Error,
 	})
 
 	// /oauth2/… and /.well-known/…: tokens, introspection, revocation, keys, discovery.

@@ -141,7 +141,7 @@ func yes(s string) string {
 	return "yes"
 }
 
-func TestSettingsThatEndTheStart(t *testing.T) {
+func TestB7_141_SettingsThatEndTheStart(t *testing.T) {
 	d := &disk{files: map[string]string{"large.svg": strings.Repeat(" ", maxLogo+1)}}
 	for want, s := range map[string]Settings{
 		`colour "red"`:      {Colour: "red"},

@@ -71,8 +71,11 @@ func (p *people) refuseBack(w http.ResponseWriter, r *http.Request, q *authReque
 // refusePage tells the person, on a page of our own.
 func (p *people) refusePage(w http.ResponseWriter, r *http.Request, err error) {
 	no := refusalOf(err)
-	if f := fault.Of(err); f.Kind == fault.Forbidden {
+	switch f := fault.Of(err); f.Kind {
+	case fault.Forbidden:
 		no = &refusal{status: http.StatusForbidden, code: f.Code, description: f.Detail, cause: err}
+	case fault.Invalid, fault.TooLarge: // a form that cannot be read
+		no = &refusal{status: http.StatusBadRequest, code: f.Code, description: f.Detail, cause: err}
 	}
 	route.NoteError(r.Context(), no.code, no.cause)
 	p.Pages.Error(w, r, no.status, no.code, no.description)

@@ -91,6 +91,7 @@ func (p *people) sessionPage(w http.ResponseWriter, r *http.Request) {
 	h.Set("Cache-Control", "public, max-age=300")
 	h.Del("X-Frame-Options")
 	if r.Method == http.MethodHead {
+		w.WriteHeader(http.StatusOK)
 		return
 	}
 	if _, err := w.Write([]byte(p.frame.page)); err != nil {

@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/mintmark/mintmark/api"
 	"github.com/mintmark/mintmark/internal/db"
@@ -116,6 +118,8 @@ func writeStatus(w http.ResponseWriter, r *http.Request, status int, code, detai
 func writeDocument(w http.ResponseWriter, r *http.Request, p *api.Problem) {
 	if x := exchangeOf(r.Context()); x != nil && x.status != 0 {
 		return // the answer has begun: this would only end up in the middle of it
+	} else if x != nil && x.m.o.Page != nil && navigates(r) && x.showPage(r, p) {
+		return
 	}
 	body, err := json.Marshal(p)
 	if err != nil { // a struct of strings; it cannot happen, and then the status still tells
@@ -131,4 +135,35 @@ func writeDocument(w http.ResponseWriter, r *http.Request, p *api.Problem) {
 	if r.Method != http.MethodHead {
 		_, _ = w.Write(body) // the client went away: nobody is left to tell
 	}
+}
+
+// navigates tells whether a browser asks for something to show: programs name other kinds of answers, or any.
+func navigates(r *http.Request) bool {
+	switch r.Method {
+	case http.MethodGet, http.MethodHead, http.MethodPost:
+	default:
+		return false
+	}
+	for part := range strings.SplitSeq(r.Header.Get("Accept"), ",") {
+		if kind, _, _ := strings.Cut(strings.TrimSpace(part), ";"); kind == "text/html" {
+			return true
+		}
+	}
+	return false
+}
+
+// showPage shows the refusal as a page. It is false if that is what did not work: then the document must do.
+func (x *exchange) showPage(r *http.Request, p *api.Problem) (shown bool) {
+	code, err := x.code, x.err
+	defer func() {
+		if failure := recover(); failure != nil {
+			x.m.metrics.panics.Inc()
+			err = errors.Join(err, fmt.Errorf("show it as a page: panic: %v", failure))
+			shown = x.status != 0
+		}
+		x.code, x.err = code, err
+	}()
+	x.Header().Del("Etag")
+	x.m.o.Page(x, r, p.Status, p.Code, p.Detail)
+	return x.status != 0
 }

@@ -49,6 +49,9 @@ type Options struct {
 
 	// HTTPS tells that the public address is https, also when TLS ends at a proxy: answers then carry HSTS.
 	HTTPS bool
+	// Page shows a refusal to a person. It is used in place of the document for requests that a browser makes to show what
+	// comes (see navigates), so that nobody meets JSON who followed a link. nil: documents for everybody.
+	Page func(w http.ResponseWriter, r *http.Request, status int, code, text string)
 	// TrustedProxies are the networks whose X-Forwarded-For is believed.
 	TrustedProxies []netip.Prefix
 
@@ -246,9 +249,13 @@ func Identify(ctx context.Context, c access.Caller) {
 	}
 }
 
-// NoteError puts an error into the request's log event: for protocol endpoints that answer errors in their own form.
+// NoteError puts an error into the request's log event: for protocol endpoints that answer errors in their own form. A cause
+// that was noted with the same code stays if there is none now.
 func NoteError(ctx context.Context, code string, err error) {
 	if x := exchangeOf(ctx); x != nil {
+		if err == nil && code == x.code {
+			return
+		}
 		x.code, x.err = code, err
 	}
 }

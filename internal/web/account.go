@@ -93,6 +93,10 @@ func (p *Pages) Error(w http.ResponseWriter, r *http.Request, status int, code, 
 		heading = "This is not allowed"
 	case http.StatusNotFound:
 		heading = "There is nothing here"
+	case http.StatusUnauthorized:
+		heading = "You are not signed in"
+	case http.StatusInternalServerError:
+		heading = "Something broke here"
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
 		heading = "Please try again in a moment"
 	}
@@ -106,6 +110,10 @@ func advice(status int, code string) string {
 		return "Check how the address is written, or begin at the <a href=\"/\">front page</a>."
 	}
 	switch status {
+	case http.StatusUnauthorized:
+		return "This address is for programs that show a token, or for people who are signed in. <a href=\"/login\">Sign in</a>, then try again."
+	case http.StatusMethodNotAllowed:
+		return "Begin again at the <a href=\"/\">front page</a>, or at the application that you came from."
 	case http.StatusForbidden:
 		return "If you think that it should be allowed, ask an administrator."
 	case http.StatusNotFound, http.StatusConflict:
