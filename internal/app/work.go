@@ -19,6 +19,10 @@ func (a *App) load(ctx context.Context) error {
 	if err := a.directory.Plan(ctx); err != nil {
 		return fmt.Errorf("plan the comparisons with directories: %w", err)
 	}
+	_, strict := a.config.realmNames()
+	if err := a.oauth.PasswordsNoLongerSuffice(ctx, strict); err != nil {
+		return err
+	}
 	if err := a.rotation.Start(ctx); err != nil {
 		return fmt.Errorf("start rotation: %w", err)
 	}

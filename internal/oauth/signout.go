@@ -2,6 +2,8 @@ package oauth
 
 import (
 	"context"
+	"fmt"
+	"strconv"
 
 	"github.com/mintmark/mintmark/internal/db"
 	"github.com/mintmark/mintmark/internal/identity/session"
@@ -39,4 +41,52 @@ func (s *Server) SecondFactorAdded(ctx context.Context, tx db.WriteTx, userID st
 		return nil
 	}
 	return s.people.endAll(ctx, tx, "second_factor_added", `user_id = $1 AND began_by = $2 AND amr = $3`, userID, grantPassword, "pwd")
+}
+
+// PasswordsNoLongerSuffice ends the same of all people of realms that require a second factor: a realm may have begun to
+// since. It is for the start, before anything is served.
+func (s *Server) PasswordsNoLongerSuffice(ctx context.Context, realms []string) error {
+	if s.people == nil {
+		return nil
+	}
+	for _, realm := range realms {
+		for {
+			users, err := s.usersByPasswordAlone(ctx, realm)
+			if err != nil {
+				return err
+			}
+			if len(users) == 0 {
+				break
+			}
+			if err := s.db.Write(ctx, func(tx db.WriteTx) error {
+				for _, user := range users {
+					if err := s.people.endAll(ctx, tx, "second_factor_required", `user_id = $1 AND began_by = $2 AND amr = $3`, user, grantPassword, "pwd"); err != nil {
+						return err
+					}
+				}
+				return nil
+			}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// usersByPasswordAlone lists some people of a realm whose clients have something for the password alone.
+func (s *Server) usersByPasswordAlone(ctx context.Context, realm string) (users []string, err error) {
+	err = s.db.Read(ctx, func(tx db.ReadTx) error {
+		users = nil
+		return eachRow(ctx, tx, `SELECT DISTINCT user_id FROM grants WHERE realm = $1 AND began_by = $2 AND amr = $3 AND ended = 0 ORDER BY user_id LIMIT `+strconv.Itoa(reducedAtOnce),
+			[]any{realm, grantPassword, "pwd"}, func(row db.Row) error {
+				var user string
+				err := row.Scan(&user)
+				users = append(users, user)
+				return err
+			})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look for what a password alone gave: %w", err)
+	}
+	return users, nil
 }
