@@ -199,6 +199,12 @@ type Realm struct {
 	// EmailVerification is required if nobody of the realm signs in whose e-mail address is not verified, or optional. It
 	// needs mail. Default: optional.
 	EmailVerification string `yaml:"email_verification"`
+	// ProfileFixed lists what people of the realm cannot change of themselves, but administrators alone: name, email,
+	// phone, address. Default: nothing.
+	ProfileFixed []string `yaml:"profile_fixed"`
+	// PasswordLength is the least length of a new password in characters: from 15 to 64, and from 8 where second_factor is
+	// required. Default: 15.
+	PasswordLength int `yaml:"password_length"`
 	// Look is what pages and letters for people of the realm look like.
 	Look look.Settings `yaml:"look"`
 	// Directory has a directory of the organisation look at the passwords of the realm's people (LDAP). Default: none.

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/mintmark/mintmark/internal/identity/account"
+	"github.com/mintmark/mintmark/internal/password"
 	"github.com/mintmark/mintmark/internal/realm"
 )
 
@@ -64,6 +65,18 @@ func (c *Config) checkAccounts(r Realm) error {
 	if !slices.Contains([]string{"", "optional", "required"}, r.EmailVerification) {
 		return fmt.Errorf("email_verification %q is neither optional nor required", r.EmailVerification)
 	}
+	for _, f := range r.ProfileFixed {
+		if !slices.Contains(account.Fields(), account.Field(f)) {
+			return fmt.Errorf("profile_fixed: %q is none of name, email, phone, address", f)
+		}
+	}
+	least := password.MinRunes
+	if r.SecondFactor == "required" {
+		least = password.MinRunesOfTwo
+	}
+	if n := r.PasswordLength; n != 0 && (n < least || n > password.MaxMinRunes) {
+		return fmt.Errorf("password_length %d is not from %d to %d: fewer than %d only with second_factor required, and then at least %d", n, least, password.MaxMinRunes, password.MinRunes, password.MinRunesOfTwo)
+	}
 	opens := r.Registration == "open" || r.Registration == "domains"
 	if c.Mail.Kind == "off" && (opens || r.EmailVerification == "required") {
 		return errors.New("registration and email_verification need mail: set mail.kind")
@@ -80,10 +93,24 @@ func (c *Config) accountPolicies() map[string]account.Policy {
 			continue // checked by Load
 		}
 		p := account.Policy{Domains: r.RegistrationDomains, VerifyEmail: r.EmailVerification == "required"}
+		for _, f := range r.ProfileFixed {
+			p.Fixed = append(p.Fixed, account.Field(f))
+		}
 		if r.Registration != "closed" {
 			p.Registration = account.Registration(r.Registration)
 		}
 		policies[name] = p
 	}
 	return policies
+}
+
+// passwordLengths are the least lengths of new passwords, by realm, where they are not the usual.
+func (c *Config) passwordLengths() map[string]int {
+	lengths := map[string]int{}
+	for _, r := range c.Realms {
+		if name, err := realm.Canonical(r.Name); err == nil && r.PasswordLength != 0 {
+			lengths[name] = r.PasswordLength
+		}
+	}
+	return lengths
 }

@@ -82,7 +82,7 @@ func (a *App) makeCore() (err error) {
 	if err != nil {
 		return fmt.Errorf("%w: realms: %w", ErrConfig, err)
 	}
-	a.identity, err = identity.New(a.db, a.keyring, identity.Options{Realms: realms, Clock: a.clock, Logger: a.log})
+	a.identity, err = identity.New(a.db, a.keyring, identity.Options{Realms: realms, PasswordLength: a.config.passwordLengths(), Clock: a.clock, Logger: a.log})
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}

@@ -38,6 +38,9 @@ type Options struct {
 	// UsernamePrefix stands before the application's id in the name of its service user, such as "stups_". It counts
 	// for users that are made from then on; a name never changes.
 	UsernamePrefix string
+	// PasswordLength is the least length of new passwords by realm, in canonical form, where it is not password.MinRunes.
+	// Less than that is for realms in which nobody signs in with a password alone.
+	PasswordLength map[string]int
 	Passwords      *password.Pool // hashes what people chose; nil: a pool with the default cost
 	Capacity       int            // users and access keys kept in memory; 0: 10000 of each
 	Clock          clock.Clock    // nil: clock.System

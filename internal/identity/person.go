@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -47,6 +48,9 @@ type Person struct {
 // The transaction may run several times.
 type PersonHook func(ctx context.Context, tx db.WriteTx, u User) error
 
+// EmailHook is told of another address. before is the person as it was, by is who changed it.
+type EmailHook func(ctx context.Context, tx db.WriteTx, before Person, by access.Caller) error
+
 // people is the part of a Directory that knows passwords which people chose.
 type people struct {
 	dir        *Directory
@@ -58,7 +62,7 @@ type people struct {
 	onPassword []PersonHook
 	onDevice   []DeviceHook
 	onRemoved  []PersonHook
-	onEmail    []PersonHook
+	onEmail    []EmailHook
 	onRefused  func(access.Caller, error)
 }
 
@@ -90,11 +94,30 @@ type Hashed struct{ form redact.Secret }
 // HashPassword checks a new password by the rules and hashes it. words are what belongs to the person and must not make
 // up the password. It must not be called inside a transaction.
 func (dir *Directory) HashPassword(ctx context.Context, secret redact.Secret, words ...string) (Hashed, error) {
-	if err := password.Rule(secret, append(words, "mintmark")...); err != nil {
+	return dir.HashPasswordIn(ctx, "", secret, words...)
+}
+
+// PasswordLength is the least length of new passwords in the realm, which is in canonical form.
+func (dir *Directory) PasswordLength(realmName string) int {
+	return cmp.Or(dir.o.PasswordLength[realmName], password.MinRunes)
+}
+
+// HashPasswordIn is HashPassword by the rules of a realm, which is in canonical form.
+func (dir *Directory) HashPasswordIn(ctx context.Context, realmName string, secret redact.Secret, words ...string) (Hashed, error) {
+	if err := password.RuleOf(dir.PasswordLength(realmName), secret, append(words, "mintmark")...); err != nil {
 		return Hashed{}, err
 	}
 	form, err := dir.people.pool.Hash(ctx, secret)
 	return Hashed{form}, err
+}
+
+// canonical is the realm's one spelling, or "" if there is none.
+func (dir *Directory) canonical(realmName string) string {
+	r, err := dir.o.Realms.Lookup(realmName)
+	if err != nil {
+		return ""
+	}
+	return r.Name
 }
 
 // ImportedHash takes the stored form of a password from another system: bcrypt, PBKDF2, scrypt or Argon2id. It is
@@ -124,7 +147,7 @@ func (dir *Directory) CreatePerson(ctx context.Context, tx db.WriteTx, c access.
 	var h Hashed
 	if !secret.Empty() {
 		var err error
-		if h, err = dir.HashPassword(ctx, secret, p.words()...); err != nil {
+		if h, err = dir.HashPasswordIn(ctx, dir.canonical(p.Realm), secret, p.words()...); err != nil {
 			return User{}, err
 		}
 	}
@@ -266,7 +289,11 @@ func (dir *Directory) SetPassword(ctx context.Context, tx db.WriteTx, c access.C
 	if err != nil {
 		return err
 	}
-	h, err := dir.HashPassword(ctx, secret, words...)
+	u, err := LoadUser(ctx, tx, userID)
+	if err != nil {
+		return err
+	}
+	h, err := dir.HashPasswordIn(ctx, u.Realm, secret, words...)
 	if err != nil {
 		return err
 	}

@@ -158,7 +158,7 @@ func (dir *Directory) postUser(ctx context.Context, c access.Caller, in *createU
 	}
 	var h Hashed
 	if b.Password != "" {
-		if h, err = dir.HashPassword(ctx, redact.New(b.Password), p.words()...); err != nil {
+		if h, err = dir.HashPasswordIn(ctx, dir.canonical(p.Realm), redact.New(b.Password), p.words()...); err != nil {
 			return nil, err
 		}
 	}
@@ -178,14 +178,18 @@ func (dir *Directory) putPassword(ctx context.Context, c access.Caller, in *setP
 		return nil, err
 	}
 	var words []string
+	var u User
 	err := dir.d.Read(ctx, func(tx db.ReadTx) (err error) {
+		if u, err = loadPersonUser(ctx, tx, in.ID); err != nil {
+			return err
+		}
 		words, err = PasswordWords(ctx, tx, in.ID)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	h, err := dir.HashPassword(ctx, redact.New(in.Body.Password), words...)
+	h, err := dir.HashPasswordIn(ctx, u.Realm, redact.New(in.Body.Password), words...)
 	if err != nil {
 		return nil, err
 	}

@@ -13,8 +13,8 @@ import (
 
 // What changes of a person by links that were sent to her (package account), and by administrators.
 
-// OnEmailChanged registers who is told of another address, which nobody has verified. Register before serving.
-func (dir *Directory) OnEmailChanged(f PersonHook) {
+// OnEmailChanged registers who is told of another address, which perhaps nobody has verified. Register before serving.
+func (dir *Directory) OnEmailChanged(f EmailHook) {
 	dir.people.onEmail = append(dir.people.onEmail, f)
 }
 
@@ -114,6 +114,21 @@ func (dir *Directory) UpdatePerson(ctx context.Context, tx db.WriteTx, c access.
 	if err != nil {
 		return err
 	}
+	if err := dir.updatePerson(ctx, tx, c, p, up); err != nil {
+		return err
+	}
+	if up.Email == nil || *up.Email == p.Email {
+		return nil
+	}
+	if err := ensurePeopleRow(ctx, tx, p); err != nil {
+		return err
+	}
+	return dir.ChangeEmail(ctx, tx, c, userID, *up.Email)
+}
+
+// updatePerson is UpdatePerson but for the address of mail.
+func (dir *Directory) updatePerson(ctx context.Context, tx db.WriteTx, c access.Caller, p Person, up PersonUpdate) error {
+	userID := p.ID
 	changed := map[string]any{"realm": p.Realm, "username": p.Username}
 	name, phone, street := p.DisplayName, p.Phone, p.Address
 	for field, x := range map[string]struct{ to, from *string }{"display_name": {&name, up.DisplayName}, "phone": {&phone, up.Phone}, "address": {&street, up.Address}} {
@@ -145,17 +160,9 @@ func (dir *Directory) UpdatePerson(ctx context.Context, tx db.WriteTx, c access.
 		if err := indexPerson(ctx, tx, userID); err != nil {
 			return err
 		}
-		if err := record(ctx, tx, c, "user.update", userID, changed); err != nil {
-			return err
-		}
+		return record(ctx, tx, c, "user.update", userID, changed)
 	}
-	if up.Email == nil || *up.Email == p.Email {
-		return nil
-	}
-	if err := ensurePeopleRow(ctx, tx, p); err != nil {
-		return err
-	}
-	return dir.ChangeEmail(ctx, tx, c, userID, *up.Email)
+	return nil
 }
 
 // ensurePeopleRow gives the first administrator, who had none of it, a row for how she is reached.

@@ -243,6 +243,23 @@ func TestRule(t *testing.T) {
 	}
 }
 
+// Where nobody signs in without a second factor, eight characters may do; what is easy to guess never does.
+func TestRuleBesideASecondFactor(t *testing.T) {
+	for _, good := range []string{"xK9#mQ2$", "zwei Boote"} {
+		if err := password.RuleOf(password.MinRunesOfTwo, redact.New(good)); err != nil {
+			t.Errorf("%q: %v", good, err)
+		}
+		if err := password.Rule(redact.New(good)); !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), "15") {
+			t.Errorf("%q alone: %v", good, err)
+		}
+	}
+	for _, bad := range []string{"xK9#mQ2", "password", "Password1", "12345678", "aaaaaaaa", "jane2026"} {
+		if err := password.RuleOf(password.MinRunesOfTwo, redact.New(bad), "jane"); !fault.Is(err, fault.Invalid) {
+			t.Errorf("%q: %v", bad, err)
+		}
+	}
+}
+
 // A stored form comes from the database or from another system; whatever it is, reading it ends, at no cost.
 func FuzzCheck(f *testing.F) {
 	for _, seed := range seeds {

@@ -2,6 +2,7 @@ package password
 
 import (
 	_ "embed"
+	"fmt"
 	"strings"
 	"unicode/utf8"
 
@@ -9,8 +10,14 @@ import (
 	"github.com/mintmark/mintmark/internal/redact"
 )
 
-// MinRunes is the least length of a new password, in characters: it is the only factor (NIST SP 800-63B-4).
-const MinRunes = 15
+// MinRunes is the least length of a new password, in characters, where it may be the only factor, and MinRunesOfTwo where
+// nobody signs in without a second one (NIST SP 800-63B-4, section 3.1.1.2). MaxMinRunes is the most that a place may ask
+// for: what it wants must be within reach of everybody.
+const (
+	MinRunes      = 15
+	MinRunesOfTwo = 8
+	MaxMinRunes   = 64
+)
 
 // own is what must be left of a password when the words that anybody would try first are taken out of it.
 const own = 8
@@ -22,7 +29,10 @@ var common = strings.Fields(commonText)
 
 // Rule tells whether a person may choose this password. words are what belongs to the person or the place: names,
 // addresses, realms. There is no rule about kinds of characters.
-func Rule(password redact.Secret, words ...string) error {
+func Rule(password redact.Secret, words ...string) error { return RuleOf(MinRunes, password, words...) }
+
+// RuleOf is Rule for a place that asks for at least so many characters.
+func RuleOf(least int, password redact.Secret, words ...string) error {
 	prepared, err := prepare(password)
 	if err != nil {
 		return err
@@ -31,8 +41,8 @@ func Rule(password redact.Secret, words ...string) error {
 		return fault.New(fault.Invalid, "weak_password", "This password is too easy to guess: %s", why).At("password", "too easy to guess")
 	}
 	text := strings.ToLower(string(prepared))
-	if n := utf8.RuneCount(prepared); n < MinRunes {
-		return weak("it needs at least 15 characters. A few words that do not belong together make a good one.")
+	if n := utf8.RuneCount(prepared); n < least {
+		return weak(fmt.Sprintf("it needs at least %d characters. A few words that do not belong together make a good one.", least))
 	}
 	rest := text
 	for _, w := range words {

@@ -34,7 +34,7 @@ const (
 )
 
 // accountPaths are where links of a purpose lead.
-var accountPaths = map[account.Purpose]string{account.Register: "/register", account.Verify: "/verify", account.Reset: "/reset", account.Invite: "/invitation"}
+var accountPaths = map[account.Purpose]string{account.Register: "/register", account.Verify: "/verify", account.Reset: "/reset", account.Invite: "/invitation", account.NewEmail: emailPage}
 
 // AccountRoutes registers the pages for people who have no account yet, or no way into it.
 func (p *Pages) AccountRoutes(m *route.Mux) {
@@ -47,6 +47,10 @@ func (p *Pages) AccountRoutes(m *route.Mux) {
 	m.Handle("GET /invitation", p.InvitationForm)
 	m.Handle("POST /invitation", p.Invitation)
 	m.Handle("GET /mailbox", p.Mailbox)
+	m.Handle("GET "+profilePage, p.Profile)
+	m.Handle("POST "+profilePage, p.SaveProfile)
+	m.Handle("GET "+emailPage, p.EmailForm)
+	m.Handle("POST "+emailPage, p.ChangeEmail)
 }
 
 // accountData is what these pages show.
@@ -62,6 +66,8 @@ type accountData struct {
 	Name     string
 	ReturnTo string
 	Account  string // whose it is
+
+	MinLength int // of a new password
 }
 
 // arrive takes the token out of the address. It has answered if it returns true.
@@ -149,6 +155,7 @@ func newPassword(form url.Values) (redact.Secret, error) {
 // account shows one of these pages.
 func (p *Pages) account(w http.ResponseWriter, r *http.Request, status int, name, title string, d accountData) {
 	d.frame, d.CSRF = p.frame(title).of(d.Realm), p.info.Sessions.Token(w, r)
+	d.MinLength = p.info.Directory.PasswordLength(d.Realm)
 	p.show(w, r, status, name, d, p.leads(r, d.ReturnTo)...)
 }
 

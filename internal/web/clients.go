@@ -81,7 +81,7 @@ func (p *Pages) Approvals(w http.ResponseWriter, r *http.Request) {
 		p.fail(w, r, err)
 		return
 	}
-	p.show(w, r, http.StatusOK, "approvals", approvalsData{frame: p.section("Applications with access", approvalsPage), User: s.User, Approvals: rows, Done: r.URL.Query().Get("done") == "withdrawn"})
+	p.show(w, r, http.StatusOK, "approvals", approvalsData{frame: p.section("Applications with access", approvalsPage).of(s.User.Realm), User: s.User, Approvals: rows, Done: r.URL.Query().Get("done") == "withdrawn"})
 }
 
 // WithdrawForm is the page at GET /account/approvals/withdraw: it asks whether to withdraw what one client may do.
@@ -97,7 +97,7 @@ func (p *Pages) WithdrawForm(w http.ResponseWriter, r *http.Request) {
 	}
 	for _, row := range rows {
 		if row.ClientID == r.URL.Query().Get("client") {
-			p.show(w, r, http.StatusOK, "withdraw", approvalsData{frame: p.section("Withdraw access", approvalsPage), CSRF: p.info.Sessions.Token(w, r), User: s.User, Asked: row})
+			p.show(w, r, http.StatusOK, "withdraw", approvalsData{frame: p.section("Withdraw access", approvalsPage).of(s.User.Realm), CSRF: p.info.Sessions.Token(w, r), User: s.User, Asked: row})
 			return
 		}
 	}

@@ -165,8 +165,7 @@ func (d *reader) meet(w http.ResponseWriter, r *http.Request, name string, statu
 	case asked != "":
 		d.Language = asked
 		if asked != kept {
-			http.SetCookie(w, &http.Cookie{Name: d.pages.cookieName(languageCookie), Value: asked, Path: "/", MaxAge: age, HttpOnly: true,
-				SameSite: http.SameSiteLaxMode, Secure: d.pages.secure()})
+			d.pages.speak(w, asked, age)
 		}
 	case kept != "":
 		d.Language = kept
@@ -175,6 +174,11 @@ func (d *reader) meet(w http.ResponseWriter, r *http.Request, name string, statu
 	}
 	w.Header().Set("Content-Language", d.Language)
 	d.Languages = d.links(r)
+}
+
+// speak has the browser keep the language for so many seconds; 0: until it is closed.
+func (p *Pages) speak(w http.ResponseWriter, tag string, age int) {
+	http.SetCookie(w, &http.Cookie{Name: p.cookieName(languageCookie), Value: tag, Path: "/", MaxAge: age, HttpOnly: true, SameSite: http.SameSiteLaxMode, Secure: p.secure()})
 }
 
 // links lead to the same page in each language. The answer to a form has none but the login's: what it shows cannot be

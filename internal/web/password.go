@@ -17,6 +17,8 @@ type passwordData struct {
 	User    identity.User
 	Has     bool
 	Problem string
+
+	MinLength int
 }
 
 // PasswordForm is the page at GET /account/password.
@@ -43,7 +45,7 @@ func (p *Pages) password(w http.ResponseWriter, r *http.Request, status int, s s
 		p.fail(w, r, err)
 		return
 	}
-	p.show(w, r, status, "password", passwordData{p.frame("Password").of(s.User.Realm), p.info.Sessions.Token(w, r), s.User, person.HasPassword, problem})
+	p.show(w, r, status, "password", passwordData{p.frame("Password").of(s.User.Realm), p.info.Sessions.Token(w, r), s.User, person.HasPassword, problem, p.info.Directory.PasswordLength(s.User.Realm)})
 }
 
 // ChangePassword takes the form at POST /account/password. The current password is counted like at a login. All sessions
@@ -102,7 +104,7 @@ func (p *Pages) changePassword(r *http.Request, s session.Session) (problem stri
 	}); err != nil {
 		return "", err
 	}
-	h, err := dir.HashPassword(ctx, redact.New(form.Get("password")), words...)
+	h, err := dir.HashPasswordIn(ctx, s.User.Realm, redact.New(form.Get("password")), words...)
 	if err != nil {
 		return "", err
 	}

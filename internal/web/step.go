@@ -8,6 +8,7 @@ import (
 	"strconv"
 
 	"github.com/mintmark/mintmark/internal/access"
+	"github.com/mintmark/mintmark/internal/db"
 	"github.com/mintmark/mintmark/internal/fault"
 	"github.com/mintmark/mintmark/internal/identity"
 	"github.com/mintmark/mintmark/internal/identity/account"
@@ -73,7 +74,25 @@ func (p *Pages) signedAnew(w http.ResponseWriter, r *http.Request, s session.Ses
 	}
 	p.keepRealm(w, r, s.User.Realm)
 	route.Identify(r.Context(), access.Caller{Kind: access.Person, ID: s.User.ID, Name: s.User.Username, Realm: s.User.Realm})
+	p.greet(w, r, s.User)
 	return nil
+}
+
+// greet has a browser in which nobody has chosen a language speak the one that the person has.
+func (p *Pages) greet(w http.ResponseWriter, r *http.Request, u identity.User) {
+	if len(r.CookiesNamed(p.cookieName(languageCookie))) > 0 {
+		return
+	}
+	var tag string
+	if err := p.info.DB.Read(r.Context(), func(tx db.ReadTx) (err error) {
+		tag, err = identity.Language(r.Context(), tx, u.ID)
+		return err
+	}); err != nil {
+		route.NoteError(r.Context(), "language", err) // the login is worth more than its language
+	}
+	if tag = spoken(tag); tag != "" {
+		p.speak(w, tag, languageYear)
+	}
 }
 
 // step finds the login that the browser has under way, with the seed of one that wants a factor.

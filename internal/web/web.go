@@ -115,7 +115,7 @@ func New(info Info) (*Pages, error) {
 	}
 	p.templates = map[string]*template.Template{}
 	for _, name := range []string{"home", "login", "logout", "goodbye", "account", "consent", "select", "device", "error", "verify", "enrol", "codes", "security", "app", "password", "sessions",
-		"reset", "register", "invitation", "confirm", "mailbox", "activity", "not_me", "approvals", "withdraw"} {
+		"reset", "register", "invitation", "confirm", "mailbox", "activity", "not_me", "approvals", "withdraw", "profile", "email"} {
 		t, err := template.ParseFS(pageFiles, "pages/layout.html", "pages/seed.html", "pages/parts.html", "pages/who.html", "pages/"+name+".html")
 		if err != nil {
 			return nil, fmt.Errorf("parse the page %s: %w", name, err)

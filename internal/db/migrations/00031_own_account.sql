@@ -12,3 +12,11 @@ ALTER TABLE approvals ADD COLUMN since BIGINT NOT NULL DEFAULT 0;
 UPDATE approvals SET since = granted;
 -- When a grant last began by it, to the minute; 0: never. Refreshes are told by grants, as long as there are any.
 ALTER TABLE approvals ADD COLUMN used BIGINT NOT NULL DEFAULT 0;
+
+-- In which language the person wants to be spoken to, such as de; empty for what the browser says.
+ALTER TABLE people ADD COLUMN language TEXT NOT NULL DEFAULT '';
+
+-- Where a link was sent, as a MAC of the address, so that few letters go to one address within an hour, whatever for and
+-- of whatever realm; empty if it was handed over.
+ALTER TABLE account_links ADD COLUMN address TEXT NOT NULL DEFAULT '';
+CREATE INDEX account_links_address ON account_links (address, created) WHERE address <> '';

@@ -50,7 +50,22 @@ type Policy struct {
 	Registration Registration
 	Domains      []string // in lower case
 	VerifyEmail  bool     // nobody signs in whose address is not verified
+	Fixed        []Field  // what people may not change of themselves
 }
+
+// Field is something that is known of a person, and that the person may change unless its realm fixes it.
+type Field string
+
+// The fields.
+const (
+	Name    Field = "name"
+	Email   Field = "email"
+	Phone   Field = "phone"
+	Address Field = "address"
+)
+
+// Fields are all of them, in the order in which people think of them.
+func Fields() []Field { return []Field{Name, Email, Phone, Address} }
 
 // allows tells whether somebody with this address (in its compared form) may register.
 func (p Policy) allows(emailKey string) bool {
@@ -113,6 +128,7 @@ const (
 	Verify   Purpose = "verify"
 	Reset    Purpose = "reset"
 	Invite   Purpose = "invite"
+	NewEmail Purpose = "email"
 )
 
 // terms are how long links of a purpose are good, and where they lead.
@@ -124,10 +140,15 @@ var terms = map[Purpose]struct {
 	Verify:   {24 * time.Hour, "/verify"},
 	Reset:    {30 * time.Minute, "/reset"},
 	Invite:   {7 * 24 * time.Hour, "/invitation"},
+	NewEmail: {24 * time.Hour, "/account/email"},
 }
 
-// linksPerHour is how many links of one purpose are made for one account within an hour.
-const linksPerHour = 3
+// linksPerHour is how many links of one purpose are made for one account within an hour, and linksPerAddress how many are
+// sent to one address, for whatever purpose, account and realm.
+const (
+	linksPerHour    = 3
+	linksPerAddress = 6
+)
 
 const (
 	linkPrefix = "mmw_"
@@ -144,7 +165,8 @@ func linkAD(mac []byte) seal.AD {
 	return seal.AD{Table: "account_links", Column: "box", Row: hex.EncodeToString(mac)}
 }
 
-// beginner is what a link to register keeps: there is no account yet that it could belong to.
+// beginner is what a link to register keeps, as there is no account yet that it could belong to; and a link to another
+// address, of which nothing but that address counts.
 type beginner struct {
 	Realm    string `json:"realm"`
 	Email    string `json:"email"`
@@ -178,8 +200,32 @@ func proofFor(purpose Purpose, p identity.Person) string {
 	return proof(p)
 }
 
-// make makes a link and answers its address. It answers false if there were too many.
-func (s *Service) make(ctx context.Context, tx db.WriteTx, purpose Purpose, account, proof string, mailed bool, b *beginner) (address string, expires time.Time, ok bool, err error) {
+// addressMAC is how an address is named where links are counted.
+func (s *Service) addressMAC(email string) string {
+	if email == "" {
+		return ""
+	}
+	return hex.EncodeToString(s.keyring.MAC("account-letters", redact.New(identity.EmailKey(email))))
+}
+
+// tooMany tells whether so many links were sent to the address within the hour that there are to be no more.
+func (s *Service) tooMany(ctx context.Context, tx db.ReadTx, mac string) (bool, error) {
+	var recent int
+	if err := tx.QueryRow(ctx, `SELECT count(*) FROM account_links WHERE address <> '' AND address = $1 AND created > $2`, mac, db.Micros(tx.Now().Add(-time.Hour))).Scan(&recent); err != nil {
+		return false, fmt.Errorf("count letters: %w", err)
+	}
+	return recent >= linksPerAddress, nil
+}
+
+// make makes a link that is sent to an address, or handed over if that is empty, and answers its own address. It answers
+// false if there were too many.
+func (s *Service) make(ctx context.Context, tx db.WriteTx, purpose Purpose, account, proof, to string, b *beginner) (address string, expires time.Time, ok bool, err error) {
+	mailed, toMAC := to != "", s.addressMAC(to)
+	if mailed {
+		if many, err := s.tooMany(ctx, tx, toMAC); err != nil || many {
+			return "", expires, false, err
+		}
+	}
 	var recent int
 	if err := tx.QueryRow(ctx, `SELECT count(*) FROM account_links WHERE account = $1 AND purpose = $2 AND created > $3`,
 		account, string(purpose), db.Micros(tx.Now().Add(-time.Hour))).Scan(&recent); err != nil {
@@ -201,8 +247,8 @@ func (s *Service) make(ctx context.Context, tx db.WriteTx, purpose Purpose, acco
 		}
 	}
 	expires = tx.Now().Add(terms[purpose].life)
-	if err := db.One(tx.Exec(ctx, `INSERT INTO account_links (mac, purpose, account, proof, box, mailed, created, expires, used) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0)`,
-		mac, string(purpose), account, proof, box, mailed, db.Micros(tx.Now()), db.Micros(expires))); err != nil {
+	if err := db.One(tx.Exec(ctx, `INSERT INTO account_links (mac, purpose, account, proof, box, mailed, created, expires, used, address) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, $9)`,
+		mac, string(purpose), account, proof, box, mailed, db.Micros(tx.Now()), db.Micros(expires), toMAC)); err != nil {
 		return "", expires, false, fmt.Errorf("store a link: %w", err)
 	}
 	return s.o.Issuer + terms[purpose].path + "?token=" + url.QueryEscape(value.Reveal()), expires, true, nil
@@ -248,13 +294,9 @@ func (s *Service) Open(ctx context.Context, tx db.ReadTx, purpose Purpose, value
 		return Opened{}, err
 	}
 	if purpose == Register {
-		text, err := s.keyring.Open(seal.Data, linkAD(l.mac), l.box)
+		b, err := s.kept(l)
 		if err != nil {
-			return Opened{}, fmt.Errorf("open what a link keeps: %w", err)
-		}
-		var b beginner
-		if err := json.Unmarshal(text.Bytes(), &b); err != nil {
-			return Opened{}, errors.New("read what a link keeps")
+			return Opened{}, err
 		}
 		key, err := identity.ParseEmail(b.Email)
 		if err != nil || !s.o.Policies[b.Realm].allows(key) {
@@ -272,7 +314,29 @@ func (s *Service) Open(ctx context.Context, tx db.ReadTx, purpose Purpose, value
 	if !p.Disabled.IsZero() || l.proof != proofFor(purpose, p) {
 		return Opened{}, ErrLink
 	}
-	return Opened{Person: p, Realm: p.Realm, Email: p.Email, link: l}, nil
+	o := Opened{Person: p, Realm: p.Realm, Email: p.Email, link: l}
+	if purpose == NewEmail {
+		b, err := s.kept(l)
+		if err != nil {
+			return Opened{}, err
+		}
+		if o.Email = b.Email; !s.MayChange(p.Realm, Email) {
+			return Opened{}, ErrLink // the realm fixed it since
+		}
+	}
+	return o, nil
+}
+
+// kept is what a link keeps.
+func (s *Service) kept(l link) (b beginner, err error) {
+	text, err := s.keyring.Open(seal.Data, linkAD(l.mac), l.box)
+	if err != nil {
+		return b, fmt.Errorf("open what a link keeps: %w", err)
+	}
+	if err := json.Unmarshal(text.Bytes(), &b); err != nil {
+		return b, errors.New("read what a link keeps")
+	}
+	return b, nil
 }
 
 // use takes the one use of a link.

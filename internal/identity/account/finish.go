@@ -38,7 +38,7 @@ func (s *Service) SetPassword(ctx context.Context, who Asker, purpose Purpose, v
 		return u, err
 	}
 	words := identity.NewPerson{Realm: o.Realm, Username: o.Person.Username, DisplayName: o.Person.DisplayName, Email: o.Email}.Words()
-	h, err := s.dir.HashPassword(ctx, secret, words...)
+	h, err := s.dir.HashPasswordIn(ctx, o.Realm, secret, words...)
 	if err != nil {
 		return u, err
 	}
@@ -102,7 +102,7 @@ func (s *Service) Register(ctx context.Context, who Asker, value redact.Secret, 
 	} else if _, err := identity.CanonicalUsername(person.Username); err != nil {
 		return u, "", err
 	}
-	h, err := s.dir.HashPassword(ctx, n.Password, person.Words()...)
+	h, err := s.dir.HashPasswordIn(ctx, o.Realm, n.Password, person.Words()...)
 	if err != nil {
 		return u, "", err
 	}
@@ -154,8 +154,11 @@ func (s *Service) Invite(ctx context.Context, tx db.WriteTx, c access.Caller, us
 	case !p.Disabled.IsZero():
 		return Invitation{}, fault.New(fault.Conflict, "user_disabled", "This person is disabled.")
 	}
-	sent := s.outbox.Works() && p.Email != ""
-	address, expires, ok, err := s.make(ctx, tx, Invite, p.ID, proof(p), sent, nil)
+	sent, to := s.outbox.Works() && p.Email != "", ""
+	if sent {
+		to = p.Email
+	}
+	address, expires, ok, err := s.make(ctx, tx, Invite, p.ID, proof(p), to, nil)
 	if err != nil {
 		return Invitation{}, err
 	}
@@ -204,7 +207,7 @@ func (s *Service) SendVerification(ctx context.Context, tx db.WriteTx, userID st
 	if p.Email == "" || !p.EmailVerified.IsZero() || !p.Disabled.IsZero() || !s.outbox.Works() {
 		return nil
 	}
-	address, expires, ok, err := s.make(ctx, tx, Verify, p.ID, verifyProof(p), true, nil)
+	address, expires, ok, err := s.make(ctx, tx, Verify, p.ID, verifyProof(p), p.Email, nil)
 	if err != nil || !ok {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/mintmark/mintmark/internal/access"
 	"github.com/mintmark/mintmark/internal/db"
 	"github.com/mintmark/mintmark/internal/identity"
 	"github.com/mintmark/mintmark/internal/identity/mfa"
@@ -21,6 +22,11 @@ func (s *Service) notice(ctx context.Context, tx db.WriteTx, userID, kind, subje
 	if err != nil {
 		return err
 	}
+	return s.noticeTo(ctx, tx, p, kind, subject, lines...)
+}
+
+// noticeTo is notice to a person as it was read.
+func (s *Service) noticeTo(ctx context.Context, tx db.WriteTx, p identity.Person, kind, subject string, lines ...string) error {
 	if p.Email == "" {
 		return nil
 	}
@@ -43,9 +49,16 @@ func (s *Service) newDevice(ctx context.Context, tx db.WriteTx, u identity.User,
 	return s.notice(ctx, tx, u.ID, "new-device", "A sign-in from a new browser", "Somebody signed in to your account with a browser that was not seen before.", "Address: "+d.IP+". It calls itself: "+d.UserAgent)
 }
 
-// emailChanged asks the new address to be verified.
-func (s *Service) emailChanged(ctx context.Context, tx db.WriteTx, u identity.User) error {
-	return s.SendVerification(ctx, tx, u.ID)
+// emailChanged tells the address before, and asks the new one to be verified unless that was done.
+func (s *Service) emailChanged(ctx context.Context, tx db.WriteTx, before identity.Person, by access.Caller) error {
+	line := "The e-mail address of your account was changed. Letters do not reach you here any more."
+	if by.ID != before.ID {
+		line += " An administrator did it."
+	}
+	if err := s.noticeTo(ctx, tx, before, "email-changed", "Your e-mail address was changed", line); err != nil {
+		return err
+	}
+	return s.SendVerification(ctx, tx, before.ID)
 }
 
 // FactorsChanged tells a person that something to sign in with was added, removed or used.

@@ -149,7 +149,7 @@ func (s *Service) answer(ctx context.Context, tx db.WriteTx, q request) error {
 	if !ok || p.Email == "" || !p.Disabled.IsZero() {
 		return nil
 	}
-	address, expires, made, err := s.make(ctx, tx, Reset, p.ID, proof(p), true, nil)
+	address, expires, made, err := s.make(ctx, tx, Reset, p.ID, proof(p), p.Email, nil)
 	if err != nil || !made {
 		return err
 	}
@@ -171,7 +171,7 @@ func (s *Service) answerRegistration(ctx context.Context, tx db.WriteTx, q reque
 		return nil
 	}
 	account := hex.EncodeToString(s.keyring.MAC("account-address", redact.New(q.Realm+"/"+key)))
-	address, expires, made, err := s.make(ctx, tx, Register, account, "", true, &beginner{q.Realm, q.Name, q.ReturnTo})
+	address, expires, made, err := s.make(ctx, tx, Register, account, "", q.Name, &beginner{q.Realm, q.Name, q.ReturnTo})
 	if err != nil || !made {
 		return err
 	}
