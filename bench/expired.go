@@ -80,36 +80,34 @@ func printExpired(ctx context.Context, o options, servers []*server) error {
 
 func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
+// openDatabase opens the database of the server beside it.
+func (s *server) openDatabase() (*sql.DB, error) {
+	if s.engine == "postgres" {
+		return sql.Open("pgx", s.url)
+	}
+	return sql.Open("sqlite", "file:"+filepath.Join(s.dir, s.name, "mintmark.db")+"?_pragma=busy_timeout(20000)")
+}
+
 // expire puts copies of a grant into the database, all of which are over.
 func (s *server) expire(ctx context.Context, n int) error {
-	driver, where, code := "sqlite", "file:"+filepath.Join(s.dir, s.name, "mintmark.db")+"?_pragma=busy_timeout(20000)", `CAST('bench ' || n.x AS BLOB)`
+	code := `CAST('bench ' || n.x AS BLOB)`
 	if s.engine == "postgres" {
-		driver, where, code = "pgx", s.url, `convert_to('bench ' || n.x, 'UTF8')`
+		code = `convert_to('bench ' || n.x, 'UTF8')`
 	}
-	d, err := sql.Open(driver, where)
+	d, err := s.openDatabase()
 	if err != nil {
 		return err
 	}
 	defer d.Close()
-	rows, err := d.QueryContext(ctx, `SELECT * FROM grants LIMIT 0`)
+	columns, err := s.columnsOf(ctx, d, "grants")
 	if err != nil {
 		return err
 	}
-	columns, err := rows.Columns()
-	if err := errors.Join(err, rows.Close()); err != nil {
-		return err
-	}
-	values := make([]string, len(columns))
-	for i, column := range columns {
-		values[i] = map[string]string{"id": `'bench ' || n.x`, "code_mac": code, "idle_until": "n.x"}[column]
-		if values[i] == "" {
-			values[i] = "g." + column
-		}
-	}
+	values := replaced(columns, "g", map[string]string{"id": `'bench ' || n.x`, "code_mac": code, "idle_until": "n.x"})
 	// A little at a time, so that the server can write meanwhile.
 	const batch = 10_000
 	statement := `WITH RECURSIVE n(x) AS (SELECT CAST($1 AS BIGINT) UNION ALL SELECT x + 1 FROM n WHERE x + 1 < $2)
-		INSERT INTO grants (` + strings.Join(columns, ", ") + `) SELECT ` + strings.Join(values, ", ") + ` FROM n, (SELECT * FROM grants ORDER BY created DESC LIMIT 1) AS g`
+		INSERT INTO grants (` + strings.Join(columns, ", ") + `) SELECT ` + values + ` FROM n, (SELECT * FROM grants ORDER BY created DESC LIMIT 1) AS g`
 	for from := 0; from < n; from += batch {
 		if _, err := d.ExecContext(ctx, statement, from, min(from+batch, n)); err != nil {
 			return err
@@ -127,7 +125,7 @@ func (s *server) removed(ctx context.Context) (total float64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	res, err := probe.Do(req)
+	res, err := (&http.Client{Timeout: passLimit}).Do(req)
 	if err != nil {
 		return 0, err
 	}

@@ -5,7 +5,7 @@
 // pass, so that whatever else the machine does hits all alike. It prints one Markdown table: rates, latency, processor
 // time per 1000 requests of server and database together, and the ratio to the floor, which is the figure to trust.
 //
-//	go run ./bench [-rounds 5] [-count 5000] [-engines sqlite,postgres] [-only text] [-gate] [-expired 1000000]
+//	go run ./bench [-rounds 5] [-count 5000] [-engines sqlite,postgres] [-only text] [-gate] [-expired 1000000] [-people 1000000]
 //
 // PostgreSQL is the one that MINTMARK_TEST_POSTGRES names; bench/run.sh starts one. With -gate the program fails if a
 // ratio is above its gate.
@@ -30,7 +30,7 @@ type options struct {
 	rounds, count, connections int
 	engines, only              string
 	gate                       bool
-	expired                    int
+	expired, people            int
 }
 
 func main() {
@@ -42,6 +42,7 @@ func main() {
 	flag.StringVar(&o.only, "only", "", "run only operations whose name holds this text")
 	flag.BoolVar(&o.gate, "gate", false, "fail if a ratio to the floor is above its gate")
 	flag.IntVar(&o.expired, "expired", 0, "also have so many rows expire at once, and look at those who refresh meanwhile")
+	flag.IntVar(&o.people, "people", 0, "also put so many people into the database, and search them")
 	flag.Parse()
 	o.connections = min(o.connections, chains)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -148,6 +149,12 @@ func measure(ctx context.Context, o options, servers []*server) error {
 	}
 	if o.expired > 0 {
 		if err := printExpired(ctx, o, servers); err != nil {
+			return err
+		}
+	}
+	if o.people > 0 {
+		n, err := printSearches(ctx, o, servers)
+		if exceeded += n; err != nil {
 			return err
 		}
 	}

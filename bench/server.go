@@ -40,6 +40,7 @@ type server struct {
 	clientID, clientSecret, username, password string
 
 	alice    *signedIn
+	admin    string // access key
 	visitors []visitor
 	store    string   // of the floor: where it keeps refresh tokens in this measurement
 	engines  []string // of the floor: where it can keep them
@@ -206,7 +207,8 @@ func (s *server) register(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c, err := client.New(s.base, client.Options{Token: client.StaticToken(string(bytes.TrimSpace(key)))})
+	s.admin = string(bytes.TrimSpace(key))
+	c, err := client.New(s.base, client.Options{Token: client.StaticToken(s.admin)})
 	if err != nil {
 		return err
 	}

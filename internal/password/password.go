@@ -54,7 +54,7 @@ const (
 // Options configure a Pool. Every field may be left at its zero value.
 type Options struct {
 	Params Params        // zero: Default
-	AtOnce int           // hashes computed at once; 0: one less than there are cores, but one
+	AtOnce int           // hashes computed at once; 0: one less than there are cores, and at least one
 	Wait   time.Duration // how long one may wait for a place; 0: 2 s
 }
 

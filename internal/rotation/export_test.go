@@ -18,3 +18,6 @@ func (s *Service) Report(ctx context.Context) error {
 }
 
 func (s *Service) Leave(ctx context.Context) error { return s.leave(ctx) }
+
+// Counts are the queries of a scrape, by the index that each must take.
+var Counts = map[string]string{"rotation_versions_live": countVersions, "rotation_credentials_problem": countProblems, "rotation_deliveries_failing": countFailing}

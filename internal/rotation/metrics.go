@@ -86,6 +86,14 @@ func (g gauges) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
+// What is counted, each out of an index of its own that holds nothing else.
+const (
+	countVersions = `SELECT kind, state, COUNT(*), MIN(CASE state WHEN 'prepared' THEN prepared_at WHEN 'active' THEN activated_at ELSE retiring_at END)
+		FROM rotation_versions WHERE state IN ('prepared', 'active', 'retiring') GROUP BY kind, state`
+	countProblems = `SELECT kind, COUNT(*) FROM rotation_credentials WHERE live AND problem <> '' GROUP BY kind`
+	countFailing  = `SELECT store, COUNT(*) FROM rotation_deliveries WHERE failures > 0 GROUP BY store`
+)
+
 func (g gauges) read(ctx context.Context, tx db.ReadTx, ch chan<- prometheus.Metric) error {
 	send := func(d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
@@ -95,8 +103,7 @@ func (g gauges) read(ctx context.Context, tx db.ReadTx, ch chan<- prometheus.Met
 		return err
 	}
 	send(gaugeWatching, tx.Now().Sub(w.at(tx.Now(), g.s.pace).since).Seconds())
-	rows, err := tx.Query(ctx, `SELECT kind, state, COUNT(*), MIN(CASE state WHEN 'prepared' THEN prepared_at WHEN 'active' THEN activated_at ELSE retiring_at END)
-		FROM rotation_versions WHERE state IN ('prepared', 'active', 'retiring') GROUP BY kind, state`)
+	rows, err := tx.Query(ctx, countVersions)
 	if err != nil {
 		return err
 	}
@@ -116,8 +123,8 @@ func (g gauges) read(ctx context.Context, tx db.ReadTx, ch chan<- prometheus.Met
 		desc *prometheus.Desc
 		sql  string
 	}{
-		{gaugeProblems, `SELECT kind, COUNT(*) FROM rotation_credentials WHERE live AND problem <> '' GROUP BY kind`},
-		{gaugeFailing, `SELECT store, COUNT(*) FROM rotation_deliveries WHERE failures > 0 GROUP BY store`},
+		{gaugeProblems, countProblems},
+		{gaugeFailing, countFailing},
 	} {
 		rows, err := tx.Query(ctx, q.sql)
 		if err != nil {
