@@ -33,7 +33,7 @@ var ladder = [][]string{
 	{"internal/catalog", "internal/keys", "internal/mail"},
 	{"internal/identity"},
 	{"internal/identity/session", "internal/identity/mfa", "internal/identity/groups", "internal/identity/directory"},
-	{"internal/identity/account", "internal/identity/transfer"},
+	{"internal/identity/account", "internal/identity/federation", "internal/identity/transfer"},
 	{"internal/registry"},
 	{"internal/oauth", "internal/rotation"},
 	{"internal/authn"},
@@ -68,7 +68,8 @@ var kits = map[string]string{
 	"internal/seal/sealtest":         "internal/seal",
 	"internal/objstore/objstoretest": "internal/objstore",
 
-	"internal/identity/directory/directorytest": "internal/identity/directory",
+	"internal/identity/directory/directorytest":   "internal/identity/directory",
+	"internal/identity/federation/federationtest": "internal/identity/federation",
 }
 
 // free are programs that measure and try the product from outside; the ladder does not bind them.

@@ -85,6 +85,7 @@ const (
 	ManageGroups      Action = "group.manage"      // groups of people and who is in them
 	RevokeTokens      Action = "token.revoke"      // other people's tokens
 	ManageTrust       Action = "trust.manage"      // issuers whose JWTs count as authorization
+	ManageProviders   Action = "provider.manage"   // OpenID providers with which people sign in
 	ManageRoles       Action = "role.manage"       // client types, roles, and who has which role at which client
 )
 
@@ -148,6 +149,7 @@ var rules = map[Action]rule{
 	ManageGroups:      administrator,
 	RevokeTokens:      administrator,
 	ManageTrust:       administrator,
+	ManageProviders:   administrator,
 	ManageRoles:       administrator,
 }
 

@@ -42,6 +42,7 @@ func (a *App) cleaners() map[string]func(context.Context) error {
 		"known browsers":    a.identity.SweepDevices,
 		"second factors":    a.factors.Sweep,
 		"links of accounts": a.accounts.Sweep,
+		"logins elsewhere":  a.upstream.Sweep,
 		"letters":           a.outbox.Sweep,
 		"clients":           a.registry.Sweep,
 	}

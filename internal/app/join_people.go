@@ -11,6 +11,7 @@ import (
 	"github.com/mintmark/mintmark/internal/db"
 	"github.com/mintmark/mintmark/internal/fault"
 	"github.com/mintmark/mintmark/internal/identity"
+	"github.com/mintmark/mintmark/internal/identity/federation"
 	"github.com/mintmark/mintmark/internal/identity/groups"
 	"github.com/mintmark/mintmark/internal/identity/mfa"
 	"github.com/mintmark/mintmark/internal/oauth"
@@ -196,6 +197,10 @@ func (a *App) followPeople() {
 		}
 		return a.oauth.SecondFactorAdded(ctx, tx, c.User.ID)
 	})
+	a.upstream.OnLinksChanged(func(ctx context.Context, tx db.WriteTx, c federation.Change) error {
+		return a.accounts.LinksChanged(ctx, tx, c.User, c.Provider, c.Linked, c.By.ID)
+	})
+	a.factors.OtherWay(federation.Linked)
 	a.registry.OnReduced(a.oauth.RightsReduced)
 	a.registry.OnClientEnded(a.oauth.ClientEnded)
 	a.registry.ClientUsed(a.oauth.ClientUsed)

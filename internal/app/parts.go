@@ -21,6 +21,7 @@ import (
 	"github.com/mintmark/mintmark/internal/identity"
 	"github.com/mintmark/mintmark/internal/identity/account"
 	"github.com/mintmark/mintmark/internal/identity/directory"
+	"github.com/mintmark/mintmark/internal/identity/federation"
 	"github.com/mintmark/mintmark/internal/identity/groups"
 	"github.com/mintmark/mintmark/internal/identity/mfa"
 	"github.com/mintmark/mintmark/internal/identity/session"
@@ -62,6 +63,7 @@ type parts struct {
 	groups    *groups.Service
 	transfer  *transfer.Service
 	sessions  *session.Manager
+	upstream  *federation.Service // providers of others
 	catalog   *catalog.Catalog
 	registry  *registry.Registry
 	oauth     *oauth.Server
@@ -132,6 +134,9 @@ func (a *App) makeParts(ctx context.Context) (err error) {
 	}); err != nil {
 		return fmt.Errorf("make the sessions: %w", err)
 	}
+	a.upstream = federation.New(a.db, a.keyring, a.identity, federation.Options{
+		Issuer: a.config.Issuer, Outbound: a.outbound, Signers: a.keys, Sessions: a.sessions, Clock: a.clock, Logger: a.log,
+	})
 	if a.registry, err = registry.New(a.db, a.keyring, a.identity, registry.Options{Bounds: a.config.ownerBounds(), Outbound: a.outbound, Lifetimes: a.config.lifetimes(), Clock: a.clock, Logger: a.log, Registration: registry.RegistrationOptions{
 		Issuer: a.config.Issuer, Anonymous: a.config.Registration.Anonymous,
 		Unused: time.Duration(a.config.Registration.UnusedLifetime), SecretLife: time.Duration(a.config.Registration.SecretLifetime),
@@ -171,6 +176,7 @@ func (a *App) makeParts(ctx context.Context) (err error) {
 	a.denials = audit.NewDenials(a.db, a.clock, a.log)
 	a.identity.OnLoginRefused(func(c access.Caller, err error) { a.denials.Record(context.Background(), c, "session.begin", err) })
 	a.factors.OnRefused(func(c access.Caller, op string, err error) { a.denials.Record(context.Background(), c, op, err) })
+	a.upstream.OnRefused(func(c access.Caller, op string, err error) { a.denials.Record(context.Background(), c, op, err) })
 	if a.sequencer, err = a.makeSequencer(); err != nil {
 		return fmt.Errorf("make the sequencer of the audit log: %w", err)
 	}
@@ -178,7 +184,7 @@ func (a *App) makeParts(ctx context.Context) (err error) {
 	if a.pages, err = web.New(web.Info{
 		Version: a.build.Version, Node: a.node, Engine: engineName(a.db.Engine()), Issuer: a.config.Issuer, S3: a.s3Address(),
 		Operations: a.config.Listen.Operations, Started: a.started, Clock: a.clock, Ready: a.ready.Err,
-		Looks: a.looks, Directory: a.identity, DB: a.db, Sessions: a.sessions, Factors: a.factors, Accounts: a.accounts, Outbox: a.outbox, Clients: clientsOfPeople{a}, Destination: a.destination, LogoutFrames: a.oauth.LogoutFrames,
+		Looks: a.looks, Directory: a.identity, DB: a.db, Sessions: a.sessions, Factors: a.factors, Accounts: a.accounts, Outbox: a.outbox, Upstream: a.upstream, Clients: clientsOfPeople{a}, Destination: a.destination, LogoutFrames: a.oauth.LogoutFrames,
 	}); err != nil {
 		return err
 	}

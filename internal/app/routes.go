@@ -28,6 +28,7 @@ func (a *App) routes() {
 	a.accounts.Routes(a.mux)
 	a.groups.Routes(a.mux)
 	a.transfer.Routes(a.mux)
+	a.upstream.Routes(a.mux)
 	a.rotation.Routes(a.mux)
 	a.keys.Routes(a.mux)
 	audit.Routes(a.mux, a.keyring, a.auditOrigin())
@@ -50,6 +51,7 @@ func (a *App) routes() {
 	a.pages.SecurityRoutes(a.mux)
 	a.pages.AccountRoutes(a.mux)
 	a.pages.LookRoutes(a.mux)
+	a.pages.UpstreamRoutes(a.mux)
 	a.mux.Handle("GET "+a.pages.StylePath(), a.pages.Style)
 	a.mux.Handle("GET "+a.pages.IconPath(), a.pages.Icon)
 }

@@ -37,6 +37,8 @@ const (
 	Approval    = "apv" // what a person has allowed a client
 	Group       = "grp" // a group of people
 	Mail        = "mai" // a letter to a person
+	Upstream    = "ups" // a login that was sent to a provider of others
+	Link        = "lnk" // somebody of such a provider who a person is
 	Ask         = "ask" // what a stranger asked for that ends in a letter
 
 	ClientSecret      = "csc" // a labelled secret of a client

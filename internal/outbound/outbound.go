@@ -31,6 +31,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/mintmark/mintmark/internal/redact"
 )
 
 // The bounds of each call.
@@ -118,6 +120,8 @@ type Request struct {
 	ContentType string // of Body
 	Accept      string // "": anything
 	Body        []byte
+	// Authorization is the value of that header; empty: none.
+	Authorization redact.Secret
 }
 
 // Answer is what came back, with any status but a redirect.
@@ -164,6 +168,9 @@ func (c *Client) do(ctx context.Context, r Request) (Answer, error) {
 	}
 	if r.Accept != "" {
 		req.Header.Set("Accept", r.Accept)
+	}
+	if !r.Authorization.Empty() {
+		req.Header.Set("Authorization", r.Authorization.Reveal())
 	}
 	return c.send(req)
 }

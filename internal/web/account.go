@@ -10,6 +10,7 @@ import (
 	"github.com/mintmark/mintmark/internal/access"
 	"github.com/mintmark/mintmark/internal/fault"
 	"github.com/mintmark/mintmark/internal/identity"
+	"github.com/mintmark/mintmark/internal/identity/federation"
 	"github.com/mintmark/mintmark/internal/identity/mfa"
 	"github.com/mintmark/mintmark/internal/identity/session"
 	"github.com/mintmark/mintmark/internal/route"
@@ -44,6 +45,8 @@ func how(amr []string) string {
 			words = append(words, "one-time code")
 		case mfa.Hardware, mfa.Software:
 			words = append(words, "passkey")
+		case federation.Federated:
+			words = append(words, "another service")
 		case mfa.Presence, mfa.Multiple:
 		default:
 			words = append(words, m)

@@ -132,6 +132,7 @@ var eventTexts = map[string]string{
 	"user.ask_email":  "Another e-mail address was given, and a link sent there",
 	"user.add_device": "A new browser signed in for the first time", "user.remove_device": "A known browser was forgotten",
 	"access_key.create": "An access key was made", "access_key.disable": "An access key was ended", "factor.reset": "All second factors were removed",
+	"identity.link": "An account elsewhere was linked", "identity.unlink": "An account elsewhere was unlinked",
 	"grant.end": "An application was refused: it used a code or a token that somebody had used already", "grant.revoke": "An application ended its own access",
 	"grant.retry": "An application asked once more for an answer that it had not got", "token.revoke": "Tokens were revoked", "group.add_member": "Added to a group", "group.remove_member": "Removed from a group",
 }

@@ -43,9 +43,10 @@ type loginData struct {
 	Realms   []option
 	Username string
 	Problem  string
-	Step     string // again or two, or ""
-	Done     string // what was done just before: reset, or ""
-	Reset    bool   // whether there are links for who has forgotten, and for who has no account
+	Step     string     // again or two, or ""
+	Done     string     // what was done just before: reset, or ""
+	Others   []otherWay // providers of others
+	Reset    bool       // whether there are links for who has forgotten, and for who has no account
 	Register bool
 }
 
@@ -80,7 +81,8 @@ func (p *Pages) login(w http.ResponseWriter, r *http.Request, status int, d logi
 	if d.Step != stepAgain && d.Step != stepTwo {
 		d.Step = ""
 	}
-	if s, ok, err := p.info.Sessions.Current(r.Context(), r); err == nil && ok {
+	s, ok, err := p.info.Sessions.Current(r.Context(), r)
+	if err == nil && ok {
 		d.Signed = s.User.DisplayName
 		if d.Step != "" && d.Username == "" {
 			d.Username, d.Realm, fixed = s.User.Username, s.User.Realm, true
@@ -105,6 +107,9 @@ func (p *Pages) login(w http.ResponseWriter, r *http.Request, status int, d logi
 	}
 	d.Reset, d.Register = p.offers(d.Realm)
 	d.frame, d.Realms = d.of(d.Realm), few(d.Realms)
+	if d.Others, err = p.otherWays(r, d); err != nil {
+		route.NoteError(r.Context(), "providers", err) // the other ways to sign in are there still
+	}
 	if !leads {
 		p.show(w, r, status, "login", d)
 		return

@@ -12,6 +12,7 @@ import (
 	"github.com/mintmark/mintmark/internal/db"
 	"github.com/mintmark/mintmark/internal/fault"
 	"github.com/mintmark/mintmark/internal/identity"
+	"github.com/mintmark/mintmark/internal/identity/federation"
 	"github.com/mintmark/mintmark/internal/identity/mfa"
 	"github.com/mintmark/mintmark/internal/identity/session"
 	"github.com/mintmark/mintmark/internal/qr"
@@ -62,6 +63,8 @@ type securityData struct {
 	Required    bool
 	HasPassword bool
 	Changed     string // of the password
+	Links       []linkRow
+	Others      []federation.Offer // that can be linked
 	Done        string
 	Problem     string
 }
@@ -104,7 +107,8 @@ func (p *Pages) fresh(s session.Session, f mfa.Factors) bool {
 // doneTexts say what was done; the address holds the word for it, so that nobody can have the page say anything else.
 var doneTexts = map[string]string{
 	"passkey": "The passkey was added.", "renamed": "The passkey has a new name.", "removed": "It was removed.", "app": "The authenticator app is set up.",
-	"password": "You have a new password. All your other sessions have ended.", "no-password": "The password was removed. You sign in with a passkey from now on.",
+	"password": "You have a new password. All your other sessions have ended.", "linked": "The account is linked. You can sign in with it.", "unlinked": "The account is not linked any more.",
+	"no-password": "The password was removed. You sign in with a passkey from now on.",
 }
 
 // Security is the page at GET /account/security: what the person signs in with.
@@ -137,6 +141,10 @@ func (p *Pages) security(w http.ResponseWriter, r *http.Request, status int, s s
 	}
 	if f.App != nil {
 		d.AppSince, d.AppUsed = day(f.App.Created), day(f.App.LastUsed)
+	}
+	if d.Links, d.Others, err = p.links(r, s.User); err != nil {
+		p.fail(w, r, err)
+		return
 	}
 	p.show(w, r, status, "security", d)
 }

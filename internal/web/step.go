@@ -22,12 +22,17 @@ const stepSeconds = 300 // how long the cookie of a login under way is kept; the
 // goOn ends a login whose first part was right: with a session, or with the page for what is to come. It has answered
 // unless it returns an error.
 func (p *Pages) goOn(w http.ResponseWriter, r *http.Request, u identity.User, amr []string, two bool, to string) error {
-	kind, cookie, err := p.info.Factors.Start(r.Context(), u, amr, two, to)
+	return p.goOnFrom(w, r, u, amr, two, to, "")
+}
+
+// goOnFrom is goOn for a login that began with a provider of others, whose proof is upstream.
+func (p *Pages) goOnFrom(w http.ResponseWriter, r *http.Request, u identity.User, amr []string, two bool, to, upstream string) error {
+	kind, cookie, err := p.info.Factors.Start(r.Context(), u, amr, two, to, upstream)
 	if err != nil {
 		return err
 	}
 	if kind == "" {
-		return p.begin(w, r, u, amr, to)
+		return p.begin(w, r, u, amr, to, upstream)
 	}
 	p.setStep(w, cookie.Reveal(), stepSeconds)
 	w.Header().Set("Location", "/login/"+string(kind))
@@ -40,8 +45,8 @@ func (p *Pages) setStep(w http.ResponseWriter, value string, age int) {
 }
 
 // begin signs the person in and leads on. It has answered unless it returns an error.
-func (p *Pages) begin(w http.ResponseWriter, r *http.Request, u identity.User, amr []string, to string) error {
-	if err := p.signIn(w, r, u, amr); err != nil {
+func (p *Pages) begin(w http.ResponseWriter, r *http.Request, u identity.User, amr []string, to, upstream string) error {
+	if err := p.signIn(w, r, u, amr, upstream); err != nil {
 		return err
 	}
 	w.Header().Set("Location", returnTo(to))
@@ -50,8 +55,12 @@ func (p *Pages) begin(w http.ResponseWriter, r *http.Request, u identity.User, a
 }
 
 // signIn makes the session; a login that was under way is over with it.
-func (p *Pages) signIn(w http.ResponseWriter, r *http.Request, u identity.User, amr []string) error {
-	s, err := p.info.Sessions.Begin(r.Context(), w, r, u, amr)
+func (p *Pages) signIn(w http.ResponseWriter, r *http.Request, u identity.User, amr []string, upstream string) error {
+	proved, err := provedUpstream(upstream)
+	if err != nil {
+		return err
+	}
+	s, err := p.info.Sessions.BeginProved(r.Context(), w, r, u, amr, proved)
 	return p.signedAnew(w, r, s, u, err)
 }
 
@@ -173,7 +182,7 @@ func (p *Pages) Verify(w http.ResponseWriter, r *http.Request) {
 	}
 	amr, err := p.second(r, step)
 	if err == nil {
-		err = p.begin(w, r, step.User, amr, step.ReturnTo)
+		err = p.begin(w, r, step.User, amr, step.ReturnTo, step.Upstream)
 	}
 	if err != nil {
 		p.refuseStep(w, r, err, func(status int, problem string) { p.verify(w, r, status, step, problem) })
@@ -252,7 +261,7 @@ func (p *Pages) Enrol(w http.ResponseWriter, r *http.Request) {
 		amr, err = p.info.Factors.EnrolTOTP(r.Context(), step, r.PostForm.Get("code"), p.origin(r))
 	}
 	if err == nil {
-		err = p.signIn(w, r, step.User, amr)
+		err = p.signIn(w, r, step.User, amr, step.Upstream)
 	}
 	if err != nil {
 		p.refuseStep(w, r, err, func(status int, problem string) { p.enrol(w, r, status, step, seed, problem) })
@@ -271,7 +280,7 @@ func (p *Pages) SignInPasskey(w http.ResponseWriter, r *http.Request) {
 		var u identity.User
 		var amr []string
 		if u, amr, err = p.info.Factors.SignIn(r.Context(), browser, form.Get("credential"), p.origin(r)); err == nil {
-			if err = p.begin(w, r, u, amr, d.ReturnTo); err == nil {
+			if err = p.begin(w, r, u, amr, d.ReturnTo, ""); err == nil {
 				return
 			}
 		}

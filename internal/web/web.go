@@ -11,6 +11,8 @@
 //     this server.
 //   - A refused login says the same, in the same form, whatever was wrong (login.go). One of which the password was right
 //     and the rest is to come is no session, and its cookie opens nothing but the next step (step.go).
+//   - A login with a provider of others begins at a page of ours, and its answer counts in the browser that was sent there
+//     (upstream.go, package federation).
 //   - What people sign in with is changed only by somebody who has just proved to be it, by all that the account has
 //     (security.go).
 package web
@@ -32,6 +34,7 @@ import (
 	"github.com/mintmark/mintmark/internal/db"
 	"github.com/mintmark/mintmark/internal/identity"
 	"github.com/mintmark/mintmark/internal/identity/account"
+	"github.com/mintmark/mintmark/internal/identity/federation"
 	"github.com/mintmark/mintmark/internal/identity/mfa"
 	"github.com/mintmark/mintmark/internal/identity/session"
 	"github.com/mintmark/mintmark/internal/look"
@@ -72,8 +75,9 @@ type Info struct {
 	DB        *db.DB
 	Sessions  *session.Manager
 	Factors   *mfa.Service
-	Accounts  *account.Service // nil: nobody registers or resets a password by itself
-	Outbox    *mail.Outbox     // nil: there is no mailbox page
+	Accounts  *account.Service    // nil: nobody registers or resets a password by itself
+	Outbox    *mail.Outbox        // nil: there is no mailbox page
+	Upstream  *federation.Service // nil: there are no providers of others
 	// Clients knows the clients that people use, and what they let them do. nil: there are none.
 	Clients Clients
 	// Destination tells, for an address of the authorization endpoint, which client a login leads to. It answers false
@@ -115,7 +119,7 @@ func New(info Info) (*Pages, error) {
 	}
 	p.templates = map[string]*template.Template{}
 	for _, name := range []string{"home", "login", "logout", "goodbye", "account", "consent", "select", "device", "error", "verify", "enrol", "codes", "security", "app", "password", "sessions",
-		"reset", "register", "invitation", "confirm", "mailbox", "activity", "not_me", "approvals", "withdraw", "profile", "email"} {
+		"upstream", "reset", "register", "invitation", "confirm", "mailbox", "activity", "not_me", "approvals", "withdraw", "profile", "email"} {
 		t, err := template.ParseFS(pageFiles, "pages/layout.html", "pages/seed.html", "pages/parts.html", "pages/who.html", "pages/"+name+".html")
 		if err != nil {
 			return nil, fmt.Errorf("parse the page %s: %w", name, err)

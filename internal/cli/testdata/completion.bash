@@ -94,6 +94,12 @@ _mintmark() {
       "token revoke") path="token revoke" ;;
       "login") path="login" ;;
       "logout") path="logout" ;;
+      "provider") path="provider" ;;
+      "provider list") path="provider list" ;;
+      "provider show") path="provider show" ;;
+      "provider set") path="provider set" ;;
+      "provider check") path="provider check" ;;
+      "provider delete") path="provider delete" ;;
       "trust") path="trust" ;;
       "trust list") path="trust list" ;;
       "trust show") path="trust show" ;;
@@ -122,7 +128,7 @@ _mintmark() {
     esac
   done
   case "$path" in
-    "") words="agent app audit bucket client completion group key login logout revoke rotate scope team token trust user --help --output --server --timeout --token-file" ;;
+    "") words="agent app audit bucket client completion group key login logout provider revoke rotate scope team token trust user --help --output --server --timeout --token-file" ;;
     "app") words="activate bucket create deactivate grant list revoke scopes show status storage-key update --help --output --server --timeout --token-file" ;;
     "app create") words="--criticality --description --documentation-url --help --incident-contact --name --output --public-client --scm-url --server --service-url --subtitle --support-url --team --timeout --token-file" ;;
     "app list") words="--active --help --output --search --server --team --timeout --token-file" ;;
@@ -214,6 +220,12 @@ _mintmark() {
     "token revoke") words="--client-id --client-secret-file --credentials --help --output --password-file --server --timeout --token-file --username" ;;
     "login") words="--client-id --help --output --qr --scope --server --timeout --token-file" ;;
     "logout") words="--help --output --server --timeout --token-file" ;;
+    "provider") words="check delete list set show --help --output --server --timeout --token-file" ;;
+    "provider list") words="--help --output --server --timeout --token-file" ;;
+    "provider show") words="--help --output --server --timeout --token-file" ;;
+    "provider set") words="--allow-domain --authoritative --client-auth --client-id --create-users --disabled --email-claim --email-verified-claim --help --issuer --name --name-claim --no-auth-time --output --phone-claim --realm --require-acr --require-amr --scope --second-factor-acr --second-factor-amr --secret-file --server --sync --timeout --token-file --userinfo --username-claim" ;;
+    "provider check") words="--help --output --server --timeout --token-file" ;;
+    "provider delete") words="--help --output --server --timeout --token-file" ;;
     "trust") words="allow delete forbid list set show --help --output --server --timeout --token-file" ;;
     "trust list") words="--help --output --server --timeout --token-file" ;;
     "trust show") words="--help --output --server --timeout --token-file" ;;

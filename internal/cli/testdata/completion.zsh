@@ -94,6 +94,12 @@ _mintmark() {
       "token revoke") path_here="token revoke" ;;
       "login") path_here="login" ;;
       "logout") path_here="logout" ;;
+      "provider") path_here="provider" ;;
+      "provider list") path_here="provider list" ;;
+      "provider show") path_here="provider show" ;;
+      "provider set") path_here="provider set" ;;
+      "provider check") path_here="provider check" ;;
+      "provider delete") path_here="provider delete" ;;
       "trust") path_here="trust" ;;
       "trust list") path_here="trust list" ;;
       "trust show") path_here="trust show" ;;
@@ -122,7 +128,7 @@ _mintmark() {
     esac
   done
   case "$path_here" in
-    "") words_here="agent app audit bucket client completion group key login logout revoke rotate scope team token trust user --help --output --server --timeout --token-file" ;;
+    "") words_here="agent app audit bucket client completion group key login logout provider revoke rotate scope team token trust user --help --output --server --timeout --token-file" ;;
     "app") words_here="activate bucket create deactivate grant list revoke scopes show status storage-key update --help --output --server --timeout --token-file" ;;
     "app create") words_here="--criticality --description --documentation-url --help --incident-contact --name --output --public-client --scm-url --server --service-url --subtitle --support-url --team --timeout --token-file" ;;
     "app list") words_here="--active --help --output --search --server --team --timeout --token-file" ;;
@@ -214,6 +220,12 @@ _mintmark() {
     "token revoke") words_here="--client-id --client-secret-file --credentials --help --output --password-file --server --timeout --token-file --username" ;;
     "login") words_here="--client-id --help --output --qr --scope --server --timeout --token-file" ;;
     "logout") words_here="--help --output --server --timeout --token-file" ;;
+    "provider") words_here="check delete list set show --help --output --server --timeout --token-file" ;;
+    "provider list") words_here="--help --output --server --timeout --token-file" ;;
+    "provider show") words_here="--help --output --server --timeout --token-file" ;;
+    "provider set") words_here="--allow-domain --authoritative --client-auth --client-id --create-users --disabled --email-claim --email-verified-claim --help --issuer --name --name-claim --no-auth-time --output --phone-claim --realm --require-acr --require-amr --scope --second-factor-acr --second-factor-amr --secret-file --server --sync --timeout --token-file --userinfo --username-claim" ;;
+    "provider check") words_here="--help --output --server --timeout --token-file" ;;
+    "provider delete") words_here="--help --output --server --timeout --token-file" ;;
     "trust") words_here="allow delete forbid list set show --help --output --server --timeout --token-file" ;;
     "trust list") words_here="--help --output --server --timeout --token-file" ;;
     "trust show") words_here="--help --output --server --timeout --token-file" ;;

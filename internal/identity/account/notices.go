@@ -78,3 +78,16 @@ func (s *Service) FactorsChanged(ctx context.Context, tx db.WriteTx, c mfa.Chang
 	}
 	return s.notice(ctx, tx, c.User.ID, "factors-changed", "How you sign in has changed", line)
 }
+
+// LinksChanged tells a person that an account at a provider of others was linked with hers, or is not any more. by is the
+// id of who did it.
+func (s *Service) LinksChanged(ctx context.Context, tx db.WriteTx, u identity.User, provider string, linked bool, by string) error {
+	line := "Your account is not linked with one of " + provider + " any more."
+	if linked {
+		line = "An account of " + provider + " was linked with yours. Whoever has it can sign in to yours."
+	}
+	if by != u.ID {
+		line += " You did not do it yourself: an administrator did, or has the provider do so."
+	}
+	return s.notice(ctx, tx, u.ID, "links-changed", "How you sign in has changed", line)
+}

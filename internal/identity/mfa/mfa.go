@@ -65,6 +65,7 @@ type Service struct {
 	web      *webauthn.WebAuthn // nil: the issuer's host can have no passkeys
 	begun    *ceremonies
 	changed  []ChangeHook
+	other    func(ctx context.Context, tx db.ReadTx, userID string) (bool, error)
 	refusals func(c access.Caller, op string, err error)
 }
 
@@ -111,7 +112,7 @@ func New(d *db.DB, keyring *seal.Keyring, dir *identity.Directory, o Options) (*
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &Service{d: d, keyring: keyring, dir: dir, o: o, begun: newCeremonies(o.Clock), refusals: func(access.Caller, string, error) {}}
+	s := &Service{d: d, keyring: keyring, dir: dir, o: o, begun: newCeremonies(o.Clock), refusals: func(access.Caller, string, error) {}, other: func(context.Context, db.ReadTx, string) (bool, error) { return false, nil }}
 	dir.OnPersonRemoved(forget)
 	u, err := url.Parse(o.Issuer)
 	if err != nil || u.Host == "" {
@@ -149,6 +150,12 @@ func (s *Service) OffersPasskeys() bool { return s.web != nil }
 
 // OnFactorsChanged registers who is told of changes. Register before serving.
 func (s *Service) OnFactorsChanged(f ChangeHook) { s.changed = append(s.changed, f) }
+
+// OtherWay registers what tells whether somebody can sign in with something that is not known here, so that the last factor
+// is not the last way. Register before serving.
+func (s *Service) OtherWay(f func(ctx context.Context, tx db.ReadTx, userID string) (bool, error)) {
+	s.other = f
+}
 
 // OnRefused registers who is told of refused codes and passkeys; op is what was tried. f runs by itself, so that no
 // answer waits for it.
@@ -248,26 +255,37 @@ func (s *Service) tell(ctx context.Context, tx db.WriteTx, action string, c Chan
 	return nil
 }
 
-// keep refuses to take away what a person cannot sign in without: the last passkey of somebody without a password.
-// Removing the last second factor of somebody who needs one is no harm: the next login asks for a new one.
-func keep(ctx context.Context, tx db.ReadTx, userID string, passkeys int) error {
+// keep refuses to take away what a person cannot sign in without: the last passkey of somebody without a password who
+// has no other way either. Removing the last second factor of somebody who needs one is no harm: the next login asks for a new one.
+func (s *Service) keep(ctx context.Context, tx db.ReadTx, userID string, passkeys int) error {
 	p, err := identity.LoadPerson(ctx, tx, userID)
 	if err != nil {
 		return err
 	}
-	if !p.HasPassword && passkeys <= 1 {
+	if p.HasPassword || passkeys > 1 {
+		return nil
+	}
+	other, err := s.other(ctx, tx, userID)
+	if err != nil {
+		return err
+	}
+	if !other {
 		return fault.New(fault.Conflict, "last_credential", "This is the only thing to sign in with that is left. Add another passkey or a password first.")
 	}
 	return nil
 }
 
-// RemovePassword takes the password of somebody away who has a passkey to sign in with.
+// RemovePassword takes the password of somebody away who has a passkey to sign in with, or another way.
 func (s *Service) RemovePassword(ctx context.Context, tx db.WriteTx, c access.Caller, u identity.User) error {
 	list, err := loadPasskeys(ctx, tx, u.ID)
 	if err != nil {
 		return err
 	}
-	if len(list) == 0 {
+	other, err := s.other(ctx, tx, u.ID)
+	if err != nil {
+		return err
+	}
+	if len(list) == 0 && !other {
 		return fault.New(fault.Conflict, "last_credential", "Your password is the only thing that you can sign in with. Add a passkey first.")
 	}
 	return s.dir.RemovePassword(ctx, tx, c, u)

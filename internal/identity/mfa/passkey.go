@@ -395,7 +395,7 @@ func (s *Service) Remove(ctx context.Context, tx db.WriteTx, c access.Caller, u 
 		return errNoFactor
 	}
 	if change.Factor == Passkeys && c.ID == u.ID {
-		if err := keep(ctx, tx, u.ID, len(f.Passkeys)); err != nil {
+		if err := s.keep(ctx, tx, u.ID, len(f.Passkeys)); err != nil {
 			return err
 		}
 	}

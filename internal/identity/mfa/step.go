@@ -40,6 +40,7 @@ type Step struct {
 	User     identity.User // with its Proof
 	AMR      []string      // what was right so far
 	ReturnTo string
+	Upstream string // what a provider of others has proved; "": nothing
 	Factors  Factors
 
 	mac []byte
@@ -67,8 +68,8 @@ func (s *Service) Next(ctx context.Context, tx db.ReadTx, u identity.User, amr [
 }
 
 // Start tells what a login by these methods must do before it becomes a session, and notes it: nothing, with an empty
-// kind, or a step, of which the browser keeps the cookie. See Next.
-func (s *Service) Start(ctx context.Context, u identity.User, amr []string, two bool, returnTo string) (kind StepKind, cookie redact.Secret, err error) {
+// kind, or a step, of which the browser keeps the cookie. upstream is kept for whoever ends the login. See Next.
+func (s *Service) Start(ctx context.Context, u identity.User, amr []string, two bool, returnTo, upstream string) (kind StepKind, cookie redact.Secret, err error) {
 	if err := s.d.Read(ctx, func(tx db.ReadTx) (err error) {
 		kind, err = s.Next(ctx, tx, u, amr, two)
 		return err
@@ -76,7 +77,7 @@ func (s *Service) Start(ctx context.Context, u identity.User, amr []string, two 
 		return kind, cookie, err
 	}
 	err = s.d.Write(ctx, func(tx db.WriteTx) (err error) {
-		cookie, err = s.BeginStep(ctx, tx, kind, u, amr, returnTo)
+		cookie, err = s.BeginStep(ctx, tx, kind, u, amr, returnTo, upstream)
 		return err
 	})
 	return kind, cookie, err
@@ -95,14 +96,14 @@ func (s *Service) Step(ctx context.Context, cookie string) (p *Step, seed Seed, 
 }
 
 // BeginStep notes that the first part of a login was right and what comes next. The browser keeps the answer in a cookie.
-func (s *Service) BeginStep(ctx context.Context, tx db.WriteTx, kind StepKind, u identity.User, amr []string, returnTo string) (redact.Secret, error) {
+func (s *Service) BeginStep(ctx context.Context, tx db.WriteTx, kind StepKind, u identity.User, amr []string, returnTo, upstream string) (redact.Secret, error) {
 	if len(returnTo) > maxReturn {
 		returnTo = ""
 	}
 	cookie := seal.NewSecret(stepPrefix)
 	mac := s.keyring.MAC(macStep, cookie)
-	if err := db.One(tx.Exec(ctx, `INSERT INTO login_steps (mac, user_id, kind, amr, proof, enabled_since, return_to, expires, used) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0)`,
-		mac, u.ID, string(kind), strings.Join(amr, " "), u.Proof, db.Micros(u.EnabledSince), returnTo, db.Micros(tx.Now().Add(stepLife)))); err != nil {
+	if err := db.One(tx.Exec(ctx, `INSERT INTO login_steps (mac, user_id, kind, amr, proof, enabled_since, return_to, expires, used, upstream) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, $9)`,
+		mac, u.ID, string(kind), strings.Join(amr, " "), u.Proof, db.Micros(u.EnabledSince), returnTo, db.Micros(tx.Now().Add(stepLife)), upstream)); err != nil {
 		return redact.Secret{}, fmt.Errorf("store a step of a login: %w", err)
 	}
 	if kind == Enrol {
@@ -127,8 +128,8 @@ func (s *Service) FindStep(ctx context.Context, tx db.ReadTx, cookie string) (*S
 		p := &Step{mac: mac}
 		var userID, kind, amr string
 		var proof, enabled, expires, used int64
-		err := tx.QueryRow(ctx, `SELECT user_id, kind, amr, proof, enabled_since, return_to, expires, used FROM login_steps WHERE mac = $1`, mac).
-			Scan(&userID, &kind, &amr, &proof, &enabled, &p.ReturnTo, &expires, &used)
+		err := tx.QueryRow(ctx, `SELECT user_id, kind, amr, proof, enabled_since, return_to, expires, used, upstream FROM login_steps WHERE mac = $1`, mac).
+			Scan(&userID, &kind, &amr, &proof, &enabled, &p.ReturnTo, &expires, &used, &p.Upstream)
 		if errors.Is(err, db.ErrNoRows) {
 			continue
 		}

@@ -185,7 +185,20 @@ func (m *Manager) load(ctx context.Context, tx db.ReadTx, sessionID string) (kno
 // before ends, unless it is the same person's: that one goes on under a new secret. The user must have proved to be it
 // just now; amr says how.
 func (m *Manager) Begin(ctx context.Context, w http.ResponseWriter, r *http.Request, u identity.User, amr []string) (Session, error) {
-	return m.begin(ctx, w, r, Session{User: u, AMR: amr})
+	return m.BeginProved(ctx, w, r, u, amr, Proved{})
+}
+
+// Proved is what else there is to say of a login.
+type Proved struct {
+	// At is when the person proved to be it, if that was earlier: at a provider of others. Zero: just now.
+	At time.Time
+	// Note runs in the transaction that begins the session, which it may refuse. nil: nothing does.
+	Note func(ctx context.Context, tx db.WriteTx, s Session) error
+}
+
+// BeginProved is Begin with what else there is to say of the login.
+func (m *Manager) BeginProved(ctx context.Context, w http.ResponseWriter, r *http.Request, u identity.User, amr []string, proved Proved) (Session, error) {
+	return m.begin(ctx, w, r, Session{User: u, AMR: amr}, proved)
 }
 
 // Carry begins another session in place of one that a change by its own person has just ended, such as of the password.
@@ -195,16 +208,16 @@ func (m *Manager) Carry(ctx context.Context, w http.ResponseWriter, r *http.Requ
 	if s.AuthTime.IsZero() || !m.o.Clock.Now().Before(s.Expires) {
 		return Session{}, identity.ErrCredentials
 	}
-	return m.begin(ctx, w, r, Session{User: s.User, AMR: s.AMR, AuthTime: s.AuthTime, Expires: s.Expires})
+	return m.begin(ctx, w, r, Session{User: s.User, AMR: s.AMR, AuthTime: s.AuthTime, Expires: s.Expires}, Proved{})
 }
 
-func (m *Manager) begin(ctx context.Context, w http.ResponseWriter, r *http.Request, next Session) (Session, error) {
+func (m *Manager) begin(ctx context.Context, w http.ResponseWriter, r *http.Request, next Session, proved Proved) (Session, error) {
 	u := next.User
 	before, had, err := m.Current(ctx, r)
 	if err != nil {
 		return Session{}, err
 	}
-	b := &beginning{ctx: context.WithoutCancel(ctx), r: r, next: next, before: before, replaces: had && before.User.ID != u.ID, renews: had && before.User.ID == u.ID}
+	b := &beginning{ctx: context.WithoutCancel(ctx), r: r, next: next, proved: proved, before: before, replaces: had && before.User.ID != u.ID, renews: had && before.User.ID == u.ID}
 	if err := m.begins.Do(ctx, b); err != nil {
 		return Session{}, fmt.Errorf("begin a session: %w", err)
 	}
@@ -221,6 +234,7 @@ type beginning struct {
 	r                *http.Request
 	next, before     Session // before: of the same browser
 	replaces, renews bool    // before is somebody else's, or the same person's
+	proved           Proved
 
 	// The outcome.
 	made           Session
@@ -249,7 +263,16 @@ func (m *Manager) writeBegins(_ context.Context, tx db.WriteTx, items []*beginni
 		if again {
 			b.made.ID = b.before.ID
 		}
+		if now := tx.Now(); !b.proved.At.IsZero() && b.proved.At.Before(now) {
+			b.made.AuthTime, b.made.Expires = b.proved.At, now.Add(m.o.Absolute)
+		}
 		if b.cookie, b.device, err = m.store(b.ctx, tx, b.r, &b.made); err != nil {
+			return err
+		}
+		if b.proved.Note == nil {
+			continue
+		}
+		if err := b.proved.Note(b.ctx, tx, b.made); err != nil {
 			return err
 		}
 	}

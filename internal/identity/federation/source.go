@@ -1,0 +1,357 @@
+package federation
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/mintmark/mintmark/api"
+	"github.com/mintmark/mintmark/internal/access"
+	"github.com/mintmark/mintmark/internal/clock"
+	"github.com/mintmark/mintmark/internal/db"
+	"github.com/mintmark/mintmark/internal/fault"
+	"github.com/mintmark/mintmark/internal/jose"
+	"github.com/mintmark/mintmark/internal/outbound"
+)
+
+// How long what a provider publishes is believed.
+const (
+	// documentLife is how long its documents are good; until staleLife they serve while it cannot be asked.
+	documentLife = time.Hour
+	staleLife    = 24 * time.Hour
+	// A key that is not in its set is looked for again no sooner than keyPause after the last time, and a provider that did
+	// not answer is left alone for failPause: nobody makes us call it over and over.
+	keyPause  = 30 * time.Second
+	failPause = 5 * time.Second
+	// callsAtOnce is how many calls of one provider run at the same time. It is a fraction of what package outbound
+	// allows in all, so that one that is slow leaves room for the others.
+	callsAtOnce = 8
+	maxSources  = 2 * maxProviders
+)
+
+// ErrUpstream is in the chain of every error that the provider has to answer for.
+var ErrUpstream = errors.New("federation: the provider did not answer as it should")
+
+func upstream(format string, args ...any) error {
+	return fmt.Errorf("%w: %w", ErrUpstream, fmt.Errorf(format, args...))
+}
+
+// metadata is what we use of a provider's configuration (OpenID Connect Discovery 1.0, section 3).
+type metadata struct {
+	Issuer        string   `json:"issuer"`
+	Authorization string   `json:"authorization_endpoint"`
+	Token         string   `json:"token_endpoint"`
+	Userinfo      string   `json:"userinfo_endpoint"`
+	JWKS          string   `json:"jwks_uri"`
+	TellsIssuer   bool     `json:"authorization_response_iss_parameter_supported"`
+	Responses     []string `json:"response_types_supported"`
+	Challenges    []string `json:"code_challenge_methods_supported"`
+	AuthAlgs      []string `json:"token_endpoint_auth_signing_alg_values_supported"`
+}
+
+// document is something that was fetched, and when.
+type document[V any] struct {
+	value  V
+	at     time.Time // zero: never
+	failed time.Time // when it could not be fetched, since then
+	err    error
+}
+
+// fresh tells whether it need not be fetched, or must not be yet.
+func (d *document[V]) fresh(now time.Time) bool {
+	return !d.at.IsZero() && now.Before(d.at.Add(documentLife)) || !d.failed.IsZero() && now.Before(d.failed.Add(failPause))
+}
+
+// get answers what there is, or why there is nothing.
+func (d *document[V]) get(now time.Time) (V, error) {
+	if !d.at.IsZero() && now.Before(d.at.Add(staleLife)) {
+		return d.value, nil
+	}
+	var none V
+	return none, d.err
+}
+
+// source is what one node knows of a provider's documents. One goroutine at a time fetches; the others wait for it.
+type source struct {
+	s      *Service
+	issuer string
+	slots  chan struct{}
+	busy   chan struct{} // held by who fetches
+
+	mu     sync.Mutex
+	about  document[metadata]   // owned by mu
+	keys   document[[]jose.Key] // owned by mu
+	looked time.Time            // when the keys were last fetched, or tried to be; owned by mu
+}
+
+func (s *Service) source(p Provider) *source {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	name := p.ID + " " + p.Issuer
+	src := s.sources[name]
+	if src == nil {
+		if len(s.sources) >= maxSources {
+			clear(s.sources) // providers come and go rarely; what is left is fetched again
+		}
+		src = &source{s: s, issuer: p.Issuer, slots: make(chan struct{}, callsAtOnce), busy: make(chan struct{}, 1)}
+		s.sources[name] = src
+	}
+	return src
+}
+
+// call makes one call of the provider's, if not too many are under way.
+func (src *source) call(ctx context.Context, r outbound.Request) (outbound.Answer, error) {
+	select {
+	case src.slots <- struct{}{}:
+		defer func() { <-src.slots }()
+	default:
+		return outbound.Answer{}, upstream("too many calls are under way")
+	}
+	a, err := src.s.o.Outbound.Do(ctx, r)
+	if err != nil {
+		return a, upstream("%w", err)
+	}
+	return a, nil
+}
+
+func (src *source) fetch(ctx context.Context, purpose, address string) ([]byte, error) {
+	a, err := src.call(ctx, outbound.Request{Purpose: purpose, Method: http.MethodGet, URL: address, Accept: "application/json"})
+	if err == nil && a.Status != http.StatusOK {
+		err = upstream("the status is %d", a.Status)
+	}
+	return a.Body, err
+}
+
+// hold has one goroutine fetch at a time.
+func (src *source) hold(ctx context.Context) (release func(), err error) {
+	select {
+	case src.busy <- struct{}{}:
+		return func() { <-src.busy }, nil
+	case <-ctx.Done():
+		return nil, upstream("waited too long: %w", ctx.Err())
+	}
+}
+
+// metadata answers the provider's configuration.
+func (src *source) metadata(ctx context.Context) (metadata, error) {
+	if m, ok, err := src.knownMetadata(); ok {
+		return m, err
+	}
+	release, err := src.hold(ctx)
+	if err != nil {
+		return metadata{}, err
+	}
+	defer release()
+	if m, ok, err := src.knownMetadata(); ok { // somebody else has fetched it meanwhile
+		return m, err
+	}
+	m, err := src.discover(ctx)
+	src.mu.Lock()
+	defer src.mu.Unlock()
+	now := src.s.o.Clock.Now()
+	if err == nil {
+		src.about = document[metadata]{value: m, at: now}
+	} else {
+		src.about.failed, src.about.err = now, err
+	}
+	return src.about.get(now)
+}
+
+func (src *source) knownMetadata() (metadata, bool, error) {
+	src.mu.Lock()
+	defer src.mu.Unlock()
+	now := src.s.o.Clock.Now()
+	if !src.about.fresh(now) {
+		return metadata{}, false, nil
+	}
+	m, err := src.about.get(now)
+	return m, true, err
+}
+
+// discover fetches the configuration. Its issuer must be the one that was asked for, byte by byte: else one provider could
+// speak for another (section 4.3).
+func (src *source) discover(ctx context.Context) (m metadata, err error) {
+	body, err := src.fetch(ctx, "provider_metadata", strings.TrimSuffix(src.issuer, "/")+"/.well-known/openid-configuration")
+	if err != nil {
+		return m, fmt.Errorf("fetch the configuration: %w", err)
+	}
+	if err := json.Unmarshal(body, &m); err != nil {
+		return m, upstream("the configuration cannot be read")
+	}
+	if m.Issuer != src.issuer {
+		return m, upstream("the configuration is that of another issuer")
+	}
+	for name, address := range map[string]string{"authorization_endpoint": m.Authorization, "token_endpoint": m.Token, "jwks_uri": m.JWKS, "userinfo_endpoint": m.Userinfo} {
+		if name == "userinfo_endpoint" && address == "" {
+			continue
+		}
+		if err := src.s.o.Outbound.CheckURL(address); err != nil {
+			return m, upstream("its %s cannot be used: %w", name, err)
+		}
+	}
+	if len(m.Responses) > 0 && !slices.Contains(m.Responses, "code") {
+		return m, upstream("it has no response type code")
+	}
+	if len(m.Challenges) > 0 && !slices.Contains(m.Challenges, "S256") {
+		return m, upstream("it has no code challenge method S256")
+	}
+	return m, nil
+}
+
+// verify checks a signature by the provider's keys. Keys that are not known are fetched once in a while.
+func (src *source) verify(ctx context.Context, token *jose.Unverified) (jose.Claims, error) {
+	keys, err := src.keySet(ctx, false)
+	if err != nil {
+		return jose.Claims{}, err
+	}
+	claims, err := token.Verify(keys, jose.PublicKeyAlgs())
+	if err == nil || token.Kid != "" && slices.ContainsFunc(keys, func(k jose.Key) bool { return k.ID == token.Kid }) {
+		return claims, err
+	}
+	if keys, err = src.keySet(ctx, true); err != nil {
+		return jose.Claims{}, err
+	}
+	return token.Verify(keys, jose.PublicKeyAlgs())
+}
+
+// keySet answers the provider's keys; with anew set they are fetched again, if that was not done just now.
+func (src *source) keySet(ctx context.Context, anew bool) ([]jose.Key, error) {
+	if keys, ok, err := src.knownKeys(anew); ok {
+		return keys, err
+	}
+	m, err := src.metadata(ctx)
+	if err != nil {
+		return nil, err
+	}
+	release, err := src.hold(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	if keys, ok, err := src.knownKeys(anew); ok {
+		return keys, err
+	}
+	keys, err := src.fetchKeys(ctx, m.JWKS)
+	src.mu.Lock()
+	defer src.mu.Unlock()
+	now := src.s.o.Clock.Now()
+	src.looked = now
+	if err == nil {
+		src.keys = document[[]jose.Key]{value: keys, at: now}
+	} else {
+		src.keys.failed, src.keys.err = now, err
+	}
+	return src.keys.get(now)
+}
+
+func (src *source) knownKeys(anew bool) ([]jose.Key, bool, error) {
+	src.mu.Lock()
+	defer src.mu.Unlock()
+	now := src.s.o.Clock.Now()
+	if anew && !now.Before(src.looked.Add(keyPause)) || !src.keys.fresh(now) {
+		return nil, false, nil
+	}
+	keys, err := src.keys.get(now)
+	return keys, true, err
+}
+
+func (src *source) fetchKeys(ctx context.Context, address string) ([]jose.Key, error) {
+	body, err := src.fetch(ctx, "provider_keys", address)
+	if err != nil {
+		return nil, fmt.Errorf("fetch the keys: %w", err)
+	}
+	keys := usableKeys(body)
+	if len(keys) == 0 {
+		return nil, upstream("its key set holds no key that is of use here")
+	}
+	return keys, nil
+}
+
+const maxUpstreamKeys = 64
+
+// usableKeys reads a key set of others. What is in it besides, of types that we do not know or in forms that we do not
+// take, is theirs and left out: we have no say in it, and one such key must not end all logins.
+func usableKeys(set []byte) (keys []jose.Key) {
+	var listed struct {
+		Keys []json.RawMessage `json:"keys"`
+	}
+	if json.Unmarshal(set, &listed) != nil || len(listed.Keys) > maxUpstreamKeys {
+		return nil
+	}
+	for _, raw := range listed.Keys {
+		if k, err := jose.ParseKey(raw); err == nil && slices.ContainsFunc(jose.PublicKeyAlgs(), k.Signs) {
+			keys = append(keys, k)
+		}
+	}
+	return keys
+}
+
+// Check fetches a provider's documents just now, and tells what a login would fail for.
+func (s *Service) Check(ctx context.Context, c access.Caller, id string) (api.ProviderCheck, error) {
+	found := api.ProviderCheck{Problems: []string{}}
+	if err := allowed(c, id); err != nil {
+		return found, err
+	}
+	var p Provider
+	if err := s.d.Read(ctx, func(tx db.ReadTx) (err error) {
+		p, err = loadProvider(ctx, tx, id)
+		return err
+	}); err != nil {
+		return found, err
+	}
+	src := &source{s: s, issuer: p.Issuer, slots: make(chan struct{}, 1), busy: make(chan struct{}, 1)}
+	m, err := src.discover(ctx)
+	if err != nil {
+		found.Problems = append(found.Problems, "The configuration below the issuer's address is missing, cannot be reached or is not that of this issuer. The log tells more.")
+		s.o.Logger.WarnContext(ctx, "the configuration of a provider is not usable", "provider", id, "error", err)
+		return found, nil
+	}
+	found.AuthorizationEndpoint, found.TokenEndpoint, found.TellsIssuer = m.Authorization, m.Token, m.TellsIssuer
+	keys, err := src.fetchKeys(ctx, m.JWKS)
+	if found.Keys = len(keys); err != nil {
+		found.Problems = append(found.Problems, "Its key set cannot be reached or holds no key that is of use here. The log tells more.")
+		s.o.Logger.WarnContext(ctx, "the keys of a provider are not usable", "provider", id, "error", err)
+	}
+	if p.Policy.Userinfo && m.Userinfo == "" {
+		found.Problems = append(found.Problems, "It has no userinfo endpoint, which its policy asks for.")
+	}
+	if p.ClientAuth == authKey {
+		if _, err := s.signerFor(ctx, m); err != nil {
+			found.Problems = append(found.Problems, "It takes none of the algorithms that this server signs with; see signing_keys.also.")
+		}
+	}
+	found.OK = len(found.Problems) == 0
+	return found, nil
+}
+
+// since is how long ago a time lies, for tokens that must be new.
+func (s *Service) since(t time.Time) time.Duration { return clock.Since(s.o.Clock, t) }
+
+// authorizationURL adds what a login asks for to the provider's address.
+func authorizationURL(endpoint string, ask url.Values) (string, error) {
+	u, err := url.Parse(endpoint)
+	if err != nil {
+		return "", upstream("its authorization endpoint cannot be read")
+	}
+	q, err := url.ParseQuery(u.RawQuery)
+	if err != nil {
+		return "", upstream("its authorization endpoint cannot be read")
+	}
+	for name, values := range ask {
+		q[name] = values
+	}
+	u.RawQuery = q.Encode()
+	return u.String(), nil
+}
+
+// unreachable is what a person is told whose provider did not answer as it should.
+func unreachable(err error) error {
+	return fault.Wrap(err, fault.Invalid, "provider_failed", "The other place did not answer as it should, so that you could not be signed in with it. Try again in a moment, or sign in another way.")
+}
