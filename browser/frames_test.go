@@ -149,6 +149,7 @@ func TestB1_36_NoPageInAFrame(t *testing.T) {
 	}
 	asks, _ := strings.CutPrefix(w.authorize(), w.issuer)
 	for _, path := range []string{"/", "/login", "/login?step=again&return_to=/account/security", "/logout", "/account", "/account/security", "/account/sessions", "/account/password",
+		"/account/activity", "/account/approvals", "/invitation", "/consent", "/select", "/login/enrol", "/login/verify",
 		"/device", asks, "/oauth2/logout", "/reset", "/register", "/verify", "/mailbox", "/nowhere", "/docs", "/.well-known/openid-configuration"} {
 		if !framed(path) {
 			t.Errorf("%s can be framed", path)
