@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -26,6 +27,12 @@ type Origin struct {
 
 // How guessing is slowed down. It is counted apart for each browser that the person has signed in with before: whatever
 // strangers do, they make nobody wait in front of a device of his own.
+//
+// Strangers are counted twice: by the name that they type, and by the person whose it is. Only the count by name is ever
+// told of, by a wait, and it is kept of names that nobody has as well: if a wait for the username were one for the e-mail
+// address, it would tell that the two are one person's. The count by person is kept in secret, so that two names are not
+// twice as many guesses: while it says wait, a try under another name of the person, of which this is not the first in a
+// while, is not looked at and answered like a wrong password.
 const (
 	// FreeTries is how many passwords may be wrong in a row without a delay, and triesWindow after which rest they are
 	// forgotten.
@@ -56,14 +63,17 @@ type attempt struct {
 	device                 redact.Secret
 	userID, found          string // instead of a name: the person, or the entry of a source that is nobody's yet
 
-	account string // key of the count
+	account string // key of the count that is told of: of the name as it was typed, or of a device
+	hidden  string // key of the count that nobody is told of: of the person; "" for a device, whose count is one's own
 	off     bool   // there were TriesInARow: the try is not looked at, and nobody is told
+	paced   bool   // the person's count says wait, and the name's does not: likewise
 	user    User   // zero: nobody has this name
 	entry   string // that the person is in the directory of the realm; "": none
 	version int64  // of the password's form; 0: there is none
 	box     []byte
 	wait    time.Duration // > 0: the try is not looked at
-	next    int64         // not_before as this try has set it
+	next    int64         // not_before of account as this try has set it
+	nextOne int64         // not_before of hidden as this try has set it; -1: it was not counted there
 
 	forget bool // it was right: what there is of the account is forgotten, and nothing is looked up
 }
@@ -88,7 +98,7 @@ func (p *people) key(what, name string) string {
 func (p *people) count(ctx context.Context, tx db.WriteTx, attempts []*attempt) error {
 	for _, a := range attempts {
 		if a.forget {
-			if _, err := tx.Exec(ctx, `DELETE FROM login_attempts WHERE account = $1`, a.account); err != nil {
+			if _, err := tx.Exec(ctx, `DELETE FROM login_attempts WHERE account = $1 OR account = $2`, a.account, a.hidden); err != nil {
 				return fmt.Errorf("forget the attempts: %w", err)
 			}
 			continue
@@ -128,56 +138,114 @@ func (p *people) find(ctx context.Context, tx db.ReadTx, a *attempt) (err error)
 		FROM `+found+` JOIN users u ON u.id = found.id LEFT JOIN person_entries e ON e.user_id = u.id LEFT JOIN person_passwords w ON w.user_id = u.id LIMIT 1`, args...).
 		Scan(&u.ID, &u.Realm, &u.Username, &u.DisplayName, &u.Admin, &created, &enabled, &disabled, &a.entry, &a.version, &u.Proof, &a.box)
 	u.Created, u.EnabledSince, u.Disabled = db.Time(created), db.Time(enabled), db.Time(disabled)
+	name := cmp.Or(a.email, a.username) // an address in all its spellings is one
+	a.account, a.hidden = p.nameKey(a.realm, name), ""
 	switch {
 	case errors.Is(err, db.ErrNoRows) && a.found != "":
 		a.account = p.key("entry", a.realm+"/"+a.found)
 		return nil
 	case errors.Is(err, db.ErrNoRows):
-		a.account = p.key("name", a.realm+"/"+a.name())
+		a.hidden = p.key("nobody", a.realm+"/"+name) // the same work
 		return nil
 	case err != nil:
 		return fmt.Errorf("look up a person: %w", err)
 	}
-	a.account = p.account(u.ID)
+	if a.found != "" { // the name was counted before; this is the person's own count
+		a.account = p.account(u.ID)
+		return nil
+	}
+	a.hidden = p.account(u.ID)
 	return nil
 }
+
+// nameKey is the key under which tries for a name or address are counted, whoever has it.
+func (p *people) nameKey(realmName, name string) string { return p.key("name", realmName+"/"+name) }
 
 // findDevice gives the try a count of its own if it comes from a browser that the person is known with.
 func (p *people) findDevice(ctx context.Context, tx db.ReadTx, a *attempt) error {
 	deviceID, known, err := p.dir.KnownDevice(ctx, tx, a.user.ID, a.device)
 	if known {
-		a.account = p.key("device", deviceID)
+		a.account, a.hidden = p.key("device", deviceID), ""
 	}
 	return err
 }
 
-// reserve counts the try as failed before it is looked at, or refuses to look at it.
-func (a *attempt) reserve(ctx context.Context, tx db.WriteTx) error {
-	a.wait, a.off, a.next = 0, false, 0
-	now := tx.Now()
-	var failures, total, last, notBefore int64
-	err := tx.QueryRow(ctx, `SELECT failures, total, last, not_before FROM login_attempts WHERE account = $1`, a.account).Scan(&failures, &total, &last, &notBefore)
+// tally is a row of counts.
+type tally struct{ failures, total, last, notBefore int64 }
+
+func loadTally(ctx context.Context, tx db.ReadTx, account string) (t tally, err error) {
+	err = tx.QueryRow(ctx, `SELECT failures, total, last, not_before FROM login_attempts WHERE account = $1`, account).Scan(&t.failures, &t.total, &t.last, &t.notBefore)
 	if err != nil && !errors.Is(err, db.ErrNoRows) {
-		return fmt.Errorf("read attempts: %w", err)
+		return t, fmt.Errorf("read attempts: %w", err)
 	}
-	if last != 0 && now.Sub(db.Time(last)) >= triesWindow {
-		failures, notBefore = 0, 0
+	if t.last != 0 && tx.Now().Sub(db.Time(t.last)) >= triesWindow {
+		t.failures, t.notBefore = 0, 0
 	}
-	if notBefore != 0 && now.Before(db.Time(notBefore)) {
-		a.wait = db.Time(notBefore).Sub(now)
-		return nil // not counted: who waits for his turn must not be pushed back by those who do not
+	return t, nil
+}
+
+// wait is how long the next try must wait.
+func (t tally) wait(now time.Time) time.Duration {
+	if t.notBefore == 0 {
+		return 0
 	}
-	a.off = total >= TriesInARow && a.user.ID != ""
-	failures++
-	if d := delayAfter(failures); d > 0 {
-		a.next = db.Micros(now.Add(d))
+	return max(0, db.Time(t.notBefore).Sub(now))
+}
+
+// count is the row after one more failure.
+func (t tally) count(now time.Time) tally {
+	t.failures, t.total, t.last, t.notBefore = t.failures+1, t.total+1, db.Micros(now), 0
+	if d := delayAfter(t.failures); d > 0 {
+		t.notBefore = db.Micros(now.Add(d))
 	}
+	return t
+}
+
+func (t tally) store(ctx context.Context, tx db.WriteTx, account, userID string) error {
 	if err := db.One(tx.Exec(ctx, `INSERT INTO login_attempts (account, user_id, failures, total, last, not_before) VALUES ($1, $2, $3, $4, $5, $6)
 		ON CONFLICT (account) DO UPDATE SET failures = excluded.failures, total = excluded.total, last = excluded.last, not_before = excluded.not_before`,
-		a.account, a.user.ID, failures, total+1, db.Micros(now), a.next)); err != nil {
+		account, userID, t.failures, t.total, t.last, t.notBefore)); err != nil {
 		return fmt.Errorf("count an attempt: %w", err)
 	}
 	return nil
+}
+
+// reserve counts the try as failed before it is looked at, or refuses to look at it.
+func (a *attempt) reserve(ctx context.Context, tx db.WriteTx) error {
+	a.wait, a.off, a.paced, a.next, a.nextOne = 0, false, false, 0, -1
+	now := tx.Now()
+	shown, err := loadTally(ctx, tx, a.account)
+	if err != nil {
+		return err
+	}
+	if a.wait = shown.wait(now); a.wait > 0 {
+		return nil // not counted: who waits for his turn must not be pushed back by those who do not
+	}
+	one, owner := shown, a.user.ID
+	if a.hidden != "" {
+		owner = "" // the row of a name is swept like that of one which nobody has
+		if one, err = loadTally(ctx, tx, a.hidden); err != nil {
+			return err
+		}
+		// Who has not failed under this name of late may be its owner, while somebody guesses under the other one.
+		a.paced = shown.failures > 0 && one.wait(now) > 0
+	}
+	a.off = one.total >= TriesInARow && a.user.ID != ""
+	if a.hidden != "" {
+		if one.last == 0 {
+			one.last = db.Micros(now)
+		}
+		if !a.paced {
+			one = one.count(now)
+			a.nextOne = one.notBefore
+		}
+		if err := one.store(ctx, tx, a.hidden, a.user.ID); err != nil { // in any case: the work must not tell
+			return err
+		}
+	}
+	shown = shown.count(now)
+	a.next = shown.notBefore
+	return shown.store(ctx, tx, a.account, owner)
 }
 
 // OnLoginRefused registers who is told of refused logins: the caller holds what is known of the account and the origin.
@@ -188,9 +256,30 @@ func (dir *Directory) OnLoginRefused(f func(access.Caller, error)) { dir.people.
 // has the name.
 var errPasswordOff error = fault.New(fault.Unauthenticated, "password_off", "There were too many wrong passwords in a row.")
 
+// silently is why a try is not looked at whose sender is told that the password is wrong.
+func (a *attempt) silently() error {
+	if a.off {
+		return errPasswordOff
+	}
+	return errPaced
+}
+
+// errPaced is likewise for a try that the person's count does not let through.
+var errPaced error = fault.New(fault.Unauthenticated, "password_paced", "There were too many wrong passwords under other names of the person.")
+
 // ForgetAttempts forgets all wrong passwords of the person: something stronger has shown who it is.
 func (dir *Directory) ForgetAttempts(ctx context.Context, tx db.WriteTx, userID string) error {
-	if _, err := tx.Exec(ctx, `DELETE FROM login_attempts WHERE user_id = $1`, userID); err != nil {
+	var realmName, username, email string
+	err := tx.QueryRow(ctx, `SELECT u.realm, u.username, coalesce(p.email_key, '') FROM users u LEFT JOIN people p ON p.user_id = u.id WHERE u.id = $1`, userID).
+		Scan(&realmName, &username, &email)
+	if err != nil && !errors.Is(err, db.ErrNoRows) {
+		return fmt.Errorf("read the names of a person: %w", err)
+	}
+	name, address := dir.people.nameKey(realmName, username), dir.people.nameKey(realmName, email)
+	if a, err := parseAddress(username); err == nil {
+		name = dir.people.nameKey(realmName, a.key) // as find has it
+	}
+	if _, err := tx.Exec(ctx, `DELETE FROM login_attempts WHERE user_id = $1 OR account = $2 OR account = $3`, userID, name, address); err != nil {
 		return fmt.Errorf("forget the attempts: %w", err)
 	}
 	return nil
@@ -236,11 +325,11 @@ func (dir *Directory) VerifyPersonPassword(ctx context.Context, realmName, usern
 		back()
 		return User{}, err
 	}
-	if a.off || !ok {
+	if a.off || a.paced || !ok {
 		p.pretend(ctx, a)
 	}
-	if a.off {
-		p.refused(a, origin, errPasswordOff)
+	if a.off || a.paced {
+		p.refused(a, origin, a.silently())
 		return User{}, ErrCredentials
 	}
 	if !ok {
@@ -262,9 +351,16 @@ func tooMany(wait time.Duration) error {
 // try. If that fails, the next success forgets it.
 func (p *people) giveBack(ctx context.Context, a *attempt) {
 	err := p.dir.d.Write(context.WithoutCancel(ctx), func(tx db.WriteTx) error {
-		_, err := tx.Exec(ctx, `UPDATE login_attempts SET failures = failures - 1, total = total - 1, not_before = CASE WHEN not_before = $2 THEN 0 ELSE not_before END
-			WHERE account = $1 AND failures > 0`, a.account, a.next)
-		return err
+		for account, next := range map[string]int64{a.account: a.next, a.hidden: a.nextOne} {
+			if account == "" || next < 0 {
+				continue
+			}
+			if _, err := tx.Exec(ctx, `UPDATE login_attempts SET failures = failures - 1, total = total - 1, not_before = CASE WHEN not_before = $2 THEN 0 ELSE not_before END
+				WHERE account = $1 AND failures > 0`, account, next); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 	if err != nil {
 		p.dir.o.Logger.WarnContext(ctx, "a login that was not looked at could not be taken off the count", "error", err)
@@ -301,13 +397,13 @@ func (p *people) succeeded(ctx context.Context, a *attempt, secret redact.Secret
 		}
 	}
 	if fresh.form.Empty() { // together with the tries of others, which does not get into their way
-		if err := p.attempts.Do(ctx, &attempt{account: a.account, forget: true}); err != nil {
+		if err := p.attempts.Do(ctx, &attempt{account: a.account, hidden: a.hidden, forget: true}); err != nil {
 			return unavailable(err)
 		}
 		return nil
 	}
 	err = p.dir.d.Write(ctx, func(tx db.WriteTx) error {
-		if _, err := tx.Exec(ctx, `DELETE FROM login_attempts WHERE account = $1`, a.account); err != nil {
+		if _, err := tx.Exec(ctx, `DELETE FROM login_attempts WHERE account = $1 OR account = $2`, a.account, a.hidden); err != nil {
 			return fmt.Errorf("forget the attempts: %w", err)
 		}
 		var version int64

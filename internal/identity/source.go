@@ -144,11 +144,11 @@ func (p *people) verifyThere(ctx context.Context, a *attempt, secret redact.Secr
 		return User{}, err
 	}
 	source := p.sources[a.realm]
-	if a.off || source == nil || p.keeper(a.realm, a.user, a.entry) == keptByNone {
+	if a.off || a.paced || source == nil || p.keeper(a.realm, a.user, a.entry) == keptByNone {
 		p.pretend(ctx, a)
 		err := ErrCredentials
-		if a.off {
-			err = errPasswordOff
+		if a.off || a.paced {
+			err = a.silently()
 		}
 		p.refused(a, origin, err)
 		return User{}, ErrCredentials
@@ -160,7 +160,7 @@ func (p *people) verifyThere(ctx context.Context, a *attempt, secret redact.Secr
 	switch {
 	case err == nil:
 		back()
-		for _, account := range []string{a.account, second.account} {
+		for _, account := range []string{a.account, a.hidden, second.account} {
 			if err := p.forgetAccount(ctx, account); err != nil {
 				return User{}, unavailable(err)
 			}

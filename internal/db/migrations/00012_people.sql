@@ -24,11 +24,14 @@ CREATE TABLE person_passwords (
 
 -- How often somebody has tried a password for an account in vain, by where from: each browser that its person has signed
 -- in with before (known_devices) has a row of its own, and all strangers together have one, so that guesses of strangers
--- do not make the person wait. A try is counted before the password is looked at. The key is a MAC of the account or
--- device, or of the name if nobody has it: what people type into the field for the name by mistake is not kept.
+-- do not make the person wait. Tries of strangers have two rows: one of the name that was typed, which says when they must
+-- wait, and one of the person, which nobody is told of, so that two names are not twice as many tries. A try is counted
+-- before the password is looked at. The key is a MAC of the name, person or device: what people type into the field for
+-- the name by mistake is not kept.
 CREATE TABLE login_attempts (
     account TEXT PRIMARY KEY,
-    -- Whose it is, so that a new password or a passkey forgets all rows of the person; empty if nobody has the name.
+    -- Whose it is, so that a new password or a passkey forgets all rows of the person; empty for the row of a name, whether
+    -- somebody has it or not.
     user_id TEXT NOT NULL,
     -- In a row; forgotten after a quarter of an hour of rest.
     failures BIGINT NOT NULL,
