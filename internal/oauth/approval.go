@@ -14,6 +14,7 @@ import (
 	"github.com/mintmark/mintmark/internal/audit"
 	"github.com/mintmark/mintmark/internal/db"
 	"github.com/mintmark/mintmark/internal/fault"
+	"github.com/mintmark/mintmark/internal/identity"
 	"github.com/mintmark/mintmark/internal/route"
 )
 
@@ -35,6 +36,9 @@ func (s *Server) approvalRoutes(m *route.Mux) {
 	route.Read(m, route.Op{Method: http.MethodGet, Path: path, ID: "approval.list", Summary: "List what a person has allowed clients to do", Action: access.ManageUsers, Tags: []string{"People"}},
 		func(ctx context.Context, tx db.ReadTx, c access.Caller, in *UserPath) (*approvalsOutput, error) {
 			list, err := s.Approvals(ctx, tx, c, in.ID)
+			if err == nil && len(list) == 0 { // who does not exist is told apart from somebody who has allowed nothing
+				_, err = identity.LoadUser(ctx, tx, in.ID)
+			}
 			return &approvalsOutput{api.Approvals{Items: list}}, err
 		})
 	route.Write(m, route.Op{Method: http.MethodDelete, Path: path + "/{client_id}", ID: "approval.withdraw", Summary: "Take back what a person has allowed a client", Action: access.ManageUsers, Tags: []string{"People"}},
