@@ -47,6 +47,7 @@ func Doctor(ctx context.Context, c Config, build Build) []Finding {
 	defer a.db.Close()
 	skew, err := a.skew(ctx)
 	add("clock", err, fmt.Sprintf("this machine and the database differ by %s", skew), "Synchronise the clocks; times in tokens come from this machine, due times from the database.")
+	a.lookAtDirectories(ctx, add)
 	text, err := a.failingJobs(ctx)
 	add("jobs", err, text, `"mintmark app status APPLICATION" tells more about rotations.`)
 	add("administrator's key file", noFile(c.AdminKeyFile()), "no access key lies in the data directory", "Move it to the administrator's own machine, or delete it: it is accepted until it expires.")

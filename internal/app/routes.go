@@ -26,6 +26,7 @@ func (a *App) routes() {
 	a.identity.Routes(a.mux)
 	a.factors.Routes(a.mux)
 	a.accounts.Routes(a.mux)
+	a.directory.Routes(a.mux)
 	a.groups.Routes(a.mux)
 	a.transfer.Routes(a.mux)
 	a.upstream.Routes(a.mux)

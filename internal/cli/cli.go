@@ -28,21 +28,22 @@ import (
 type Commands struct {
 	Globals
 
-	App      appCommands      `cmd:"" group:"use" help:"Applications, their scopes, buckets and credentials."`
-	Client   clientCommands   `cmd:"" group:"use" help:"OAuth clients of applications: how they sign people in."`
-	Scope    scopeCommands    `cmd:"" group:"use" help:"Resource types and the scopes on them."`
-	Team     teamCommands     `cmd:"" group:"use" help:"Teams, which own applications."`
-	User     userCommands     `cmd:"" group:"use" help:"People, who sign in with a password."`
-	Group    groupCommands    `cmd:"" group:"use" help:"Groups of people, of which clients can be told."`
-	Bucket   bucketCommands   `cmd:"" group:"use" help:"Buckets of the embedded S3 endpoint."`
-	Rotate   rotateCommand    `cmd:"" group:"use" help:"Rotate the credentials of an application now."`
-	Key      keyCommands      `cmd:"" group:"use" help:"Signing keys."`
-	Token    tokenCommands    `cmd:"" group:"use" help:"Get and check access tokens."`
-	Login    loginCommand     `cmd:"" group:"use" help:"Sign in here, by a browser anywhere."`
-	Logout   logoutCommand    `cmd:"" group:"use" help:"End the login of this machine."`
-	Provider providerCommands `cmd:"" group:"use" help:"OpenID providers of others, with which people sign in."`
-	Trust    trustCommands    `cmd:"" group:"use" help:"Issuers whose tokens are exchanged for ours, such as clusters and CI systems."`
-	Revoke   revokeCommands   `cmd:"" group:"use" help:"End what clients, people and services hold, at once."`
+	App       appCommands       `cmd:"" group:"use" help:"Applications, their scopes, buckets and credentials."`
+	Client    clientCommands    `cmd:"" group:"use" help:"OAuth clients of applications: how they sign people in."`
+	Scope     scopeCommands     `cmd:"" group:"use" help:"Resource types and the scopes on them."`
+	Team      teamCommands      `cmd:"" group:"use" help:"Teams, which own applications."`
+	User      userCommands      `cmd:"" group:"use" help:"People, who sign in with a password."`
+	Group     groupCommands     `cmd:"" group:"use" help:"Groups of people, of which clients can be told."`
+	Directory directoryCommands `cmd:"" group:"use" help:"Directories that realms take their people from (LDAP)."`
+	Bucket    bucketCommands    `cmd:"" group:"use" help:"Buckets of the embedded S3 endpoint."`
+	Rotate    rotateCommand     `cmd:"" group:"use" help:"Rotate the credentials of an application now."`
+	Key       keyCommands       `cmd:"" group:"use" help:"Signing keys."`
+	Token     tokenCommands     `cmd:"" group:"use" help:"Get and check access tokens."`
+	Login     loginCommand      `cmd:"" group:"use" help:"Sign in here, by a browser anywhere."`
+	Logout    logoutCommand     `cmd:"" group:"use" help:"End the login of this machine."`
+	Provider  providerCommands  `cmd:"" group:"use" help:"OpenID providers of others, with which people sign in."`
+	Trust     trustCommands     `cmd:"" group:"use" help:"Issuers whose tokens are exchanged for ours, such as clusters and CI systems."`
+	Revoke    revokeCommands    `cmd:"" group:"use" help:"End what clients, people and services hold, at once."`
 
 	Agent agentCommand `cmd:"" group:"machine" help:"Fetch an application's credentials into a directory and keep them fresh."`
 

@@ -19,6 +19,8 @@ type passwordData struct {
 	Problem string
 
 	MinLength int
+	Elsewhere bool   // a directory keeps it
+	There     string // where it is changed then, or ""
 }
 
 // PasswordForm is the page at GET /account/password.
@@ -45,7 +47,10 @@ func (p *Pages) password(w http.ResponseWriter, r *http.Request, status int, s s
 		p.fail(w, r, err)
 		return
 	}
-	p.show(w, r, status, "password", passwordData{p.frame("Password").of(s.User.Realm), p.info.Sessions.Token(w, r), s.User, person.HasPassword, problem, p.info.Directory.PasswordLength(s.User.Realm)})
+	d := passwordData{frame: p.frame("Password").of(s.User.Realm), CSRF: p.info.Sessions.Token(w, r), User: s.User, Has: person.HasPassword, Problem: problem, MinLength: p.info.Directory.PasswordLength(s.User.Realm)}
+	policy, elsewhere := p.info.Directory.PasswordElsewhere(person)
+	d.Elsewhere, d.There = elsewhere, policy.PasswordPage
+	p.show(w, r, status, "password", d)
 }
 
 // ChangePassword takes the form at POST /account/password. The current password is counted like at a login. All sessions

@@ -62,6 +62,7 @@ type securityData struct {
 	Second      bool
 	Required    bool
 	HasPassword bool
+	Elsewhere   bool   // a directory keeps the password
 	Changed     string // of the password
 	Links       []linkRow
 	Others      []federation.Offer // that can be linked
@@ -132,6 +133,7 @@ func (p *Pages) security(w http.ResponseWriter, r *http.Request, status int, s s
 		HasPassword: person.HasPassword, Changed: day(person.PasswordChanged), Done: done, Problem: problem,
 	}
 	d.Section = securityPage
+	_, d.Elsewhere = p.info.Directory.PasswordElsewhere(person)
 	for _, k := range f.Passkeys {
 		row := passkeyRow{k, day(k.Created), "not used yet"}
 		if !k.LastUsed.IsZero() {

@@ -78,6 +78,10 @@ _mintmark() {
       "group members") path="group members" ;;
       "group add") path="group add" ;;
       "group remove") path="group remove" ;;
+      "directory") path="directory" ;;
+      "directory list") path="directory list" ;;
+      "directory test") path="directory test" ;;
+      "directory sync") path="directory sync" ;;
       "bucket") path="bucket" ;;
       "bucket create") path="bucket create" ;;
       "bucket list") path="bucket list" ;;
@@ -128,7 +132,7 @@ _mintmark() {
     esac
   done
   case "$path" in
-    "") words="agent app audit bucket client completion group key login logout provider revoke rotate scope team token trust user --help --output --server --timeout --token-file" ;;
+    "") words="agent app audit bucket client completion directory group key login logout provider revoke rotate scope team token trust user --help --output --server --timeout --token-file" ;;
     "app") words="activate bucket create deactivate grant list revoke scopes show status storage-key update --help --output --server --timeout --token-file" ;;
     "app create") words="--criticality --description --documentation-url --help --incident-contact --name --output --public-client --scm-url --server --service-url --subtitle --support-url --team --timeout --token-file" ;;
     "app list") words="--active --help --output --search --server --team --timeout --token-file" ;;
@@ -204,6 +208,10 @@ _mintmark() {
     "group members") words="--help --output --server --timeout --token-file" ;;
     "group add") words="--help --output --server --timeout --token-file" ;;
     "group remove") words="--help --output --server --timeout --token-file" ;;
+    "directory") words="list sync test --help --output --server --timeout --token-file" ;;
+    "directory list") words="--help --output --server --timeout --token-file" ;;
+    "directory test") words="--help --output --server --timeout --token-file --user" ;;
+    "directory sync") words="--disable-at-most --dry-run --help --output --server --timeout --token-file --wait" ;;
     "bucket") words="create list show --help --output --server --timeout --token-file" ;;
     "bucket create") words="--help --output --server --team --timeout --token-file" ;;
     "bucket list") words="--help --output --server --timeout --token-file" ;;

@@ -78,6 +78,10 @@ _mintmark() {
       "group members") path_here="group members" ;;
       "group add") path_here="group add" ;;
       "group remove") path_here="group remove" ;;
+      "directory") path_here="directory" ;;
+      "directory list") path_here="directory list" ;;
+      "directory test") path_here="directory test" ;;
+      "directory sync") path_here="directory sync" ;;
       "bucket") path_here="bucket" ;;
       "bucket create") path_here="bucket create" ;;
       "bucket list") path_here="bucket list" ;;
@@ -128,7 +132,7 @@ _mintmark() {
     esac
   done
   case "$path_here" in
-    "") words_here="agent app audit bucket client completion group key login logout provider revoke rotate scope team token trust user --help --output --server --timeout --token-file" ;;
+    "") words_here="agent app audit bucket client completion directory group key login logout provider revoke rotate scope team token trust user --help --output --server --timeout --token-file" ;;
     "app") words_here="activate bucket create deactivate grant list revoke scopes show status storage-key update --help --output --server --timeout --token-file" ;;
     "app create") words_here="--criticality --description --documentation-url --help --incident-contact --name --output --public-client --scm-url --server --service-url --subtitle --support-url --team --timeout --token-file" ;;
     "app list") words_here="--active --help --output --search --server --team --timeout --token-file" ;;
@@ -204,6 +208,10 @@ _mintmark() {
     "group members") words_here="--help --output --server --timeout --token-file" ;;
     "group add") words_here="--help --output --server --timeout --token-file" ;;
     "group remove") words_here="--help --output --server --timeout --token-file" ;;
+    "directory") words_here="list sync test --help --output --server --timeout --token-file" ;;
+    "directory list") words_here="--help --output --server --timeout --token-file" ;;
+    "directory test") words_here="--help --output --server --timeout --token-file --user" ;;
+    "directory sync") words_here="--disable-at-most --dry-run --help --output --server --timeout --token-file --wait" ;;
     "bucket") words_here="create list show --help --output --server --timeout --token-file" ;;
     "bucket create") words_here="--help --output --server --team --timeout --token-file" ;;
     "bucket list") words_here="--help --output --server --timeout --token-file" ;;

@@ -148,7 +148,10 @@ func (s *Service) Invite(ctx context.Context, tx db.WriteTx, c access.Caller, us
 	if err != nil {
 		return Invitation{}, err
 	}
+	_, elsewhere := s.dir.PasswordElsewhere(p)
 	switch {
+	case elsewhere:
+		return Invitation{}, identity.ErrElsewhere
 	case p.HasPassword:
 		return Invitation{}, fault.New(fault.Conflict, "has_password", "This person has a password already, and can ask for a new one at the page to sign in.")
 	case !p.Disabled.IsZero():

@@ -149,6 +149,9 @@ func (s *Service) answer(ctx context.Context, tx db.WriteTx, q request) error {
 	if !ok || p.Email == "" || !p.Disabled.IsZero() {
 		return nil
 	}
+	if policy, elsewhere := s.dir.PasswordElsewhere(p); elsewhere {
+		return s.answerElsewhere(ctx, tx, p, policy)
+	}
 	address, expires, made, err := s.make(ctx, tx, Reset, p.ID, proof(p), p.Email, nil)
 	if err != nil || !made {
 		return err
@@ -162,6 +165,25 @@ func (s *Service) answer(ctx context.Context, tx db.WriteTx, q request) error {
 		Label: "Choose a new password", Link: address,
 		After: []string{"If it was not you, do nothing: your password stays as it is."},
 	})
+}
+
+// answerElsewhere tells somebody whose password a directory keeps where it is changed. It holds no link of ours, and goes
+// as often as one that does.
+func (s *Service) answerElsewhere(ctx context.Context, tx db.WriteTx, p identity.Person, policy identity.SourcePolicy) error {
+	_, expires, made, err := s.make(ctx, tx, Reset, p.ID, proof(p), p.Email, nil)
+	if err != nil || !made {
+		return err
+	}
+	l := mail.Letter{
+		Kind: "password-elsewhere", To: p.Email, Name: p.DisplayName, Subject: "Your password is kept elsewhere", Expires: expires,
+		Lines: []string{"Somebody, probably you, asked for a new password for the account " + p.Username + " (" + p.Realm + ").",
+			"This password is the one of your organisation, and cannot be changed here. Change it where you change that, or ask whoever runs your computers."},
+		After: []string{"If it was not you, do nothing: your password stays as it is."},
+	}
+	if policy.PasswordPage != "" {
+		l.Label, l.Link = "Change it there", policy.PasswordPage
+	}
+	return s.outbox.Put(ctx, tx, l)
 }
 
 // answerRegistration sends a link to register, or, if somebody has the address, a letter that says so.

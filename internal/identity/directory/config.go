@@ -35,7 +35,6 @@ type Config struct {
 	Filter   string // which entry a name means: {name} stands for the name, escaped
 	Disabled string // entries that may not sign in; "": no such filter
 	Attributes
-	Groups     GroupSearch
 	TrustEmail bool // addresses count as verified
 
 	Only, Adopt  bool   // see identity.SourcePolicy
@@ -46,7 +45,7 @@ type Config struct {
 
 // Attributes name what is read of an entry. Empty: it is not read, but for Key and Username, which must be named.
 type Attributes struct {
-	Key, Username, DisplayName, Email, Phone, PasswordChanged, MemberOf string
+	Key, Username, DisplayName, Email, Phone, PasswordChanged string
 }
 
 // SyncConfig says how the people of a realm are compared with their directory.
@@ -94,7 +93,7 @@ func (c *Config) Check() error {
 	if c.Adopt && !c.Only {
 		return errors.New("adopt goes with local_accounts administrators: where others may stay beside, the accounts of a name stay what they are")
 	}
-	return c.Groups.check()
+	return nil
 }
 
 // nameFilter finds the entry that a name means, unless it is disabled. The name is escaped (RFC 4515, section 3), so that

@@ -89,7 +89,6 @@ func (c *Config) defaults() {
 	c.Sync.Entries = cmp.Or(c.Sync.Entries, 200_000)
 	c.Sync.AtMost = cmp.Or(c.Sync.AtMost, 50)
 	c.Sync.AtMostOf = cmp.Or(c.Sync.AtMostOf, 10)
-	c.Groups.defaults()
 }
 
 // Close ends the connections that nobody uses.

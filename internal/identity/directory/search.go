@@ -25,7 +25,7 @@ type found struct {
 // attributeNames are what is asked for of a person's entry.
 func (c *Config) attributeNames() []string {
 	var names []string
-	for _, name := range []string{c.Key, c.Username, c.DisplayName, c.Email, c.Phone, c.PasswordChanged, c.MemberOf} {
+	for _, name := range []string{c.Key, c.Username, c.DisplayName, c.Email, c.Phone, c.PasswordChanged} {
 		if name != "" && !slices.Contains(names, name) {
 			names = append(names, name)
 		}

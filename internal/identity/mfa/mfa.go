@@ -262,7 +262,7 @@ func (s *Service) keep(ctx context.Context, tx db.ReadTx, userID string, passkey
 	if err != nil {
 		return err
 	}
-	if p.HasPassword || passkeys > 1 {
+	if p.HasPassword || p.Entry != "" || passkeys > 1 {
 		return nil
 	}
 	other, err := s.other(ctx, tx, userID)
