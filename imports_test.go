@@ -68,7 +68,6 @@ var kits = map[string]string{
 	"internal/seal/sealtest":         "internal/seal",
 	"internal/objstore/objstoretest": "internal/objstore",
 
-	"internal/identity/directory/directorytest":   "internal/identity/directory",
 	"internal/identity/federation/federationtest": "internal/identity/federation",
 }
 
