@@ -93,3 +93,14 @@ func (c *Client) ResetUserFactors(ctx context.Context, id string) error {
 func (c *Client) ImportUsers(ctx context.Context, body api.ImportUsers) (*api.ImportedUsers, error) {
 	return post[api.ImportedUsers](ctx, c, body, "users", "import")
 }
+
+// ExportUser gives out all that is held of a person. Access requirement: user.manage.
+func (c *Client) ExportUser(ctx context.Context, id string) (*api.UserExport, error) {
+	return post[api.UserExport](ctx, c, nil, "users", id, "export")
+}
+
+// EraseUser erases a person and all that is held of it; confirm is the username once more. Access requirement:
+// user.manage.
+func (c *Client) EraseUser(ctx context.Context, id, confirm string) error {
+	return c.do(ctx, call{method: http.MethodPost, path: []string{"users", id, "erase"}, body: api.EraseUser{Confirm: confirm}}, nil)
+}

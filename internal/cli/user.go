@@ -19,6 +19,8 @@ type userCommands struct {
 	Enable      userEnable      `cmd:"" help:"Accept a person again."`
 	Update      userUpdate      `cmd:"" help:"Change the name to show, the addresses or the telephone number of a person."`
 	Import      userImport      `cmd:"" help:"Bring people in from another system, with the hashes of their passwords."`
+	Export      userExport      `cmd:"" help:"Print all that is held of a person."`
+	Erase       userErase       `cmd:"" help:"Erase a person and all that is held of it."`
 	Invite      userInvite      `cmd:"" help:"Send somebody without a password a link to choose one."`
 	SetPassword userSetPassword `cmd:"" help:"Give a person another password, and end all its sessions."`
 	Factors     userFactors     `cmd:"" help:"See and take away what people sign in with besides a password."`

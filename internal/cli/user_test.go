@@ -49,6 +49,8 @@ func people() map[string]any {
 			}
 			json.NewEncoder(w).Encode(all)
 		},
+		"POST /api/users/usr_1/erase":            nil,
+		"POST /api/users/usr_1/export":           api.UserExport{UserID: "usr_1", At: ago(0), Sections: []api.ExportSection{{Name: "people", Records: []map[string]string{{"email": "jane@example.org"}}}}},
 		"POST /api/groups":                       engineering,
 		"PUT /api/groups/grp_1":                  engineering,
 		"DELETE /api/groups/grp_1":               nil,
@@ -96,6 +98,9 @@ func TestUserCommands(t *testing.T) {
 		"user-list-realm":        {"user", "list", "--realm", "employees", "-o", "json"},
 		"user-list-search":       {"user", "list", "--search", "ja", "--state", "enabled", "--limit", "1"},
 		"user-list-group":        {"user", "list", "--group", "employees/Engineering"},
+		"user-export":            {"user", "export", "employees/jane"},
+		"user-erase":             {"user", "erase", "employees/jane", "--yes"},
+		"user-erase-no":          {"user", "erase", "employees/jane"},
 		"user-show":              {"user", "show", "employees/jane"},
 		"user-show-json":         {"user", "show", "employees/jane", "-o", "json"},
 		"group-create":           {"group", "create", "employees/engineering", "--description", "Who builds it"},

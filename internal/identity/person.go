@@ -403,6 +403,11 @@ func (dir *Directory) BlockPerson(ctx context.Context, tx db.WriteTx, c access.C
 	if !u.Disabled.IsZero() {
 		return giveReason(ctx, tx, c, u, reason)
 	}
+	return dir.disable(ctx, tx, c, u, reason, map[string]any{"realm": u.Realm, "username": u.Username, "reason": reason})
+}
+
+// disable does what BlockPerson says to somebody who is enabled, and records it with these details.
+func (dir *Directory) disable(ctx context.Context, tx db.WriteTx, c access.Caller, u User, reason string, details map[string]any) error {
 	if err := keepAnAdministrator(ctx, tx, u); err != nil {
 		return err
 	}
@@ -418,7 +423,7 @@ func (dir *Directory) BlockPerson(ctx context.Context, tx db.WriteTx, c access.C
 			return err
 		}
 	}
-	return record(ctx, tx, c, "user.disable", u.ID, map[string]any{"realm": u.Realm, "username": u.Username, "reason": reason})
+	return record(ctx, tx, c, "user.disable", u.ID, details)
 }
 
 // giveReason says of somebody who is disabled already why an administrator wants that too. What a directory disabled, it

@@ -113,7 +113,8 @@ func (dir *Directory) RemovePerson(ctx context.Context, tx db.WriteTx, c access.
 		return err
 	}
 	if u.Disabled.IsZero() {
-		if err := dir.DisablePerson(ctx, tx, c, userID); err != nil {
+		// The name is not told once more: the log would keep it.
+		if err := dir.disable(ctx, tx, c, u, "", map[string]any{"realm": u.Realm}); err != nil {
 			return err
 		}
 	}

@@ -62,6 +62,8 @@ _mintmark() {
       "user enable") path="user enable" ;;
       "user update") path="user update" ;;
       "user import") path="user import" ;;
+      "user export") path="user export" ;;
+      "user erase") path="user erase" ;;
       "user invite") path="user invite" ;;
       "user set-password") path="user set-password" ;;
       "user factors") path="user factors" ;;
@@ -184,7 +186,7 @@ _mintmark() {
     "team create") words="--help --member --name --output --server --timeout --token-file" ;;
     "team list") words="--help --output --server --timeout --token-file" ;;
     "team show") words="--help --output --server --timeout --token-file" ;;
-    "user") words="approvals create disable enable factors import invite list set-password show update withdraw --help --output --server --timeout --token-file" ;;
+    "user") words="approvals create disable enable erase export factors import invite list set-password show update withdraw --help --output --server --timeout --token-file" ;;
     "user create") words="--address --admin --display-name --email --help --output --password-file --phone --server --timeout --token-file --without-password" ;;
     "user list") words="--group --help --limit --output --realm --search --server --state --timeout --token-file" ;;
     "user show") words="--help --output --server --timeout --token-file" ;;
@@ -192,6 +194,8 @@ _mintmark() {
     "user enable") words="--help --output --server --timeout --token-file" ;;
     "user update") words="--address --display-name --email --help --output --phone --server --timeout --token-file" ;;
     "user import") words="--dry-run --existing --from-line --help --output --server --timeout --token-file" ;;
+    "user export") words="--help --output --server --timeout --token-file" ;;
+    "user erase") words="--help --output --server --timeout --token-file --yes" ;;
     "user invite") words="--help --output --server --timeout --token-file" ;;
     "user set-password") words="--help --output --password-file --server --timeout --token-file" ;;
     "user factors") words="list reset --help --output --server --timeout --token-file" ;;

@@ -62,6 +62,8 @@ _mintmark() {
       "user enable") path_here="user enable" ;;
       "user update") path_here="user update" ;;
       "user import") path_here="user import" ;;
+      "user export") path_here="user export" ;;
+      "user erase") path_here="user erase" ;;
       "user invite") path_here="user invite" ;;
       "user set-password") path_here="user set-password" ;;
       "user factors") path_here="user factors" ;;
@@ -184,7 +186,7 @@ _mintmark() {
     "team create") words_here="--help --member --name --output --server --timeout --token-file" ;;
     "team list") words_here="--help --output --server --timeout --token-file" ;;
     "team show") words_here="--help --output --server --timeout --token-file" ;;
-    "user") words_here="approvals create disable enable factors import invite list set-password show update withdraw --help --output --server --timeout --token-file" ;;
+    "user") words_here="approvals create disable enable erase export factors import invite list set-password show update withdraw --help --output --server --timeout --token-file" ;;
     "user create") words_here="--address --admin --display-name --email --help --output --password-file --phone --server --timeout --token-file --without-password" ;;
     "user list") words_here="--group --help --limit --output --realm --search --server --state --timeout --token-file" ;;
     "user show") words_here="--help --output --server --timeout --token-file" ;;
@@ -192,6 +194,8 @@ _mintmark() {
     "user enable") words_here="--help --output --server --timeout --token-file" ;;
     "user update") words_here="--address --display-name --email --help --output --phone --server --timeout --token-file" ;;
     "user import") words_here="--dry-run --existing --from-line --help --output --server --timeout --token-file" ;;
+    "user export") words_here="--help --output --server --timeout --token-file" ;;
+    "user erase") words_here="--help --output --server --timeout --token-file --yes" ;;
     "user invite") words_here="--help --output --server --timeout --token-file" ;;
     "user set-password") words_here="--help --output --password-file --server --timeout --token-file" ;;
     "user factors") words_here="list reset --help --output --server --timeout --token-file" ;;

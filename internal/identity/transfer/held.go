@@ -2,9 +2,150 @@ package transfer
 
 import (
 	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
 
 	"github.com/mintmark/mintmark/internal/db"
 	"github.com/mintmark/mintmark/internal/identity"
 )
 
-func forget(context.Context, db.WriteTx, identity.User) error { return nil }
+// held is what one table holds of a person. The list below crosses the borders of packages on purpose: that nothing is
+// forgotten is worth more here, and held_test.go compares it with the schema.
+type held struct {
+	table string
+	key   string // the column that names the person; "": user_id
+	// shown are the columns that the person is given, with ":time" or ":bool" behind those that are such; empty: none, for
+	// they are secrets, follow from others, or are counts that live for minutes.
+	shown string
+	// query reads the columns of shown where the table alone does not tell; $1 is the person.
+	query string
+	// kept says why rows stay when the person is erased. They name the person by id, which is nobody's name then. Empty:
+	// the rows go.
+	kept string
+}
+
+var tables = []held{
+	{table: "users", key: "id", shown: "id realm username display_name admin:bool created:time enabled_since:time disabled:time disabled_reason", kept: "the id must never come to mean somebody else; the name goes"},
+	{table: "people", shown: "email email_verified:time phone address"},
+	{table: "person_external_ids", shown: "external_id"},
+	{table: "person_entries", shown: "entry seen:time"},
+	{table: "linked_identities", shown: "provider_id subject label created:time last_used:time"},
+	{table: "upstream_logins"},
+	{table: "person_keys"},
+	{table: "person_passwords", shown: "changed:time"},
+	{table: "group_members", shown: "name added:time", query: `FROM (SELECT g.name, m.added FROM group_members m JOIN groups g ON g.id = m.group_id WHERE m.user_id = $1) h`},
+	{table: "user_roles", shown: "client_id role_id created:time"},
+	{table: "sessions", shown: "id amr auth_time:time last_seen:time expires:time ip user_agent"},
+	{table: "known_devices", shown: "id created:time last_used:time ip user_agent"},
+	{table: "totp_factors", shown: "id created:time last_used:time"},
+	{table: "totp_enrolments"},
+	{table: "recovery_codes", shown: "created:time used:time"},
+	{table: "passkeys", shown: "id name created:time last_used:time transports backed_up:bool"},
+	{table: "passkey_challenges"},
+	{table: "login_steps"},
+	{table: "login_attempts", shown: "failures last:time"},
+	{table: "factor_attempts", shown: "tries day_tries"},
+	{table: "access_keys", shown: "id label created:time expires:time last_used:time disabled:time"},
+	{table: "account_links", key: "account", shown: "purpose created:time expires:time used:time"},
+	{table: "approvals", shown: "client_id scopes granted:time"},
+	{table: "grants", shown: "id client_id scopes claims began_by created:time auth_time:time live_until:time ended:time ended_by", kept: "tokens are refused by it until they would be dead anyway; then it goes"},
+	{table: "logout_notices", shown: "client_id created:time", kept: "clients are still to be told that the sessions have ended"},
+	{table: "clients", key: "owner_user", shown: "id created:time", kept: "others use the client"},
+	{table: "typed_clients", key: "owner", shown: "client_id", kept: "others use the client"},
+	{table: "mithril_users", shown: "settings priv_settings block_reason"},
+	{table: "mithril_tokens", shown: "id name client_id grant_type scopes created:time expires:time"},
+	{table: "service_passwords", kept: "only service users have them"},
+}
+
+// column is the query's form of a column, as text, and how that text is meant.
+func column(spec string) (name, kind, sql string) {
+	name, kind, _ = strings.Cut(spec, ":")
+	if kind == "bool" {
+		return name, kind, `CASE WHEN ` + name + ` THEN 'true' ELSE 'false' END`
+	}
+	return name, kind, `CAST(` + name + ` AS TEXT)`
+}
+
+// Record is one thing that is held of a person: what, by name. Times are as RFC 3339 has them.
+type Record map[string]string
+
+// read answers what the person is given of the table.
+func (h held) read(ctx context.Context, tx db.ReadTx, userID string) ([]Record, error) {
+	var names, kinds, columns []string
+	for spec := range strings.FieldsSeq(h.shown) {
+		name, kind, sql := column(spec)
+		names, kinds, columns = append(names, name), append(kinds, kind), append(columns, sql)
+	}
+	if len(names) == 0 {
+		return nil, nil
+	}
+	from := h.query
+	if from == "" {
+		from = `FROM ` + h.table + ` WHERE ` + h.by() + ` = $1`
+	}
+	rows, err := tx.Query(ctx, `SELECT `+strings.Join(columns, ", ")+` `+from+` LIMIT `+strconv.Itoa(maxRecords), userID)
+	if err != nil {
+		return nil, fmt.Errorf("read what %s holds of a person: %w", h.table, err)
+	}
+	defer rows.Close()
+	list := []Record{}
+	for rows.Next() {
+		values := make([]string, len(names))
+		dest := make([]any, len(names))
+		for i := range values {
+			dest[i] = &values[i]
+		}
+		if err := rows.Scan(dest...); err != nil {
+			return nil, fmt.Errorf("read what %s holds of a person: %w", h.table, err)
+		}
+		record := Record{}
+		for i, value := range values {
+			if kinds[i] == "time" {
+				value = instant(value)
+			}
+			if value != "" {
+				record[names[i]] = value
+			}
+		}
+		list = append(list, record)
+	}
+	return list, rows.Err()
+}
+
+func (h held) by() string {
+	if h.key == "" {
+		return "user_id"
+	}
+	return h.key
+}
+
+// instant is a stored time for people; "" for never.
+func instant(micros string) string {
+	n, err := strconv.ParseInt(micros, 10, 64)
+	if err != nil || n == 0 {
+		return ""
+	}
+	return db.Time(n).Format(time.RFC3339)
+}
+
+// forget removes what is held of a person who is removed (identity.OnPersonRemoved), however that came about.
+func forget(ctx context.Context, tx db.WriteTx, u identity.User) error {
+	for _, h := range tables {
+		if h.kept != "" {
+			continue
+		}
+		if _, err := tx.Exec(ctx, `DELETE FROM `+h.table+` WHERE `+h.by()+` = $1`, u.ID); err != nil {
+			return fmt.Errorf("forget what %s holds of a person: %w", h.table, err)
+		}
+	}
+	// By name, which somebody else may have from now on: who must not be in the team.
+	if _, err := tx.Exec(ctx, `DELETE FROM team_members WHERE realm = $1 AND username = $2`, u.Realm, u.Username); err != nil {
+		return fmt.Errorf("take a person out of the teams: %w", err)
+	}
+	if err := db.One(tx.Exec(ctx, `UPDATE users SET disabled_reason = '' WHERE id = $1`, u.ID)); err != nil {
+		return fmt.Errorf("forget why a person was refused: %w", err)
+	}
+	return nil
+}

@@ -6,7 +6,9 @@ import (
 
 	"github.com/mintmark/mintmark/api"
 	"github.com/mintmark/mintmark/internal/access"
+	"github.com/mintmark/mintmark/internal/db"
 	"github.com/mintmark/mintmark/internal/fault"
+	"github.com/mintmark/mintmark/internal/identity"
 	"github.com/mintmark/mintmark/internal/redact"
 	"github.com/mintmark/mintmark/internal/route"
 )
@@ -14,6 +16,11 @@ import (
 type (
 	importInput  struct{ Body api.ImportUsers }
 	importOutput struct{ Body api.ImportedUsers }
+	eraseInput   struct {
+		identity.UserPath
+		Body api.EraseUser
+	}
+	exportOutput struct{ Body api.UserExport }
 )
 
 // Routes registers the endpoints.
@@ -22,6 +29,33 @@ func (s *Service) Routes(m *route.Mux) {
 		return route.Op{Method: method, Path: path, ID: id, Summary: summary, Action: access.ManageUsers, Status: status, Tags: []string{"People"}}
 	}
 	route.Do(m, op(http.MethodPost, "/api/users/import", "user.import", "Bring people in from another system, many at once", http.StatusOK), s.postImport)
+	route.Write(m, op(http.MethodPost, "/api/users/{id}/export", "user.export", "Give out all that is held of a person", http.StatusOK), s.postExport)
+	route.Write(m, op(http.MethodPost, "/api/users/{id}/erase", "user.erase", "Erase a person and all that is held of it", http.StatusNoContent), s.postErase)
+}
+
+func (s *Service) postExport(ctx context.Context, tx db.WriteTx, c access.Caller, in *identity.UserPath) (*exportOutput, error) {
+	held, err := s.Export(ctx, tx, c, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	return &exportOutput{held.Wire()}, nil
+}
+
+// Wire is what is sent to whoever asked.
+func (h Held) Wire() api.UserExport {
+	out := api.UserExport{UserID: h.UserID, At: h.At, Sections: []api.ExportSection{}}
+	for _, s := range h.Sections {
+		section := api.ExportSection{Name: s.Name}
+		for _, r := range s.Records {
+			section.Records = append(section.Records, r)
+		}
+		out.Sections = append(out.Sections, section)
+	}
+	return out
+}
+
+func (s *Service) postErase(ctx context.Context, tx db.WriteTx, c access.Caller, in *eraseInput) (*struct{}, error) {
+	return nil, s.Erase(ctx, tx, c, in.ID, in.Body.Confirm)
 }
 
 func (s *Service) postImport(ctx context.Context, c access.Caller, in *importInput) (*importOutput, error) {

@@ -1,0 +1,105 @@
+package transfer
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/mintmark/mintmark/internal/access"
+	"github.com/mintmark/mintmark/internal/audit"
+	"github.com/mintmark/mintmark/internal/db"
+	"github.com/mintmark/mintmark/internal/fault"
+	"github.com/mintmark/mintmark/internal/identity"
+)
+
+// maxRecords bounds what of one table, and of each side of the log, is given out: the newest of the log.
+const maxRecords = 5000
+
+// Held is all that is held of a person, by table; what is a secret of the person's is not among it.
+type Held struct {
+	UserID   string
+	At       time.Time
+	Sections []Section
+}
+
+// Section is what one table holds.
+type Section struct {
+	Name    string
+	Records []Record
+}
+
+// Export answers all that is held of a person, to administrators and to the person itself, and records that it did.
+func (s *Service) Export(ctx context.Context, tx db.WriteTx, c access.Caller, userID string) (Held, error) {
+	if own := c.Kind == access.Person && c.ID == userID && c.ClientID == ""; !own {
+		if err := access.Allow(c, access.ManageUsers, access.Target{Type: "user", ID: userID}); err != nil {
+			return Held{}, err
+		}
+	}
+	u, err := identity.LoadPerson(ctx, tx, userID)
+	if err != nil {
+		return Held{}, err
+	}
+	out := Held{UserID: userID, At: tx.Now()}
+	for _, h := range tables {
+		records, err := h.read(ctx, tx, userID)
+		if err != nil {
+			return Held{}, err
+		}
+		if len(records) > 0 {
+			out.Sections = append(out.Sections, Section{h.table, records})
+		}
+	}
+	teams, err := db.Texts(ctx, tx, `SELECT team FROM team_members WHERE realm = $1 AND username = $2 ORDER BY team`, u.Realm, u.Username)
+	if err != nil {
+		return Held{}, fmt.Errorf("read the teams of a person: %w", err)
+	}
+	if len(teams) > 0 {
+		s := Section{Name: "team_members"}
+		for _, team := range teams {
+			s.Records = append(s.Records, Record{"team": team})
+		}
+		out.Sections = append(out.Sections, s)
+	}
+	events, err := eventsOf(ctx, tx, userID)
+	if err != nil {
+		return Held{}, err
+	}
+	if len(events) > 0 {
+		out.Sections = append(out.Sections, Section{"audit_events", events})
+	}
+	return out, audit.Done(ctx, tx, c, "user.export", "user", userID, map[string]any{"realm": u.Realm})
+}
+
+// eventsOf are the events of the log that the person made, and those that others made of it. Who the others are is theirs.
+func eventsOf(ctx context.Context, tx db.ReadTx, userID string) (list []Record, err error) {
+	for _, side := range []struct{ by, query string }{
+		{"the person", `FROM (SELECT at, action, outcome, ip FROM audit_events WHERE actor_kind = 'person' AND actor_id = $1 ORDER BY at DESC) h`},
+		{"somebody else", `FROM (SELECT at, action, outcome, '' AS ip FROM audit_events WHERE about = $1 ORDER BY at DESC) h`},
+	} {
+		found, err := held{table: "audit_events", shown: "at:time action outcome ip", query: side.query}.read(ctx, tx, userID)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range found {
+			r["by"] = side.by
+		}
+		list = append(list, found...)
+	}
+	return list, nil
+}
+
+// Erase removes a person and all that is held of it, in the caller's transaction. confirm is the username, so that nobody
+// erases another than he means. What stays is the id, which is nobody's name any more, and the audit log; the name is free.
+func (s *Service) Erase(ctx context.Context, tx db.WriteTx, c access.Caller, userID, confirm string) error {
+	if err := access.Allow(c, access.ManageUsers, access.Target{Type: "user", ID: userID}); err != nil {
+		return err
+	}
+	u, err := identity.LoadPerson(ctx, tx, userID)
+	if err != nil {
+		return err
+	}
+	if confirm != u.Username {
+		return fault.InvalidAt("body.confirm", "not_confirmed", "To erase a person, repeat the username. It cannot be undone.")
+	}
+	return s.dir.RemovePerson(ctx, tx, c, userID)
+}
