@@ -203,7 +203,7 @@ func deniedWords(e *audit.Stored) string {
 	case "session.begin":
 		text = "A sign-in was refused"
 		switch e.Reason {
-		case "too_many_attempts":
+		case "too_many_attempts", "password_paced":
 			text = "A sign-in was refused: there were too many in a short time"
 		case "password_off":
 			text = "A sign-in was refused: there were too many wrong passwords in a row"
