@@ -20,6 +20,8 @@ import (
 	"github.com/mintmark/mintmark/internal/fault"
 	"github.com/mintmark/mintmark/internal/identity"
 	"github.com/mintmark/mintmark/internal/identity/account"
+	"github.com/mintmark/mintmark/internal/identity/federation"
+	"github.com/mintmark/mintmark/internal/identity/federation/federationtest"
 	"github.com/mintmark/mintmark/internal/identity/mfa"
 	"github.com/mintmark/mintmark/internal/identity/session"
 	"github.com/mintmark/mintmark/internal/look"
@@ -59,6 +61,8 @@ type site struct {
 	mux      *route.Mux
 
 	sessions *session.Manager
+	org      *federationtest.Provider // that people may have accounts with
+	upstream *federation.Service
 	factors  *mfa.Service
 	accounts *account.Service
 	outbox   *mail.Outbox
@@ -124,9 +128,12 @@ func newSiteOn(t testing.TB, d *db.DB, k *seal.Keyring, c *clock.Fake, looks *lo
 		t.Fatal(err)
 	}
 	s.sessions = sessions
+	s.org = federationtest.New("https://login.example.org", c)
+	s.upstream = federation.New(s.d, k, s.dir, federation.Options{Issuer: "https://mint.example.org", Outbound: s.org, Sessions: sessions, Clock: c})
+	s.factors.OtherWay(federation.Linked)
 	s.pages, err = web.New(web.Info{
 		Version: "test", Node: "nod_1", Engine: "SQLite, embedded", Issuer: "https://mint.example.org", Operations: "127.0.0.1:9090",
-		Started: start.Add(-time.Hour), Clock: s.clock, Ready: func() error { return nil }, Looks: looks, Directory: s.dir, DB: s.d, Sessions: sessions, Factors: s.factors, Accounts: s.accounts, Outbox: s.outbox,
+		Started: start.Add(-time.Hour), Clock: s.clock, Ready: func() error { return nil }, Looks: looks, Directory: s.dir, DB: s.d, Sessions: sessions, Factors: s.factors, Accounts: s.accounts, Outbox: s.outbox, Upstream: s.upstream,
 		LogoutFrames: func(_ context.Context, sessionID string) ([]string, error) { return s.frames, s.frameErr },
 		Destination: func(_ context.Context, address string) (web.Destination, bool) {
 			if strings.Contains(address, "client_id=shop") {
@@ -152,6 +159,7 @@ func newSiteOn(t testing.TB, d *db.DB, k *seal.Keyring, c *clock.Fake, looks *lo
 	s.pages.SecurityRoutes(s.mux)
 	s.pages.AccountRoutes(s.mux)
 	s.pages.LookRoutes(s.mux)
+	s.pages.UpstreamRoutes(s.mux)
 	s.factors.Routes(s.mux)
 	s.accounts.Routes(s.mux)
 	s.mux.Handle("GET "+s.pages.StylePath(), s.pages.Style)
