@@ -137,7 +137,7 @@ func measure(ctx context.Context, o options, servers []*server) error {
 		}
 	}
 	if strings.Contains("pages", o.only) {
-		n, err := printPages(servers)
+		n, err := printPages(ctx, servers)
 		if exceeded += n; err != nil {
 			return err
 		}
@@ -170,6 +170,11 @@ func (op operation) pass(s *server, o options) (loadgen.Result, error) {
 		o.count, o.connections = max(1, o.count/op.slow), min(o.connections, visitors)
 	}
 	load := loadgen.Load{Connections: o.connections, Count: o.count, Limit: 30 * time.Second, Servers: s.pids, Expect: op.expect}
+	if op.prepare != nil {
+		if err := op.prepare(s); err != nil {
+			return loadgen.Result{}, err
+		}
+	}
 	switch {
 	case op.script != nil:
 		load.Script, load.Server = op.script(s), s.base

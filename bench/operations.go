@@ -17,6 +17,7 @@ type operation struct {
 	script  func(s *server) func(worker int, do func(loadgen.Request) (loadgen.Answer, error)) error // for those of several requests
 	seen    bool                                                                                     // each token was shown before; else each is shown once
 	expect  string                                                                                   // in each answer
+	prepare func(s *server) error                                                                    // before each pass; nil: nothing
 	slow    int                                                                                      // how many times fewer of them are run; 0: as many as of the others
 
 	// What is aimed at, with the load on the same two processors: requests a second, seconds of processor time per 1000,
@@ -35,7 +36,7 @@ var operations = []operation{
 	{name: "tokeninfo, cached", token: knownTokeninfo, seen: true, expect: `"realm":`, rate: 22_000, cpu: 0.05, gate: 2.0},
 	{name: "introspection, first sight", token: introspection, expect: `"active":true`, rate: 8_000, cpu: 0.18, gate: 1.5},
 	{name: "introspection, cached", token: knownIntrospection, seen: true, expect: `"active":true`, rate: 20_000, cpu: 0.06, gate: 2.0},
-	{name: "refresh", script: refresh, rate: 6_000, cpu: 0.22, gate: 1.4},
+	{name: "refresh", script: refresh, prepare: (*server).renewChains, rate: 6_000, cpu: 0.22, gate: 1.4},
 	{name: "code flow, signed in", script: codeFlow, rate: 1_800, cpu: 0.8},
 	{name: "login", script: login, slow: 40, rate: 80, cpu: 23, gate: 1.06},
 }

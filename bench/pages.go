@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -35,7 +36,15 @@ var linked = regexp.MustCompile(`<(?:link|script|img)[^>]* (?:href|src)="(/[^"]*
 
 // printPages tells what each page takes of the server's time, one after the other over one connection, and how large it
 // is, in bytes on the wire without compression.
-func printPages(servers []*server) (exceeded int, err error) {
+func printPages(ctx context.Context, servers []*server) (exceeded int, err error) {
+	for _, s := range servers {
+		if s.engine == "" {
+			continue
+		}
+		if s.alice, err = s.signIn(ctx); err != nil { // some pages want a login of just now
+			return 0, err
+		}
+	}
 	fmt.Printf("\nPages, %d views each, one after the other; the size is that of the page, and with all that it asks for.\n\n", pageViews)
 	fmt.Printf("| page | server | p50 / p95 ms, gate %d | CPU ms | kB | with the rest, gate %d |\n", pageTime.Milliseconds(), pageSize/1000)
 	fmt.Println("|---|---|---|---|---|---|")
