@@ -1,6 +1,7 @@
 package federation_test
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -425,6 +426,60 @@ func TestBackchannelLogout(t *testing.T) {
 		}
 		if err := send("org", map[string]any{"sid": nil, "sub": "248289761001"}); err != nil || s.alive(second.ID) {
 			t.Errorf("that of a person: %v", err)
+		}
+	})
+}
+
+// Somebody with very many sessions ends her own by signing out at the provider, or by unlinking, and nobody else's.
+func TestManySessionsOfOnePerson(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *place) {
+		s.policy(api.ProviderPolicy{})
+		jane := s.person("jane", "")
+		s.link(jane.User)
+		r, err := s.login()
+		if err != nil {
+			t.Fatal(err)
+		}
+		mine, err := s.session(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.org.Claims = map[string]any{"sub": "bob there"}
+		bob := s.person("bob", "")
+		s.link(bob.User)
+		his, err := s.session(must(s.login()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.d.Write(t.Context(), func(tx db.WriteTx) error {
+			for i := range 501 {
+				id := fmt.Sprintf("ses_many_%d", i)
+				if _, err := tx.Exec(t.Context(), `INSERT INTO sessions (id, user_id, verifier, amr, auth_time, last_seen, expires, ip, user_agent, device_id)
+					SELECT $2, user_id, verifier, amr, auth_time, last_seen, expires, ip, user_agent, device_id FROM sessions WHERE id = $1`, mine.ID, id); err != nil {
+					return err
+				}
+				if _, err := tx.Exec(t.Context(), `INSERT INTO upstream_sessions (session_id, provider_id, subject, sid) VALUES ($1, 'org', $2, '')`, id, r.Proof.Subject); err != nil {
+					return err
+				}
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		s.org.Claims, s.org.Header = nil, map[string]any{"typ": "logout+jwt"}
+		events := map[string]any{"http://schemas.openid.net/event/backchannel-logout": map[string]any{}}
+		token, err := s.org.IDToken(map[string]any{"jti": "1", "sub": r.Proof.Subject, "events": events, "nonce": nil})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Logout(t.Context(), "org", token, federation.Answer{}); err != nil {
+			t.Fatal(err)
+		}
+		if s.alive(mine.ID) || s.alive("ses_many_500") {
+			t.Error("the sessions go on")
+		}
+		if !s.alive(his.ID) {
+			t.Error("another person's session ended with them")
 		}
 	})
 }

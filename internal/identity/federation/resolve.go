@@ -367,7 +367,8 @@ func Note(ctx context.Context, tx db.WriteTx, sn session.Session, p Proof) error
 // sessionsOf says which sessions that began with a provider to end.
 type sessionsOf struct{ provider, subject, sid, except string }
 
-// fewSessions is how many sessions end one by one. If more began with a provider that is shut off, all of its realm do.
+// fewSessions is how many sessions end one by one. Of more, all end of the people whose they are; and if that are more
+// people, because a provider is shut off, all of its realm.
 const fewSessions = 500
 
 func (s *Service) endSessions(ctx context.Context, tx db.WriteTx, c access.Caller, why string, of sessionsOf) (int, error) {
@@ -381,11 +382,9 @@ func (s *Service) endSessions(ctx context.Context, tx db.WriteTx, c access.Calle
 		which[i] = session.Which{ID: id}
 	}
 	if len(ids) > fewSessions {
-		p, err := loadProvider(ctx, tx, of.provider)
-		if err != nil {
+		if which, err = manySessions(ctx, tx, of); err != nil {
 			return 0, err
 		}
-		which = []session.Which{{Realm: p.Realm}}
 	}
 	ended := 0
 	for _, w := range which {
@@ -397,12 +396,33 @@ func (s *Service) endSessions(ctx context.Context, tx db.WriteTx, c access.Calle
 		if n == 0 {
 			continue
 		}
-		if err := audit.Record(ctx, tx, audit.Event{Action: "session.end", Outcome: audit.Success, Reason: why, Caller: c, TargetType: "session", TargetID: w.ID,
-			Details: map[string]any{"provider": of.provider, "ended": n}}); err != nil {
+		e := audit.Event{Action: "session.end", Outcome: audit.Success, Reason: why, Caller: c, TargetType: "session", TargetID: w.ID,
+			Details: map[string]any{"provider": of.provider, "ended": n}}
+		if w.UserID != "" {
+			e.TargetType, e.TargetID = "user", w.UserID
+		}
+		if err := audit.Record(ctx, tx, e); err != nil {
 			return 0, err
 		}
 	}
 	return ended, nil
+}
+
+// manySessions are too many to end one by one. Whoever has them all himself must not end those of others by that.
+func manySessions(ctx context.Context, tx db.ReadTx, of sessionsOf) (which []session.Which, err error) {
+	users, err := db.Texts(ctx, tx, `SELECT DISTINCT s.user_id FROM upstream_sessions b JOIN sessions s ON s.id = b.session_id
+		WHERE b.provider_id = $1 AND ($2 = '' OR b.subject = $2) AND ($3 = '' OR b.sid = $3) ORDER BY s.user_id LIMIT 501`, of.provider, of.subject, of.sid)
+	if err != nil {
+		return nil, fmt.Errorf("list whose sessions began with a provider: %w", err)
+	}
+	if len(users) > fewSessions {
+		p, err := loadProvider(ctx, tx, of.provider)
+		return []session.Which{{Realm: p.Realm}}, err
+	}
+	for _, id := range users {
+		which = append(which, session.Which{UserID: id})
+	}
+	return which, nil
 }
 
 // linkable tells whether this person may be linked by this login.
