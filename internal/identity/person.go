@@ -427,12 +427,9 @@ func (dir *Directory) disable(ctx context.Context, tx db.WriteTx, c access.Calle
 }
 
 // giveReason says of somebody who is disabled already why an administrator wants that too. What a directory disabled, it
-// enables no more then.
+// enables no more then, also if the administrator says nothing: the reason that the directory gave goes.
 func giveReason(ctx context.Context, tx db.WriteTx, c access.Caller, u User, reason string) error {
-	if reason == "" {
-		return nil
-	}
-	n, err := tx.Exec(ctx, `UPDATE users SET disabled_reason = $2 WHERE id = $1 AND disabled <> 0 AND disabled_reason <> $2`, u.ID, reason)
+	n, err := tx.Exec(ctx, `UPDATE users SET disabled_reason = $2 WHERE id = $1 AND disabled <> 0 AND disabled_reason <> $2 AND ($2 <> '' OR disabled_reason = $3)`, u.ID, reason, GoneReason)
 	if err != nil {
 		return fmt.Errorf("store why a person is disabled: %w", err)
 	}

@@ -146,6 +146,34 @@ func TestAnAdministratorsReasonStays(t *testing.T) {
 	})
 }
 
+// So does one who disables somebody without saying why, although the directory was faster.
+func TestAnAdministratorsWordStays(t *testing.T) {
+	s := directoryServer(t)
+	ou := s.organizationalUnit(t, "word")
+	s.change(t, person(ou, "dan", "Dan", "dan@example.org", janes)+person(ou, "eve", "Eve", "eve@example.org", janes))
+	onOne(t, func(d *db.DB, c *clock.Fake) {
+		config := openldap(s)
+		config.Base, config.Disabled = ou, "(employeeType=left)"
+		w := newWorld(t, d, c, config)
+		dan := w.everybody("dan", "eve")[0]
+		left := func(op string) {
+			s.change(t, fmt.Sprintf("dn: uid=dan,%s\nchangetype: modify\n%s\n\n", ou, op))
+		}
+		left("add: employeeType\nemployeeType: left")
+		if r, err := w.sync(); err != nil || r.Disabled != 1 {
+			t.Fatalf("%+v %v", r, err)
+		}
+		w.write(func(tx db.WriteTx) error { return w.dir.DisablePerson(ctx, tx, admin, dan.ID) })
+		left("delete: employeeType")
+		if _, err := w.signIn("dan", janes); err == nil {
+			t.Error("he signs in, whom an administrator disabled")
+		}
+		if r, err := w.sync(); err != nil || r.Enabled != 0 || w.enabled(dan) {
+			t.Errorf("%+v %v", r, err)
+		}
+	})
+}
+
 // What looks like everybody's leaving disables nobody, until an administrator says so.
 func TestFailureDisablesNobody(t *testing.T) {
 	s := directoryServer(t)
