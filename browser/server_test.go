@@ -23,6 +23,7 @@ import (
 	"github.com/mintmark/mintmark/api"
 	"github.com/mintmark/mintmark/client"
 	"github.com/mintmark/mintmark/internal/app"
+	"github.com/mintmark/mintmark/internal/look"
 	"github.com/mintmark/mintmark/internal/testport"
 )
 
@@ -63,6 +64,12 @@ func startAt(t *testing.T, scheme string, settings map[string]string) *world {
 		t.Fatal(err)
 	}
 	c.Realms = []app.Realm{{Name: "employees", Registration: "open"}}
+	// A colour that nobody could read on a light page, and a logo that is wide.
+	logo := filepath.Join(t.TempDir(), "logo.svg")
+	if err := os.WriteFile(logo, []byte(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 220 40"><circle cx="20" cy="20" r="18" fill="#ffd500"/><path d="M50 12h160v6H50zM50 22h110v6H50z" fill="#8a7a2a"/></svg>`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.Realms = append(c.Realms, app.Realm{Name: "customers", Look: look.Settings{Title: "Sunflower Shop", Colour: "#ffd500", Logo: logo, Help: "https://help.example.org/", Imprint: "https://shop.example.org/imprint", Privacy: "https://shop.example.org/privacy"}})
 	c.Keys.Also = nil // an RSA key takes a while to make
 	ctx, cancel := context.WithCancel(context.Background())
 	a, err := app.Start(ctx, c, app.Build{Version: "test"}, slog.New(slog.NewJSONHandler(io.Discard, nil)))

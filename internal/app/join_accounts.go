@@ -21,7 +21,7 @@ func (a *App) makeAccounts() error {
 	if err != nil {
 		return fmt.Errorf("%w: issuer: %w", ErrConfig, err)
 	}
-	a.outbox = mail.NewOutbox(a.db, a.keyring, mail.Options{Sender: sender, Mailbox: a.config.Mail.Kind == "mailbox", Domain: issuer.Hostname(), Logger: a.log, Metrics: a.metrics})
+	a.outbox = mail.NewOutbox(a.db, a.keyring, mail.Options{Sender: sender, Mailbox: a.config.Mail.Kind == "mailbox", Domain: issuer.Hostname(), Looks: a.looks, Logger: a.log, Metrics: a.metrics})
 	a.accounts = account.New(a.db, a.keyring, a.identity, a.outbox, account.Options{Issuer: a.config.Issuer, Policies: a.config.accountPolicies(), Logger: a.log})
 	return nil
 }

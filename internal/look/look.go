@@ -33,6 +33,8 @@ type Settings struct {
 	LogoDark string `yaml:"logo_dark"`
 	// Colour of buttons and links, as #rrggbb. Where it would be hard to read it is made darker or lighter.
 	Colour string `yaml:"colour"`
+	// Language of letters to people whose own is not known: en (default) or de.
+	Language string `yaml:"language"`
 	// Imprint, Privacy and Help are addresses that each page and letter leads to, https or http; Help may be mailto:.
 	Imprint string `yaml:"imprint"`
 	Privacy string `yaml:"privacy"`
@@ -55,6 +57,9 @@ func (s Settings) Check() error {
 		if _, err := parseColour(s.Colour); err != nil {
 			return fmt.Errorf("colour %q is not of the form #rrggbb, such as #0a7f5a", s.Colour)
 		}
+	}
+	if s.Language != "" && s.Language != "en" && s.Language != "de" {
+		return fmt.Errorf("language %q is none of en, de", s.Language)
 	}
 	if s.LogoDark != "" && s.Logo == "" {
 		return errors.New("logo_dark is set, and logo is not")
@@ -86,7 +91,7 @@ func (s Settings) over(place Settings) Settings {
 		s.Logo, s.LogoDark = place.Logo, place.LogoDark
 	}
 	for _, f := range []struct{ mine, theirs *string }{
-		{&s.Title, &place.Title}, {&s.Colour, &place.Colour}, {&s.Imprint, &place.Imprint}, {&s.Privacy, &place.Privacy}, {&s.Help, &place.Help},
+		{&s.Title, &place.Title}, {&s.Colour, &place.Colour}, {&s.Language, &place.Language}, {&s.Imprint, &place.Imprint}, {&s.Privacy, &place.Privacy}, {&s.Help, &place.Help},
 	} {
 		if *f.mine == "" {
 			*f.mine = *f.theirs
@@ -103,6 +108,7 @@ type Look struct {
 	Colours                Palette
 
 	key            string // in addresses
+	language       string
 	tint           *asset // nil: the stylesheet's own colours
 	icon           *asset // nil: the product's
 	logo, logoDark *file
@@ -156,7 +162,7 @@ func (s *Set) add(key string, c Settings) error {
 	if err := c.Check(); err != nil {
 		return err
 	}
-	l := &Look{Title: c.Title, Own: c != Settings{}, Imprint: c.Imprint, Privacy: c.Privacy, Help: c.Help, Colours: standard, key: key, log: s.o.Logger}
+	l := &Look{Title: c.Title, Own: c.Title != "" || c.Logo != "", Imprint: c.Imprint, Privacy: c.Privacy, Help: c.Help, Colours: standard, key: key, language: c.Language, log: s.o.Logger}
 	if l.Title == "" {
 		l.Title = Default
 	}
@@ -228,6 +234,14 @@ func (l *Look) Logo() string { return l.address(l.logo.open(l)) }
 
 // LogoDark is the address of the logo on dark pages, or "" if it is the same.
 func (l *Look) LogoDark() string { return l.address(l.logoDark.open(l)) }
+
+// Language is that of letters to people whose own is not known.
+func (l *Look) Language() string {
+	if l.language == "" {
+		return "en"
+	}
+	return l.language
+}
 
 // Letter stands where there is no logo: the first letter or digit of the title.
 func (l *Look) Letter() string { return letter(l.Title) }

@@ -8,16 +8,15 @@
 //     or an error.
 //   - An address, a subject or a name cannot bring a line of its own into a letter's head (CWE-93): what holds a control
 //     character is refused before it is stored.
+//   - A letter loads nothing: no picture and no stylesheet from anywhere, so that opening it tells nobody.
 //   - The password of the mail server goes over TLS alone, unless the server is this machine.
 //
 // A crash between sending and noting it sends a letter twice, with the same Message-ID. Stored form: formats.md.
 package mail
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"html/template"
 	"net/mail"
 	"strings"
 	"time"
@@ -27,23 +26,27 @@ import (
 	"github.com/mintmark/mintmark/internal/fault"
 )
 
-// Letter is one mail. It is what the sealed row holds.
+// Letter is one mail. It is what the sealed row holds. Its texts are in English, with their gaps filled by Fill; they are
+// put into the reader's language and the realm's look when the letter is delivered (Render).
 type Letter struct {
-	Kind    string    `json:"kind"` // what it is about, such as reset; for logs and tests
-	To      string    `json:"to"`   // a bare address
-	Name    string    `json:"name"` // whom it greets
-	Subject string    `json:"subject"`
-	Lines   []string  `json:"lines"`           // paragraphs
-	Label   string    `json:"label,omitempty"` // of the link
-	Link    string    `json:"link,omitempty"`
-	After   []string  `json:"after,omitempty"` // paragraphs below the link
-	Expires time.Time `json:"expires"`         // when it is of no use any more
+	Realm    string    `json:"realm,omitempty"`    // whose look it has
+	Person   string    `json:"person,omitempty"`   // id of whom it is for; "": nobody who has an account
+	Language string    `json:"language,omitempty"` // "": the person's (Outbox.Put), or the realm's
+	Kind     string    `json:"kind"`               // what it is about, such as reset; for logs and tests
+	To       string    `json:"to"`                 // a bare address
+	Name     string    `json:"name"`               // whom it greets
+	Subject  string    `json:"subject"`
+	Lines    []string  `json:"lines"`           // paragraphs
+	Label    string    `json:"label,omitempty"` // of the link
+	Link     string    `json:"link,omitempty"`
+	After    []string  `json:"after,omitempty"` // paragraphs below the link
+	Expires  time.Time `json:"expires"`         // when it is of no use any more
 }
 
 // Sender delivers letters. It may be called by many at once. An error with ErrRefused in its chain says that trying again
 // is useless. Errors say nothing of the letter, because they are kept in clear.
 type Sender interface {
-	Send(ctx context.Context, messageID string, l Letter) error
+	Send(ctx context.Context, messageID string, m Message) error
 }
 
 // ErrRefused says that the mail server will never take the letter.
@@ -63,7 +66,7 @@ func (l Letter) check() error {
 	if a, err := mail.ParseAddress(l.To); err != nil || a.Address != l.To || a.Name != "" {
 		return bad
 	}
-	if l.Subject == "" || len(l.Subject) > maxSubject || !plain(l.Subject) || !plain(l.Name) {
+	if subject := in("", l.Subject); subject == "" || len(subject) > maxSubject || !plain(subject) || !plain(l.Name) {
 		return errors.New("mail: a subject and a name are one line of text")
 	}
 	return nil
@@ -72,47 +75,4 @@ func (l Letter) check() error {
 // plain tells whether the text is one line that shows all that it holds.
 func plain(s string) bool {
 	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return r != ' ' && !unicode.IsPrint(r) || r == utf8.RuneError })
-}
-
-// Greeting is how it begins.
-func (l Letter) Greeting() string {
-	if l.Name == "" {
-		return "Hello,"
-	}
-	return "Hello " + l.Name + ","
-}
-
-// Text is the letter for readers that show no HTML.
-func (l Letter) Text() string {
-	parts := append([]string{l.Greeting()}, l.Lines...)
-	if l.Link != "" {
-		parts = append(parts, l.Label+":\n"+l.Link)
-	}
-	parts = append(parts, l.After...)
-	return strings.Join(parts, "\n\n") + "\n"
-}
-
-// The look is that of the pages (internal/web/static/style.css). Programs for mail read no stylesheets, so it stands at
-// each element.
-var page = template.Must(template.New("letter").Parse(`<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark"><title>{{.Subject}}</title></head>
-<body style="margin:0;padding:24px 12px;background:#fbfaf7;color:#1c1d21;font:16px/1.55 system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue',sans-serif">
-<div style="max-width:34rem;margin:0 auto;padding:28px;background:#ffffff;border:1px solid #dcd9d0;border-radius:12px">
-<p style="margin:0 0 20px;font-weight:650;color:#9a4a1c">mintmark</p>
-<h1 style="font-size:22px;line-height:1.2;margin:0 0 16px">{{.Subject}}</h1>
-<p>Hello{{with .Name}} <bdi>{{.}}</bdi>{{end}},</p>
-{{range .Lines}}<p>{{.}}</p>
-{{end}}{{if .Link}}<p style="margin:24px 0"><a href="{{.Link}}" style="display:inline-block;padding:11px 22px;background:#9a4a1c;color:#ffffff;text-decoration:none;font-weight:600;border-radius:8px">{{.Label}}</a></p>
-<p style="color:#5b5e66;font-size:14px;overflow-wrap:anywhere">Or copy this address into your browser: {{.Link}}</p>
-{{end}}{{range .After}}<p style="color:#5b5e66">{{.}}</p>
-{{end}}</div></body></html>
-`))
-
-// HTML is the letter in the look of the pages.
-func (l Letter) HTML() (string, error) {
-	var b bytes.Buffer
-	if err := page.Execute(&b, l); err != nil {
-		return "", errors.New("make the letter's HTML") // the cause could quote the letter
-	}
-	return b.String(), nil
 }

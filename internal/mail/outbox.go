@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -13,6 +14,7 @@ import (
 	"github.com/mintmark/mintmark/internal/db"
 	"github.com/mintmark/mintmark/internal/id"
 	"github.com/mintmark/mintmark/internal/jobs"
+	"github.com/mintmark/mintmark/internal/look"
 	"github.com/mintmark/mintmark/internal/seal"
 )
 
@@ -30,6 +32,7 @@ type Options struct {
 	Sender  Sender                // nil without Mailbox: letters go nowhere, and the log says so
 	Mailbox bool                  // letters are kept for the page that shows them, and not sent
 	Domain  string                // of message ids
+	Looks   *look.Set             // nil: letters look like the product's
 	Logger  *slog.Logger          // nil: no log
 	Metrics prometheus.Registerer // nil: not exported
 }
@@ -75,6 +78,12 @@ func (b *Outbox) Put(ctx context.Context, tx db.WriteTx, l Letter) error {
 		tx.AfterCommit(func() { b.lost(ctx, "unsent", "", l.Kind, "mail is off in the configuration") })
 		return nil
 	}
+	if l.Language == "" && l.Person != "" {
+		var err error
+		if l.Language, err = languageOf(ctx, tx, l.Person); err != nil {
+			return err
+		}
+	}
 	mailID := id.New(id.Mail, tx.Now())
 	text, err := json.Marshal(l)
 	if err != nil {
@@ -119,7 +128,10 @@ func (b *Outbox) Deliver(ctx context.Context, j jobs.Job) (jobs.Result, error) {
 	case b.o.Sender == nil: // it was configured when the letter was written
 		return jobs.Result{}, b.drop(ctx, j, func() { b.lost(ctx, "unsent", j.Key, l.Kind, "mail is off in the configuration") })
 	}
-	err = b.o.Sender.Send(ctx, j.Key+"@"+b.o.Domain, l)
+	m, err := l.Render(b.o.Looks)
+	if err == nil {
+		err = b.o.Sender.Send(ctx, j.Key+"@"+b.o.Domain, m)
+	}
 	switch {
 	case err == nil:
 		return jobs.Result{}, b.drop(ctx, j, func() { b.ends.WithLabelValues("sent").Inc() })
@@ -176,11 +188,65 @@ func (b *Outbox) open(mailID string, box []byte) (l Letter, err error) {
 	return l, nil
 }
 
+// languageOf is the language to write to a person in, or "".
+func languageOf(ctx context.Context, tx db.ReadTx, userID string) (language string, err error) {
+	err = tx.QueryRow(ctx, `SELECT language FROM mail_languages WHERE user_id = $1`, userID).Scan(&language)
+	if err != nil && !errors.Is(err, db.ErrNoRows) {
+		return "", fmt.Errorf("read a person's language: %w", err)
+	}
+	return language, nil
+}
+
+// NoteLanguage keeps in which language to write to a person. One that letters are not written in is not kept.
+func (b *Outbox) NoteLanguage(ctx context.Context, tx db.WriteTx, userID, language string) error {
+	if !slices.Contains(Languages(), language) {
+		return nil
+	}
+	if kept, err := languageOf(ctx, tx, userID); err != nil || kept == language {
+		return err
+	}
+	if err := db.One(tx.Exec(ctx, `INSERT INTO mail_languages (user_id, language) VALUES ($1, $2) ON CONFLICT (user_id) DO UPDATE SET language = excluded.language`, userID, language)); err != nil {
+		return fmt.Errorf("keep a person's language: %w", err)
+	}
+	return nil
+}
+
+// ForgetPerson removes what is kept of a person who is removed.
+func (b *Outbox) ForgetPerson(ctx context.Context, tx db.WriteTx, userID string) error {
+	if _, err := tx.Exec(ctx, `DELETE FROM mail_languages WHERE user_id = $1`, userID); err != nil {
+		return fmt.Errorf("forget a person's language: %w", err)
+	}
+	return nil
+}
+
 // Kept is a letter that the mailbox shows.
 type Kept struct {
 	ID   string
 	Sent time.Time
 	Letter
+	Message Message
+}
+
+// Read is one letter that the mailbox took, whose links lead out of the frame that shows it. It answers false if there is
+// none, or unless the mailbox stands in for delivery.
+func (b *Outbox) Read(ctx context.Context, tx db.ReadTx, mailID string) (Message, bool, error) {
+	if !b.o.Mailbox {
+		return Message{}, false, nil
+	}
+	var sent int64
+	err := tx.QueryRow(ctx, `SELECT sent FROM mails WHERE id = $1`, mailID).Scan(&sent)
+	if errors.Is(err, db.ErrNoRows) || err == nil && sent == 0 {
+		return Message{}, false, nil
+	}
+	if err != nil {
+		return Message{}, false, fmt.Errorf("read a letter: %w", err)
+	}
+	l, err := b.load(ctx, tx, mailID)
+	if err != nil {
+		return Message{}, false, err
+	}
+	m, err := l.render(b.o.Looks, true)
+	return m, err == nil, err
 }
 
 const maxKept = 50
@@ -204,6 +270,9 @@ func (b *Outbox) List(ctx context.Context, tx db.ReadTx) ([]Kept, error) {
 			return nil, fmt.Errorf("read a letter: %w", err)
 		}
 		if k.Letter, err = b.open(k.ID, box); err != nil {
+			return nil, err
+		}
+		if k.Message, err = k.Letter.Render(b.o.Looks); err != nil {
 			return nil, err
 		}
 		k.Sent = db.Time(sent)

@@ -1,6 +1,7 @@
 package mail
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -79,21 +80,18 @@ func loopback(host string) bool {
 }
 
 // Send hands one letter over. What the server says in words is left out of the error: it may quote the address.
-func (s *SMTP) Send(ctx context.Context, messageID string, l Letter) error {
+func (s *SMTP) Send(ctx context.Context, messageID string, l Message) error {
 	m := gomail.NewMsg()
-	if err := errors.Join(m.FromFormat(s.o.FromName, s.o.From), m.To(l.To)); err != nil {
+	if err := errors.Join(m.FromFormat(cmp.Or(l.FromName, s.o.FromName), s.o.From), m.To(l.To)); err != nil {
 		return fmt.Errorf("%w: an address is not valid", ErrRefused)
-	}
-	page, err := l.HTML()
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrRefused, err)
 	}
 	m.Subject(l.Subject)
 	m.SetDateWithValue(s.o.Clock.Now())
 	m.SetMessageIDWithValue(messageID)
 	m.SetGenHeader("Auto-Submitted", "auto-generated") // RFC 3834: no answers of absent people
-	m.SetBodyString(gomail.TypeTextPlain, l.Text())
-	m.AddAlternativeString(gomail.TypeTextHTML, page)
+	m.SetGenHeader("Content-Language", l.Language)
+	m.SetBodyString(gomail.TypeTextPlain, l.Text)
+	m.AddAlternativeString(gomail.TypeTextHTML, l.HTML)
 	c, err := gomail.NewClient(s.host, s.options...)
 	if err != nil {
 		return errors.New("the settings for the mail server do not work")

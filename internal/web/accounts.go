@@ -2,6 +2,7 @@ package web
 
 import (
 	"errors"
+	"io"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -51,6 +52,7 @@ func (p *Pages) AccountRoutes(m *route.Mux) {
 	m.Handle("POST "+profilePage, p.SaveProfile)
 	m.Handle("GET "+emailPage, p.EmailForm)
 	m.Handle("POST "+emailPage, p.ChangeEmail)
+	m.Handle("GET /mailbox/{id}", p.KeptLetter)
 }
 
 // accountData is what these pages show.
@@ -114,7 +116,7 @@ func (p *Pages) opened(r *http.Request, purpose account.Purpose) (o account.Open
 }
 
 func (p *Pages) asker(r *http.Request) account.Asker {
-	return account.Asker{IP: route.ClientIP(r.Context()), RequestID: route.RequestID(r.Context()), Agent: route.UserAgent(r.Context())}
+	return account.Asker{IP: route.ClientIP(r.Context()), RequestID: route.RequestID(r.Context()), Agent: route.UserAgent(r.Context()), Language: p.languageOf(r)}
 }
 
 // refuseAccount shows the form again and why, or the page for what no form mends.
@@ -470,6 +472,38 @@ type mailboxData struct {
 
 // At is when a letter came, for people.
 func (mailboxData) At(t time.Time) string { return t.UTC().Format("2 January 2006, 15:04:05 UTC") }
+
+// frameSources lets the mailbox frame its letters.
+func (mailboxData) frameSources() string { return "'self'" }
+
+// KeptLetter is one letter at GET /mailbox/{id}, as a program for mail shows it, for the frame on the mailbox page: by its
+// policy it runs and loads nothing, and its links open in place of the mailbox.
+func (p *Pages) KeptLetter(w http.ResponseWriter, r *http.Request) {
+	var m mail.Message
+	ok := false
+	if p.info.Outbox != nil {
+		if err := p.info.DB.Read(r.Context(), func(tx db.ReadTx) (err error) {
+			m, ok, err = p.info.Outbox.Read(r.Context(), tx, r.PathValue("id"))
+			return err
+		}); err != nil {
+			p.fail(w, r, err)
+			return
+		}
+	}
+	if !ok {
+		p.NotFound(w, r)
+		return
+	}
+	h := w.Header()
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; form-action 'none'; frame-ancestors 'self'; sandbox allow-top-navigation-by-user-activation")
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Language", m.Language)
+	h.Set("Cache-Control", "no-store")
+	w.WriteHeader(http.StatusOK)
+	if r.Method != http.MethodHead {
+		_, _ = io.WriteString(w, m.HTML) // the browser went away: nobody is left to tell
+	}
+}
 
 // Mailbox is the page at GET /mailbox: where the configuration says so, and nowhere else, it shows what was sent. Whoever
 // sees it can open what the links open.

@@ -16,6 +16,7 @@ import (
 	"github.com/mintmark/mintmark/internal/fault"
 	"github.com/mintmark/mintmark/internal/look"
 	"github.com/mintmark/mintmark/internal/route"
+	"github.com/mintmark/mintmark/internal/translation"
 )
 
 // The pages are written in English, in the templates and in the code; each other language has one file below text, with
@@ -45,35 +46,11 @@ func readLanguages() (languages, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read the texts in %s: %w", l.Name, err)
 		}
-		if out[l.Tag], err = parseTexts(string(file)); err != nil {
+		if out[l.Tag], err = translation.Parse(string(file)); err != nil {
 			return nil, fmt.Errorf("read the texts in %s: %w", l.Name, err)
 		}
 	}
 	return out, nil
-}
-
-// parseTexts reads pairs of lines: the English text, and "= " before its translation. Empty lines and lines that begin
-// with # stand between them.
-func parseTexts(file string) (map[string]string, error) {
-	texts, key := map[string]string{}, ""
-	for n, line := range strings.Split(file, "\n") {
-		translated, is := strings.CutPrefix(line, "= ")
-		switch {
-		case is && key != "" && strings.TrimSpace(translated) != "":
-			if _, twice := texts[key]; twice {
-				return nil, fmt.Errorf("line %d: %q is there twice", n+1, key)
-			}
-			texts[key], key = translated, ""
-		case is || key != "":
-			return nil, fmt.Errorf("line %d: %q has no translation, or nothing to translate", n+1, key)
-		case line != "" && !strings.HasPrefix(line, "#"):
-			key = line
-		}
-	}
-	if key != "" {
-		return nil, fmt.Errorf("%q has no translation", key)
-	}
-	return texts, nil
 }
 
 // said is a text on its way to a page: it is put together there, in the language of who reads it.
@@ -199,6 +176,16 @@ func (d *reader) links(r *http.Request) (links []languageLink) {
 	return links
 }
 
+// languageOf is the language of whoever sends a form: that which the cookie keeps, or the browser's.
+func (p *Pages) languageOf(r *http.Request) string {
+	if c, err := r.Cookie(p.cookieName(languageCookie)); err == nil {
+		if kept := spoken(c.Value); kept != "" {
+			return kept
+		}
+	}
+	return accepted(r.Header.Get("Accept-Language"))
+}
+
 // spoken is the first language of a list, with spaces between, that the pages speak, or "".
 func spoken(list string) string {
 	for i, tag := range strings.Fields(list) {
@@ -260,15 +247,14 @@ func (d *reader) T(text string, args ...any) template.HTML {
 		s.Args = append(s.Args, fmt.Sprint(a))
 	}
 	out := d.find(s)
-	pairs := make([]string, 0, 2*len(s.Args))
+	filled := make([]string, len(s.Args))
 	for i, a := range s.Args {
-		filled := html.EscapeString(a)
+		filled[i] = html.EscapeString(a)
 		if strings.HasPrefix(a, saidMark) {
-			filled = string(d.T(a))
+			filled[i] = string(d.T(a))
 		}
-		pairs = append(pairs, "{"+strconv.Itoa(i)+"}", filled)
 	}
-	return template.HTML(strings.NewReplacer(pairs...).Replace(out)) //nolint:gosec // ours, or escaped: see find
+	return template.HTML(translation.Fill(out, filled)) //nolint:gosec // ours, or escaped: see find
 }
 
 // find is the text with its gaps, as a part of a page. Markup counts in texts of ours alone: those that the files know.

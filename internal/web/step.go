@@ -82,6 +82,9 @@ func (p *Pages) signedAnew(w http.ResponseWriter, r *http.Request, s session.Ses
 		p.setStep(w, "", -1)
 	}
 	p.keepRealm(w, r, s.User.Realm)
+	if err := p.noteLanguage(r, s.User.ID); err != nil {
+		route.NoteError(r.Context(), "language", err) // the person is signed in all the same
+	}
 	route.Identify(r.Context(), access.Caller{Kind: access.Person, ID: s.User.ID, Name: s.User.Username, Realm: s.User.Realm})
 	p.greet(w, r, s.User)
 	return nil

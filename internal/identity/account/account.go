@@ -105,6 +105,9 @@ func New(d *db.DB, keyring *seal.Keyring, dir *identity.Directory, outbox *mail.
 	dir.OnPasswordChanged(s.passwordChanged)
 	dir.OnNewDevice(s.newDevice)
 	dir.OnEmailChanged(s.emailChanged)
+	dir.OnPersonRemoved(func(ctx context.Context, tx db.WriteTx, u identity.User) error {
+		return outbox.ForgetPerson(ctx, tx, u.ID)
+	})
 	return s
 }
 

@@ -169,8 +169,9 @@ func (s *Service) Invite(ctx context.Context, tx db.WriteTx, c access.Caller, us
 		return Invitation{}, fault.New(fault.Limited, "too_many_invitations", "This person was sent %d invitations within an hour.", linksPerHour)
 	}
 	in := Invitation{Sent: sent, Letter: mail.Letter{
+		Realm: p.Realm, Person: p.ID,
 		Kind: string(Invite), To: p.Email, Name: p.DisplayName, Subject: "You are invited", Expires: expires,
-		Lines: []string{"There is an account for you: " + p.Username + " (" + p.Realm + "). Choose a password, and you can sign in.", "The link works once, for 7 days."},
+		Lines: []string{mail.Fill("There is an account for you: {0} ({1}). Choose a password, and you can sign in.", p.Username, p.Realm), "The link works once, for 7 days."},
 		Label: "Accept the invitation", Link: address,
 		After: []string{"If you do not expect this, do nothing."},
 	}}
@@ -215,8 +216,9 @@ func (s *Service) SendVerification(ctx context.Context, tx db.WriteTx, userID st
 		return err
 	}
 	if err := s.outbox.Put(ctx, tx, mail.Letter{
+		Realm: p.Realm, Person: p.ID,
 		Kind: string(Verify), To: p.Email, Name: p.DisplayName, Subject: "Confirm your e-mail address", Expires: expires,
-		Lines: []string{"This address was given for the account " + p.Username + " (" + p.Realm + "). Please confirm that it is yours.", "The link works once, for 24 hours."},
+		Lines: []string{mail.Fill("This address was given for the account {0} ({1}). Please confirm that it is yours.", p.Username, p.Realm), "The link works once, for 24 hours."},
 		Label: "Confirm the address", Link: address,
 		After: []string{"If the account is not yours, do nothing."},
 	}); err != nil {

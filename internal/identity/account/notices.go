@@ -30,11 +30,12 @@ func (s *Service) noticeTo(ctx context.Context, tx db.WriteTx, p identity.Person
 	if p.Email == "" {
 		return nil
 	}
-	at := tx.Now().UTC().Format("2 January 2006, 15:04 UTC")
+	at := tx.Now().UTC().Format("2006-01-02 15:04 UTC")
 	return s.outbox.Put(ctx, tx, mail.Letter{
+		Realm: p.Realm, Person: p.ID,
 		Kind: kind, To: p.Email, Name: p.DisplayName, Subject: subject, Expires: tx.Now().Add(noticeLife),
-		Lines: append(lines, "Account: "+p.Username+" ("+p.Realm+"). Time: "+at+"."),
-		After: []string{"If it was you, there is nothing to do. If not, open " + s.o.Issuer + "/account/security, choose a new password and end all sessions, and tell whoever runs the service."},
+		Lines: append(lines, mail.Fill("Account: {0} ({1}). Time: {2}.", p.Username, p.Realm, at)),
+		After: []string{mail.Fill("If it was you, there is nothing to do. If not, open {0}, choose a new password and end all sessions, and tell whoever runs the service.", s.o.Issuer+"/account/security")},
 	})
 }
 
@@ -46,16 +47,16 @@ func (s *Service) newDevice(ctx context.Context, tx db.WriteTx, u identity.User,
 	if d.First {
 		return nil // the first login of all is no news
 	}
-	return s.notice(ctx, tx, u.ID, "new-device", "A sign-in from a new browser", "Somebody signed in to your account with a browser that was not seen before.", "Address: "+d.IP+". It calls itself: "+d.UserAgent)
+	return s.notice(ctx, tx, u.ID, "new-device", "A sign-in from a new browser", "Somebody signed in to your account with a browser that was not seen before.", mail.Fill("Address: {0}. It calls itself: {1}", d.IP, d.UserAgent))
 }
 
 // emailChanged tells the address before, and asks the new one to be verified unless that was done.
 func (s *Service) emailChanged(ctx context.Context, tx db.WriteTx, before identity.Person, by access.Caller) error {
-	line := "The e-mail address of your account was changed. Letters do not reach you here any more."
+	lines := []string{"The e-mail address of your account was changed. Letters do not reach you here any more."}
 	if by.ID != before.ID {
-		line += " An administrator did it."
+		lines = append(lines, "An administrator did it.")
 	}
-	if err := s.noticeTo(ctx, tx, before, "email-changed", "Your e-mail address was changed", line); err != nil {
+	if err := s.noticeTo(ctx, tx, before, "email-changed", "Your e-mail address was changed", lines...); err != nil {
 		return err
 	}
 	return s.SendVerification(ctx, tx, before.ID)
@@ -72,11 +73,11 @@ func (s *Service) FactorsChanged(ctx context.Context, tx db.WriteTx, c mfa.Chang
 	if what == "Recovery codes" {
 		were = " were "
 	}
-	line := what + were + done + " your account."
+	lines := []string{what + were + done + " your account."}
 	if c.By.ID != c.User.ID {
-		line += " An administrator did it."
+		lines = append(lines, "An administrator did it.")
 	}
-	return s.notice(ctx, tx, c.User.ID, "factors-changed", "How you sign in has changed", line)
+	return s.notice(ctx, tx, c.User.ID, "factors-changed", "How you sign in has changed", lines...)
 }
 
 // LinksChanged tells a person that an account at a provider of others was linked with hers, or is not any more. by is the

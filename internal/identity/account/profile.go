@@ -83,6 +83,7 @@ func (s *Service) AskEmail(ctx context.Context, c access.Caller, email string) e
 			return err
 		}
 		l := mail.Letter{
+			Realm: p.Realm, Person: p.ID,
 			Kind: string(NewEmail), To: email, Subject: "Confirm your new e-mail address", Expires: expires,
 			Lines: []string{"Somebody, probably you, wants letters about an account to come to this address.", "Open the link in the browser in which you are signed in. It works once, for 24 hours."},
 			Label: "Use this address", Link: address,

@@ -31,7 +31,7 @@ const JobKind = "account.answer"
 var JobPolicy = jobs.Policy{Concurrency: 4, Timeout: 30 * time.Second, BackoffMin: time.Second, BackoffMax: time.Minute}
 
 // Asker is who asks, for limits and the audit log.
-type Asker struct{ IP, RequestID, Agent string }
+type Asker struct{ IP, RequestID, Agent, Language string }
 
 // request is what somebody typed, as its row holds it sealed.
 type request struct {
@@ -42,6 +42,7 @@ type request struct {
 	IP        string  `json:"ip"`
 	Agent     string  `json:"agent,omitempty"`
 	RequestID string  `json:"request_id"`
+	Language  string  `json:"language,omitempty"` // of the page that asked
 }
 
 const maxTyped = 400
@@ -88,7 +89,7 @@ func (s *Service) ask(ctx context.Context, who Asker, q request) error {
 	if err := s.limit(who.IP); err != nil {
 		return err
 	}
-	q.IP, q.RequestID, q.Agent = who.IP, who.RequestID, who.Agent
+	q.IP, q.RequestID, q.Agent, q.Language = who.IP, who.RequestID, who.Agent, who.Language
 	text, err := json.Marshal(q)
 	if err != nil {
 		return errors.New("write a request") // the cause could quote it
@@ -160,8 +161,9 @@ func (s *Service) answer(ctx context.Context, tx db.WriteTx, q request) error {
 		return err
 	}
 	return s.outbox.Put(ctx, tx, mail.Letter{
+		Realm: p.Realm, Person: p.ID, Language: q.Language,
 		Kind: string(Reset), To: p.Email, Name: p.DisplayName, Subject: "Choose a new password", Expires: expires,
-		Lines: []string{"Somebody, probably you, asked for a new password for the account " + p.Username + " (" + p.Realm + ").", "The link works once, for 30 minutes."},
+		Lines: []string{mail.Fill("Somebody, probably you, asked for a new password for the account {0} ({1}).", p.Username, p.Realm), "The link works once, for 30 minutes."},
 		Label: "Choose a new password", Link: address,
 		After: []string{"If it was not you, do nothing: your password stays as it is."},
 	})
@@ -175,8 +177,9 @@ func (s *Service) answerElsewhere(ctx context.Context, tx db.WriteTx, p identity
 		return err
 	}
 	l := mail.Letter{
+		Realm: p.Realm, Person: p.ID,
 		Kind: "password-elsewhere", To: p.Email, Name: p.DisplayName, Subject: "Your password is kept elsewhere", Expires: expires,
-		Lines: []string{"Somebody, probably you, asked for a new password for the account " + p.Username + " (" + p.Realm + ").",
+		Lines: []string{mail.Fill("Somebody, probably you, asked for a new password for the account {0} ({1}).", p.Username, p.Realm),
 			"This password is the one of your organisation, and cannot be changed here. Change it where you change that, or ask whoever runs your computers."},
 		After: []string{"If it was not you, do nothing: your password stays as it is."},
 	}
@@ -203,6 +206,7 @@ func (s *Service) answerRegistration(ctx context.Context, tx db.WriteTx, q reque
 		}
 		// The link that was made only counts; nobody gets it.
 		return s.outbox.Put(ctx, tx, mail.Letter{
+			Realm: p.Realm, Person: p.ID, Language: q.Language,
 			Kind: "registered", To: p.Email, Name: p.DisplayName, Subject: "You have an account already", Expires: expires,
 			Lines: []string{"Somebody, probably you, wanted to register with this address, for which there is an account already."},
 			Label: "Sign in", Link: s.o.Issuer + "/login",
@@ -210,6 +214,7 @@ func (s *Service) answerRegistration(ctx context.Context, tx db.WriteTx, q reque
 		})
 	}
 	return s.outbox.Put(ctx, tx, mail.Letter{
+		Realm: q.Realm, Language: q.Language,
 		Kind: string(Register), To: q.Name, Subject: "Create your account", Expires: expires,
 		Lines: []string{"Somebody, probably you, wanted to register with this address.", "The link works once, for 24 hours."},
 		Label: "Create your account", Link: address,

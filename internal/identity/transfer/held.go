@@ -29,6 +29,7 @@ type held struct {
 var tables = []held{
 	{table: "users", key: "id", shown: "id realm username display_name admin:bool created:time enabled_since:time disabled:time disabled_reason", kept: "the id must never come to mean somebody else; the name goes"},
 	{table: "people", shown: "email email_verified:time phone address"},
+	{table: "mail_languages", shown: "language"},
 	{table: "person_external_ids", shown: "external_id"},
 	{table: "person_entries", shown: "entry seen:time"},
 	{table: "linked_identities", shown: "provider_id subject label created:time last_used:time"},
