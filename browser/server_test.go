@@ -64,6 +64,7 @@ func startAt(t *testing.T, scheme string, settings map[string]string) *world {
 		t.Fatal(err)
 	}
 	c.Realms = []app.Realm{{Name: "employees", Registration: "open"}}
+	c.Outbound = app.Outbound{Allow: []string{"127.0.0.0/8", "::1/128"}, HTTP: true} // a provider on this machine
 	// A colour that nobody could read on a light page, and a logo that is wide.
 	logo := filepath.Join(t.TempDir(), "logo.svg")
 	if err := os.WriteFile(logo, []byte(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 220 40"><circle cx="20" cy="20" r="18" fill="#ffd500"/><path d="M50 12h160v6H50zM50 22h110v6H50z" fill="#8a7a2a"/></svg>`), 0o600); err != nil {
