@@ -63,6 +63,8 @@ type attempt struct {
 	device                 redact.Secret
 	userID, found          string // instead of a name: the person, or the entry of a source that is nobody's yet
 
+	network string // key of the count of where it comes from; "": that is not counted
+	crowd   bool   // there were TriesPerAddress from there: the try is not looked at
 	account string // key of the count that is told of: of the name as it was typed, or of a device
 	hidden  string // key of the count that nobody is told of: of the person; "" for a device, whose count is one's own
 	off     bool   // there were TriesInARow: the try is not looked at, and nobody is told
@@ -101,12 +103,15 @@ func (p *people) count(ctx context.Context, tx db.WriteTx, attempts []*attempt) 
 			if _, err := tx.Exec(ctx, `DELETE FROM login_attempts WHERE account = $1 OR account = $2`, a.account, a.hidden); err != nil {
 				return fmt.Errorf("forget the attempts: %w", err)
 			}
+			if err := a.takeBack(ctx, tx); err != nil {
+				return err
+			}
 			continue
 		}
 		if err := p.find(ctx, tx, a); err != nil {
 			return err
 		}
-		if err := a.reserve(ctx, tx); err != nil {
+		if err := a.reserveBoth(ctx, tx); err != nil {
 			return err
 		}
 	}
@@ -118,6 +123,31 @@ const (
 			UNION SELECT user_id FROM people WHERE realm = $1 AND email_key = $3) AS found`
 	foundByID = `(SELECT id FROM users WHERE id = $1) AS found`
 )
+
+// reserveBoth counts the try by where it comes from and by its account, or refuses to look at it.
+func (a *attempt) reserveBoth(ctx context.Context, tx db.WriteTx) (err error) {
+	a.crowd = false
+	if a.network != "" {
+		if a.wait, err = waitOfAddress(ctx, tx, a.network, TriesPerAddress); err != nil {
+			return err
+		}
+		if a.crowd = a.wait > 0; a.crowd {
+			return nil
+		}
+	}
+	if err := a.reserve(ctx, tx); err != nil || a.wait > 0 || a.network == "" {
+		return err
+	}
+	return countAddress(ctx, tx, a.network, 1)
+}
+
+// takeBack takes the try off the count of where it came from: it was no wrong password.
+func (a *attempt) takeBack(ctx context.Context, tx db.WriteTx) error {
+	if a.network == "" {
+		return nil
+	}
+	return countAddress(ctx, tx, a.network, -1)
+}
 
 // find looks the account up by name or address in one query, which costs the same whether it finds something.
 func (p *people) find(ctx context.Context, tx db.ReadTx, a *attempt) (err error) {
@@ -297,7 +327,7 @@ func (dir *Directory) VerifyPersonPassword(ctx context.Context, realmName, usern
 	if err != nil || r.Kind != realm.People {
 		return User{}, ErrCredentials // which realms there are is no secret
 	}
-	a := &attempt{realm: r.Name, device: origin.Device}
+	a := &attempt{realm: r.Name, device: origin.Device, network: p.dir.networkKey("password", origin.IP)}
 	if a.username, a.email = loginNames(username); a.username == "" && a.email == "" {
 		a.username = " " // no name at all: the same work under a name that nobody can have
 	}
@@ -313,6 +343,9 @@ func (dir *Directory) VerifyPersonPassword(ctx context.Context, realmName, usern
 	if a.wait > 0 {
 		back()
 		err := tooMany(a.wait)
+		if a.crowd {
+			err = fault.New(fault.Limited, "too_many_attempts", "%s", p.addresses.text).Retry(a.wait)
+		}
 		p.refused(a, origin, err)
 		return User{}, err
 	}
@@ -360,7 +393,7 @@ func (p *people) giveBack(ctx context.Context, a *attempt) {
 				return err
 			}
 		}
-		return nil
+		return a.takeBack(ctx, tx)
 	})
 	if err != nil {
 		p.dir.o.Logger.WarnContext(ctx, "a login that was not looked at could not be taken off the count", "error", err)
@@ -397,7 +430,7 @@ func (p *people) succeeded(ctx context.Context, a *attempt, secret redact.Secret
 		}
 	}
 	if fresh.form.Empty() { // together with the tries of others, which does not get into their way
-		if err := p.attempts.Do(ctx, &attempt{account: a.account, hidden: a.hidden, forget: true}); err != nil {
+		if err := p.attempts.Do(ctx, &attempt{account: a.account, hidden: a.hidden, network: a.network, forget: true}); err != nil {
 			return unavailable(err)
 		}
 		return nil
@@ -405,6 +438,9 @@ func (p *people) succeeded(ctx context.Context, a *attempt, secret redact.Secret
 	err = p.dir.d.Write(ctx, func(tx db.WriteTx) error {
 		if _, err := tx.Exec(ctx, `DELETE FROM login_attempts WHERE account = $1 OR account = $2`, a.account, a.hidden); err != nil {
 			return fmt.Errorf("forget the attempts: %w", err)
+		}
+		if err := a.takeBack(ctx, tx); err != nil {
+			return err
 		}
 		var version int64
 		if err := tx.QueryRow(ctx, `SELECT version FROM person_passwords WHERE user_id = $1`, a.user.ID).Scan(&version); err != nil {
@@ -449,6 +485,7 @@ func (p *people) refused(a *attempt, origin Origin, err error) {
 // SweepAttempts removes the counts of names that nobody has and that are over, and tells how many they were. Those of a
 // person stay until a password is right: they are few, and must not be outwaited.
 func (dir *Directory) SweepAttempts(ctx context.Context) (removed int64, err error) {
-	n, err := dir.d.RemoveExpired(ctx, db.Expiry{Table: "login_attempts", Key: "account", Column: "last", Keep: triesWindow, And: `user_id = ''`})
+	n, err := dir.d.RemoveExpired(ctx, db.Expiry{Table: "login_attempts", Key: "account", Column: "last", Keep: triesWindow, And: `user_id = ''`},
+		db.Expiry{Table: "address_tries", Key: "network", Column: "began", Keep: addressWindow})
 	return n["login_attempts"], err
 }

@@ -1,12 +1,18 @@
 package identity
 
 import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
 	"net/netip"
 	"sync"
 	"time"
 
 	"github.com/mintmark/mintmark/internal/clock"
+	"github.com/mintmark/mintmark/internal/db"
 	"github.com/mintmark/mintmark/internal/fault"
+	"github.com/mintmark/mintmark/internal/redact"
 )
 
 // How one address is kept from trying a few passwords on very many accounts, none of which it tries often.
@@ -17,9 +23,9 @@ const (
 	maxAddresses    = 16384
 )
 
-// addresses counts wrong passwords by where they come from. It is each node's own and in memory: the count of an account,
-// which all nodes share, is what protects an account. A try is counted before it is looked at, so that many at once are
-// not more than one after another.
+// addresses counts wrong passwords by where they come from, in this node's memory: what it refuses costs the database
+// nothing. What it lets through is counted once more in the database, for all nodes (address_tries). A try is counted
+// before it is looked at, so that many at once are not more than one after another.
 //
 // The machine itself is not counted: what comes from there came through a proxy that the configuration does not name,
 // and one stranger behind it would keep everybody out.
@@ -32,8 +38,8 @@ type addresses struct {
 	tries map[netip.Prefix]addressTries // owned by mu
 }
 
-// LimitAddresses makes a function that counts what comes from an address, and refuses it after limit times within ten
-// minutes. Like the count of wrong passwords it is this node's own.
+// LimitAddresses makes a function that counts what comes from an address in this node's memory, and refuses it after limit
+// times within ten minutes. CountAddress does the same for all nodes.
 func (dir *Directory) LimitAddresses(limit int, refusal string) func(ip string) error {
 	a := newAddresses(dir.o.Clock)
 	a.limit, a.text = limit, refusal
@@ -41,6 +47,64 @@ func (dir *Directory) LimitAddresses(limit int, refusal string) func(ip string) 
 		_, err := a.take(ip)
 		return err
 	}
+}
+
+// networkKey names what is tried from an address in address_tries; "" for an address that is not counted.
+func (dir *Directory) networkKey(what, ip string) string {
+	from, ok := network(ip)
+	if !ok {
+		return ""
+	}
+	return hex.EncodeToString(dir.keyring.MAC("address-tries", redact.New(what+" "+from.String())))
+}
+
+// CountAddress counts what comes from an address, over all nodes, in the caller's transaction, and refuses it after limit
+// times within ten minutes.
+func (dir *Directory) CountAddress(ctx context.Context, tx db.WriteTx, what, ip string, limit int, refusal string) error {
+	key := dir.networkKey(what, ip)
+	if key == "" {
+		return nil
+	}
+	wait, err := waitOfAddress(ctx, tx, key, limit)
+	if err != nil {
+		return err
+	}
+	if wait > 0 {
+		return fault.New(fault.Limited, "too_many_attempts", "%s", refusal).Retry(wait)
+	}
+	return countAddress(ctx, tx, key, 1)
+}
+
+// waitOfAddress is how long nothing is looked at from there; 0 if the next try is.
+func waitOfAddress(ctx context.Context, tx db.ReadTx, key string, limit int) (time.Duration, error) {
+	var began, tries int64
+	err := tx.QueryRow(ctx, `SELECT began, tries FROM address_tries WHERE network = $1`, key).Scan(&began, &tries)
+	if errors.Is(err, db.ErrNoRows) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("read the tries of an address: %w", err)
+	}
+	if over := db.Time(began).Add(addressWindow); tries >= int64(limit) && tx.Now().Before(over) {
+		return over.Sub(tx.Now()), nil
+	}
+	return 0, nil
+}
+
+// countAddress adds one to the tries of an address, which begin anew if their time is over, or with -1 takes one back.
+func countAddress(ctx context.Context, tx db.WriteTx, key string, by int64) error {
+	now, over := db.Micros(tx.Now()), db.Micros(tx.Now().Add(-addressWindow))
+	var err error
+	if by < 0 {
+		_, err = tx.Exec(ctx, `UPDATE address_tries SET tries = tries - 1 WHERE network = $1 AND tries > 0`, key)
+	} else {
+		err = db.One(tx.Exec(ctx, `INSERT INTO address_tries (network, began, tries) VALUES ($1, $2, 1) ON CONFLICT (network) DO UPDATE SET
+			tries = CASE WHEN address_tries.began <= $3 THEN 1 ELSE address_tries.tries + 1 END, began = CASE WHEN address_tries.began <= $3 THEN excluded.began ELSE address_tries.began END`, key, now, over))
+	}
+	if err != nil {
+		return fmt.Errorf("count a try of an address: %w", err)
+	}
+	return nil
 }
 
 type addressTries struct {

@@ -8,9 +8,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mintmark/mintmark/internal/clock"
+	"github.com/mintmark/mintmark/internal/db/dbtest"
 	"github.com/mintmark/mintmark/internal/fault"
 	"github.com/mintmark/mintmark/internal/identity"
 	"github.com/mintmark/mintmark/internal/redact"
+	"github.com/mintmark/mintmark/internal/seal/sealtest"
 )
 
 func (h *house) signInFrom(ip, name, secret string) error {
@@ -85,4 +88,43 @@ func TestRightPasswordsAndTheMachineItselfAreNotCounted(t *testing.T) {
 			}
 		}
 	})
+}
+
+// An address has its tries once for all nodes, not once for each.
+func TestAddressIsCountedOverNodes(t *testing.T) {
+	for _, engine := range dbtest.Engines(t) {
+		t.Run(string(engine), func(t *testing.T) {
+			c, url := clock.NewFake(start), dbtest.URL(t, engine)
+			d := dbtest.OpenURL(t, url, c)
+			k := sealtest.New(t, d)
+			nodes := []*house{newHouse(t, d, k, c), newHouse(t, dbtest.OpenURL(t, url, c), k, c)}
+			nodes[0].person("employees", "jane", "", janes)
+			looked := 0
+			for i := range 2 * identity.TriesPerAddress {
+				if err := nodes[i%2].signInFrom("192.0.2.7", fmt.Sprintf("user%d", i), other); errors.Is(err, identity.ErrCredentials) {
+					looked++
+				} else if !fault.Is(err, fault.Limited) {
+					t.Fatal(err)
+				}
+			}
+			if looked != identity.TriesPerAddress {
+				t.Errorf("%d passwords were looked at", looked)
+			}
+			for _, n := range nodes {
+				if err := n.signInFrom("192.0.2.7", "jane", janes); !fault.Is(err, fault.Limited) {
+					t.Errorf("a node lets it go on: %v", err)
+				}
+				if err := n.signInFrom("192.0.2.8", "jane", janes); err != nil {
+					t.Errorf("another is kept out: %v", err)
+				}
+			}
+			c.Advance(10 * time.Minute)
+			if err := nodes[1].signInFrom("192.0.2.7", "jane", janes); err != nil {
+				t.Errorf("it never ends: %v", err)
+			}
+			if _, err := nodes[0].dir.SweepAttempts(ctx); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
 }

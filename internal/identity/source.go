@@ -160,8 +160,8 @@ func (p *people) verifyThere(ctx context.Context, a *attempt, secret redact.Secr
 	switch {
 	case err == nil:
 		back()
-		for _, account := range []string{a.account, a.hidden, second.account} {
-			if err := p.forgetAccount(ctx, account); err != nil {
+		for _, x := range []*attempt{a, second} {
+			if err := p.forgetAttempt(ctx, x); err != nil {
 				return User{}, unavailable(err)
 			}
 		}
@@ -216,14 +216,14 @@ func (p *people) pretend(ctx context.Context, a *attempt) {
 	}
 }
 
-func (p *people) forgetAccount(ctx context.Context, account string) error {
-	if account == "" {
+func (p *people) forgetAttempt(ctx context.Context, a *attempt) error {
+	if a.account == "" {
 		return nil
 	}
 	return p.dir.d.Write(ctx, func(tx db.WriteTx) error {
-		if _, err := tx.Exec(ctx, `DELETE FROM login_attempts WHERE account = $1`, account); err != nil {
+		if _, err := tx.Exec(ctx, `DELETE FROM login_attempts WHERE account = $1 OR account = $2`, a.account, a.hidden); err != nil {
 			return fmt.Errorf("forget the attempts: %w", err)
 		}
-		return nil
+		return a.takeBack(ctx, tx)
 	})
 }

@@ -58,8 +58,12 @@ func server(t *testing.T, say map[string]string) (address string, got chan strin
 }
 
 func serveSMTP(c net.Conn, say map[string]string, got chan string) {
-	defer func() { _ = c.Close() }()
 	_, _ = fmt.Fprint(c, "220 test\r\n")
+	talkSMTP(c, say, got)
+}
+
+func talkSMTP(c net.Conn, say map[string]string, got chan string) {
+	defer func() { _ = c.Close() }()
 	r := bufio.NewReader(c)
 	for {
 		line, err := r.ReadString('\n')

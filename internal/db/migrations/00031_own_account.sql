@@ -20,3 +20,13 @@ ALTER TABLE people ADD COLUMN language TEXT NOT NULL DEFAULT '';
 -- of whatever realm; empty if it was handed over.
 ALTER TABLE account_links ADD COLUMN address TEXT NOT NULL DEFAULT '';
 CREATE INDEX account_links_address ON account_links (address, created) WHERE address <> '';
+
+-- How often addresses have tried something that strangers may not try without end: wrong passwords for whatever accounts,
+-- links to letters. Counted before it is looked at, for all nodes. The key is a MAC of what is tried and of the network:
+-- the address, or of IPv6 the /64. Forgotten ten minutes after the first.
+CREATE TABLE address_tries (
+    network TEXT PRIMARY KEY,
+    began BIGINT NOT NULL,
+    tries BIGINT NOT NULL
+);
+CREATE INDEX address_tries_began ON address_tries (began);

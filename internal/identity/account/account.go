@@ -93,6 +93,8 @@ type Service struct {
 // asksPerAddress is how often one address may ask for a link within ten minutes, for whatever accounts.
 const asksPerAddress = 20
 
+const tooManyAsks = "Your address asked for very many links. Please wait before you try again."
+
 // New makes a Service, which tells people from then on what changes of their accounts. Have Handle do the jobs of kind
 // JobKind.
 func New(d *db.DB, keyring *seal.Keyring, dir *identity.Directory, outbox *mail.Outbox, o Options) *Service {
@@ -101,7 +103,7 @@ func New(d *db.DB, keyring *seal.Keyring, dir *identity.Directory, outbox *mail.
 	}
 	o.Issuer = strings.TrimSuffix(o.Issuer, "/")
 	s := &Service{d: d, keyring: keyring, dir: dir, outbox: outbox, o: o}
-	s.limit = dir.LimitAddresses(asksPerAddress, "Your address asked for very many links. Please wait before you try again.")
+	s.limit = dir.LimitAddresses(asksPerAddress, tooManyAsks)
 	dir.OnPasswordChanged(s.passwordChanged)
 	dir.OnNewDevice(s.newDevice)
 	dir.OnEmailChanged(s.emailChanged)

@@ -14,6 +14,7 @@ import (
 	"github.com/mintmark/mintmark/internal/access"
 	"github.com/mintmark/mintmark/internal/audit"
 	"github.com/mintmark/mintmark/internal/db"
+	"github.com/mintmark/mintmark/internal/failpoint"
 	"github.com/mintmark/mintmark/internal/fault"
 	"github.com/mintmark/mintmark/internal/id"
 	"github.com/mintmark/mintmark/internal/identity"
@@ -95,6 +96,9 @@ func (s *Service) ask(ctx context.Context, who Asker, q request) error {
 		return errors.New("write a request") // the cause could quote it
 	}
 	return s.d.Write(ctx, func(tx db.WriteTx) error {
+		if err := s.dir.CountAddress(ctx, tx, "links", who.IP, asksPerAddress, tooManyAsks); err != nil {
+			return err
+		}
 		askID := id.New(id.Ask, tx.Now())
 		box, err := s.keyring.Seal(seal.Data, requestAD(askID), text)
 		if err != nil {
@@ -130,6 +134,9 @@ func (s *Service) Handle(ctx context.Context, j jobs.Job) (jobs.Result, error) {
 			return errors.New("read a request: it is none")
 		}
 		if err := s.answer(ctx, tx, q); err != nil {
+			return err
+		}
+		if err := failpoint.Hit("account.answered"); err != nil {
 			return err
 		}
 		if err := db.One(tx.Exec(ctx, `DELETE FROM account_requests WHERE id = $1`, j.Key)); err != nil {
