@@ -79,6 +79,16 @@ func (w *world) account(b *tab) {
 	b.look("password")
 	b.visit(w.issuer + "/account/sessions")
 	b.look("sessions")
+	for _, page := range []struct{ name, has string }{{"profile", "#profile-save"}, {"email", "#email-submit"}, {"approvals", "#approval-list"}, {"activity", "#activity-list"}} {
+		b.visit(w.issuer + "/account/" + page.name)
+		b.run("see "+page.name, chromedp.WaitVisible(page.has))
+		b.look("account " + page.name)
+	}
+	b.click(`#activity-list a[href*="/help"]`, "#not-me-steps")
+	b.look("account activity help")
+	b.visit(w.issuer + "/account/approvals")
+	b.click("#approval-list a.button", "#withdraw-confirm")
+	b.look("withdraw")
 }
 
 // secondStep signs out, and in with a password and a passkey, then with the passkey alone.
