@@ -29,7 +29,8 @@ type SourcePolicy struct {
 	// Only has nobody of the realm sign in with a password that is kept here, but administrators without an entry, for the
 	// day on which the directory is lost. Else accounts that are kept here stay beside those of the directory.
 	Only bool
-	// Adopt makes an account of the realm that is kept here, and is no administrator's, the one of the entry of its name.
+	// Adopt makes an account of the realm that is kept here, and is no administrator's, the one of the entry of its name;
+	// but none of somebody who came from a provider of others and chose the name.
 	Adopt bool
 	// PasswordPage is where people change their password; empty: nobody said.
 	PasswordPage string

@@ -69,6 +69,9 @@ type EntryState struct {
 	digest, mark string
 }
 
+// ByProvider is the part of the system that makes accounts for those who come from a provider of others.
+const ByProvider = "federation"
+
 // GoneReason is why somebody is disabled whom the directory does not have any more.
 const GoneReason = "gone from the directory, or disabled there"
 
@@ -175,7 +178,11 @@ func (dir *Directory) newEntry(ctx context.Context, tx db.WriteTx, c access.Call
 		if err != nil {
 			return EntryState{}, err
 		}
-		if u.ID != "" && u.Application == "" && !u.Admin && other == "" {
+		chosen, err := choseName(ctx, tx, u.ID)
+		if err != nil {
+			return EntryState{}, err
+		}
+		if u.ID != "" && u.Application == "" && !u.Admin && other == "" && !chosen {
 			userID = u.ID
 			if err := dir.adopt(ctx, tx, c, u); err != nil {
 				return EntryState{}, err
@@ -206,6 +213,17 @@ func (dir *Directory) newEntry(ctx context.Context, tx db.WriteTx, c access.Call
 	}
 	s, _, err := FindEntry(ctx, tx, realmName, e.Key)
 	return s, err
+}
+
+// choseName tells whether the account is that of somebody who came from a provider of others and chose its name. Who has
+// that name in the source may be somebody else, and who chose it signs in with the provider still.
+func choseName(ctx context.Context, tx db.ReadTx, userID string) (bool, error) {
+	var by string
+	err := tx.QueryRow(ctx, `SELECT created_by FROM users WHERE id = $1`, userID).Scan(&by)
+	if err != nil && !errors.Is(err, db.ErrNoRows) {
+		return false, fmt.Errorf("read who made an account: %w", err)
+	}
+	return by == access.SystemCaller(ByProvider).String(), nil
 }
 
 // adopt takes away the password of an account that belongs to an entry from now on.

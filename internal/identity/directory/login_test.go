@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/mintmark/mintmark/internal/access"
 	"github.com/mintmark/mintmark/internal/clock"
 	"github.com/mintmark/mintmark/internal/db"
 	"github.com/mintmark/mintmark/internal/fault"
@@ -128,6 +129,28 @@ func TestAccountsAreAdopted(t *testing.T) {
 		}
 		if u, err := w.signIn("joe", keepers); err != nil || u.ID != joe.ID {
 			t.Errorf("%v", err)
+		}
+	})
+}
+
+// Whoever signs in with a provider chooses a name; it must not be that of an entry whose person then gets the account, in
+// which the other one signs in still.
+func TestAccountsOfProvidersAreNotAdopted(t *testing.T) {
+	s := directoryServer(t)
+	onOne(t, func(d *db.DB, c *clock.Fake) {
+		config := openldap(s)
+		config.Adopt = true
+		w := newWorld(t, d, c, config)
+		var evil identity.User
+		w.write(func(tx db.WriteTx) (err error) {
+			evil, err = w.dir.CreatePersonHashed(ctx, tx, access.SystemCaller(identity.ByProvider), identity.NewPerson{Realm: "employees", Username: "jane"}, identity.Hashed{})
+			return err
+		})
+		if u, err := w.signIn("jane", janes); !errors.Is(err, identity.ErrCredentials) {
+			t.Fatalf("signed in as %v (%v is somebody else's), %v", u.ID, evil.ID, err)
+		}
+		if code := w.reason(); code != "directory_name_taken" {
+			t.Errorf("refused because of %s", code)
 		}
 	})
 }

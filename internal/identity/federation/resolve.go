@@ -110,7 +110,7 @@ func (s *Service) enter(ctx context.Context, tx db.WriteTx, p Provider, f Found,
 
 // system is who changes accounts on a provider's word.
 func system(a Answer) access.Caller {
-	c := access.SystemCaller("federation")
+	c := access.SystemCaller(identity.ByProvider)
 	c.IP, c.RequestID = a.IP, a.Request
 	return c
 }
