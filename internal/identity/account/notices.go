@@ -64,16 +64,19 @@ func (s *Service) emailChanged(ctx context.Context, tx db.WriteTx, before identi
 
 // FactorsChanged tells a person that something to sign in with was added, removed or used.
 func (s *Service) FactorsChanged(ctx context.Context, tx db.WriteTx, c mfa.Change) error {
-	what := map[mfa.Kind]string{mfa.Passkeys: "A passkey", mfa.App: "An authenticator app", mfa.Codes: "Recovery codes"}[c.Factor]
-	done := map[mfa.Event]string{mfa.Added: "added to", mfa.Removed: "removed from", mfa.Used: "used to sign in to"}[c.What]
-	if c.Factor == mfa.Codes && c.What == mfa.Used {
-		what = "A recovery code"
-	}
-	were := " was "
-	if what == "Recovery codes" {
-		were = " were "
-	}
-	lines := []string{what + were + done + " your account."}
+	text := map[mfa.Kind]map[mfa.Event]string{
+		mfa.Passkeys: {
+			mfa.Added: "A passkey was added to your account.", mfa.Removed: "A passkey was removed from your account.", mfa.Used: "A passkey was used to sign in to your account.",
+		},
+		mfa.App: {
+			mfa.Added: "An authenticator app was added to your account.", mfa.Removed: "An authenticator app was removed from your account.",
+			mfa.Used: "An authenticator app was used to sign in to your account.",
+		},
+		mfa.Codes: {
+			mfa.Added: "Recovery codes were added to your account.", mfa.Removed: "Recovery codes were removed from your account.", mfa.Used: "A recovery code was used to sign in to your account.",
+		},
+	}[c.Factor][c.What]
+	lines := []string{text}
 	if c.By.ID != c.User.ID {
 		lines = append(lines, "An administrator did it.")
 	}
@@ -83,12 +86,12 @@ func (s *Service) FactorsChanged(ctx context.Context, tx db.WriteTx, c mfa.Chang
 // LinksChanged tells a person that an account at a provider of others was linked with hers, or is not any more. by is the
 // id of who did it.
 func (s *Service) LinksChanged(ctx context.Context, tx db.WriteTx, u identity.User, provider string, linked bool, by string) error {
-	line := "Your account is not linked with one of " + provider + " any more."
+	lines := []string{mail.Fill("Your account is not linked with one of {0} any more.", provider)}
 	if linked {
-		line = "An account of " + provider + " was linked with yours. Whoever has it can sign in to yours."
+		lines = []string{mail.Fill("An account of {0} was linked with yours. Whoever has it can sign in to yours.", provider)}
 	}
 	if by != u.ID {
-		line += " You did not do it yourself: an administrator did, or has the provider do so."
+		lines = append(lines, "You did not do it yourself: an administrator did, or has the provider do so.")
 	}
-	return s.notice(ctx, tx, u.ID, "links-changed", "How you sign in has changed", line)
+	return s.notice(ctx, tx, u.ID, "links-changed", "How you sign in has changed", lines...)
 }
