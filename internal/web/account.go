@@ -79,8 +79,8 @@ func (p *Pages) signedIn(w http.ResponseWriter, r *http.Request) (session.Sessio
 		return s, false
 	}
 	route.Identify(r.Context(), access.Caller{Kind: access.Person, ID: s.User.ID, Name: s.User.Username, Realm: s.User.Realm})
-	if r.URL.Query().Has("lang") {
-		if err := p.noteLanguage(r, s.User.ID); err != nil {
+	if asked := spoken(r.URL.Query().Get("lang")); asked != "" {
+		if err := p.noteLanguage(r, s.User.ID, asked); err != nil {
 			p.fail(w, r, err)
 			return s, false
 		}

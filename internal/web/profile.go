@@ -124,6 +124,9 @@ func (p *Pages) SaveProfile(w http.ResponseWriter, r *http.Request) {
 	}
 	if tag != "" {
 		p.speak(w, tag, languageYear)
+		if err := p.noteLanguage(r, s.User.ID, tag); err != nil {
+			route.NoteError(r.Context(), "language", err) // the profile is saved all the same
+		}
 	}
 	seeOther(w, profilePage+"?done=saved")
 }

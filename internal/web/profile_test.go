@@ -39,6 +39,18 @@ func TestProfile(t *testing.T) {
 		if p := s.load(jane.ID); p.DisplayName != "Jane Doe" || p.Phone != "+49 30 1" || p.Address != "Street 1\nBerlin" || p.Username != "jane" || p.Email != "jane@example.org" || p.EmailVerified.IsZero() {
 			t.Errorf("%+v", p)
 		}
+		letters := func() (tag string) {
+			t.Helper()
+			if err := s.d.Read(ctx, func(tx db.ReadTx) error {
+				return tx.QueryRow(ctx, `SELECT language FROM mail_languages WHERE user_id = $1`, jane.ID).Scan(&tag)
+			}); err != nil {
+				t.Fatal(err)
+			}
+			return tag
+		}
+		if tag := letters(); tag != "de" {
+			t.Errorf("letters to somebody who chose de are in %q", tag)
+		}
 		if a := b.get("/account/profile?done=saved"); !strings.Contains(a.body, `<html lang="de">`) || !strings.Contains(a.body, "Ihr Profil wurde gespeichert.") || !strings.Contains(a.body, `lang="de" selected`) {
 			t.Errorf("not saved, or not in German:\n%s", a.body)
 		}
@@ -47,6 +59,9 @@ func TestProfile(t *testing.T) {
 		other.signIn("/login", "jane", janes).leads(t, "/account")
 		if a := other.get("/account"); !strings.Contains(a.body, `<html lang="de">`) {
 			t.Errorf("another browser speaks otherwise:\n%.300s", a.body)
+		}
+		if tag := letters(); tag != "de" {
+			t.Errorf("after signing in there, letters are in %q", tag)
 		}
 		// What nobody may say of itself is no field, whatever is sent.
 		b.send("/account/profile", "/account/profile", url.Values{"display_name": {"Jane Doe"}, "username": {"root"}, "email": {"other@example.org"}, "admin": {"true"}, "email_verified": {"1"}, "realm": {"customers"}}).leads(t, "/account/profile?done=saved")

@@ -82,29 +82,30 @@ func (p *Pages) signedAnew(w http.ResponseWriter, r *http.Request, s session.Ses
 		p.setStep(w, "", -1)
 	}
 	p.keepRealm(w, r, s.User.Realm)
-	if err := p.noteLanguage(r, s.User.ID); err != nil {
+	if err := p.noteLanguage(r, s.User.ID, p.greet(w, r, s.User)); err != nil {
 		route.NoteError(r.Context(), "language", err) // the person is signed in all the same
 	}
 	route.Identify(r.Context(), access.Caller{Kind: access.Person, ID: s.User.ID, Name: s.User.Username, Realm: s.User.Realm})
-	p.greet(w, r, s.User)
 	return nil
 }
 
-// greet has a browser in which nobody has chosen a language speak the one that the person has.
-func (p *Pages) greet(w http.ResponseWriter, r *http.Request, u identity.User) {
+// greet has a browser in which nobody has chosen a language speak the one that the person has, and answers what the
+// browser speaks from now on.
+func (p *Pages) greet(w http.ResponseWriter, r *http.Request, u identity.User) (tag string) {
 	if len(r.CookiesNamed(p.cookieName(languageCookie))) > 0 {
-		return
+		return p.languageOf(r)
 	}
-	var tag string
 	if err := p.info.DB.Read(r.Context(), func(tx db.ReadTx) (err error) {
 		tag, err = identity.Language(r.Context(), tx, u.ID)
 		return err
 	}); err != nil {
 		route.NoteError(r.Context(), "language", err) // the login is worth more than its language
 	}
-	if tag = spoken(tag); tag != "" {
-		p.speak(w, tag, languageYear)
+	if tag = spoken(tag); tag == "" {
+		return p.languageOf(r)
 	}
+	p.speak(w, tag, languageYear)
+	return tag
 }
 
 // step finds the login that the browser has under way, with the seed of one that wants a factor.
