@@ -17,14 +17,11 @@ type personClaims struct {
 	groups *groups.Names
 }
 
-// groupsScope is the scope that releases groups, and the claim that holds them.
-const groupsScope = "groups"
-
 // newPersonClaims must be called before the feed starts.
 func newPersonClaims(d *db.DB) personClaims { return personClaims{groups: groups.NewNames(d)} }
 
 func (j personClaims) Claims(ctx context.Context, userID string, scopes []string, brief bool) (claims []oauth.PersonClaim, err error) {
-	if slices.Contains(scopes, groupsScope) {
+	if slices.Contains(scopes, oauth.ScopeGroups) {
 		if claims, err = j.groupsClaim(ctx, userID, brief); err != nil {
 			return nil, err
 		}
@@ -49,11 +46,11 @@ func (j personClaims) groupsClaim(ctx context.Context, userID string, brief bool
 	if err != nil {
 		return nil, fmt.Errorf("write the groups of a person: %w", err)
 	}
-	return []oauth.PersonClaim{{Name: groupsScope, Value: b}}, nil
+	return []oauth.PersonClaim{{Name: oauth.ScopeGroups, Value: b}}, nil
 }
 
 func (j personClaims) Text(_ context.Context, _ db.ReadTx, _, scope string) (string, error) {
-	if scope == groupsScope {
+	if scope == oauth.ScopeGroups {
 		return "See which groups you are in.", nil
 	}
 	return "", nil

@@ -91,19 +91,14 @@ func (dir *Directory) OnPersonRemoved(f PersonHook) {
 // because that must not wait for a slow hash.
 type Hashed struct{ form redact.Secret }
 
-// HashPassword checks a new password by the rules and hashes it. words are what belongs to the person and must not make
-// up the password. It must not be called inside a transaction.
-func (dir *Directory) HashPassword(ctx context.Context, secret redact.Secret, words ...string) (Hashed, error) {
-	return dir.HashPasswordIn(ctx, "", secret, words...)
-}
-
 // PasswordLength is the least length of new passwords in the realm, which is in canonical form.
 func (dir *Directory) PasswordLength(realmName string) int {
 	return cmp.Or(dir.o.PasswordLength[realmName], password.MinRunes)
 }
 
-// HashPasswordIn is HashPassword by the rules of a realm, which is in canonical form.
-func (dir *Directory) HashPasswordIn(ctx context.Context, realmName string, secret redact.Secret, words ...string) (Hashed, error) {
+// HashPassword checks a new password by the rules of the realm, which is in canonical form, and hashes it. words are what
+// belongs to the person and must not make up the password. It must not be called inside a transaction.
+func (dir *Directory) HashPassword(ctx context.Context, realmName string, secret redact.Secret, words ...string) (Hashed, error) {
 	if err := password.RuleOf(dir.PasswordLength(realmName), secret, append(words, "mintmark")...); err != nil {
 		return Hashed{}, err
 	}
@@ -129,14 +124,11 @@ func ImportedHash(form redact.Secret) (Hashed, error) {
 	return Hashed{form}, nil
 }
 
-// words are what a person's own password must not be made of.
-func (p NewPerson) words() []string {
+// Words are what the password of such a person must not be made of.
+func (p NewPerson) Words() []string {
 	local, domain, _ := strings.Cut(p.Email, "@")
 	return append(strings.Fields(p.DisplayName), p.Username, p.Email, local, domain, p.Realm)
 }
-
-// Words are what the password of such a person must not be made of.
-func (p NewPerson) Words() []string { return p.words() }
 
 // CreatePerson makes a person known. With an empty password the person cannot sign in with one until SetPassword. It
 // hashes inside the transaction: a server calls HashPassword and CreatePersonHashed instead.
@@ -147,7 +139,7 @@ func (dir *Directory) CreatePerson(ctx context.Context, tx db.WriteTx, c access.
 	var h Hashed
 	if !secret.Empty() {
 		var err error
-		if h, err = dir.HashPasswordIn(ctx, dir.canonical(p.Realm), secret, p.words()...); err != nil {
+		if h, err = dir.HashPassword(ctx, dir.canonical(p.Realm), secret, p.Words()...); err != nil {
 			return User{}, err
 		}
 	}
@@ -293,7 +285,7 @@ func (dir *Directory) SetPassword(ctx context.Context, tx db.WriteTx, c access.C
 	if err != nil {
 		return err
 	}
-	h, err := dir.HashPasswordIn(ctx, u.Realm, secret, words...)
+	h, err := dir.HashPassword(ctx, u.Realm, secret, words...)
 	if err != nil {
 		return err
 	}
@@ -306,7 +298,7 @@ func PasswordWords(ctx context.Context, tx db.ReadTx, userID string) ([]string, 
 	if err != nil {
 		return nil, err
 	}
-	return NewPerson{Realm: p.Realm, Username: p.Username, DisplayName: p.DisplayName, Email: p.Email}.words(), nil
+	return NewPerson{Realm: p.Realm, Username: p.Username, DisplayName: p.DisplayName, Email: p.Email}.Words(), nil
 }
 
 // SetPasswordHashed is SetPassword with a password that was hashed before. What the old one began ends: see

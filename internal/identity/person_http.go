@@ -158,7 +158,7 @@ func (dir *Directory) postUser(ctx context.Context, c access.Caller, in *createU
 	}
 	var h Hashed
 	if b.Password != "" {
-		if h, err = dir.HashPasswordIn(ctx, dir.canonical(p.Realm), redact.New(b.Password), p.words()...); err != nil {
+		if h, err = dir.HashPassword(ctx, dir.canonical(p.Realm), redact.New(b.Password), p.Words()...); err != nil {
 			return nil, err
 		}
 	}
@@ -189,7 +189,7 @@ func (dir *Directory) putPassword(ctx context.Context, c access.Caller, in *setP
 	if err != nil {
 		return nil, err
 	}
-	h, err := dir.HashPasswordIn(ctx, u.Realm, redact.New(in.Body.Password), words...)
+	h, err := dir.HashPassword(ctx, u.Realm, redact.New(in.Body.Password), words...)
 	if err != nil {
 		return nil, err
 	}

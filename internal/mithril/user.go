@@ -197,7 +197,7 @@ func (c *call) createUser() (*result, error) {
 	if _, err := identity.CanonicalUsername(p.Username); err != nil {
 		p.Username, p.DisplayName = id.New(id.User, c.o.Clock.Now()), *b.Email // an address that is no username
 	}
-	h, err := c.o.Identity.HashPasswordIn(c, c.o.Realm, redact.New(*b.Password), append(strings.FieldsFunc(*b.Email, func(r rune) bool { return r == '@' }), *b.Email)...)
+	h, err := c.o.Identity.HashPassword(c, c.o.Realm, redact.New(*b.Password), append(strings.FieldsFunc(*b.Email, func(r rune) bool { return r == '@' }), *b.Email)...)
 	if err != nil {
 		return nil, err
 	}
@@ -275,7 +275,7 @@ func (c *call) hash(userID string, password *string) (h identity.Hashed, err err
 	if err != nil {
 		return h, err
 	}
-	return c.o.Identity.HashPasswordIn(c, c.o.Realm, redact.New(*password), words...)
+	return c.o.Identity.HashPassword(c, c.o.Realm, redact.New(*password), words...)
 }
 
 func (c *call) changeUser() (*result, error) {

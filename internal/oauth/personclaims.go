@@ -8,12 +8,12 @@ import (
 	"github.com/mintmark/mintmark/internal/db"
 )
 
-// scopeGroups releases the names of a person's groups.
-const scopeGroups = "groups"
+// ScopeGroups releases the names of a person's groups; the claim that holds them is called so, too.
+const ScopeGroups = "groups"
 
 // PersonClaim is what an organisation says of a person beside the claims of the standard.
 type PersonClaim struct {
-	Name  string // never that of a claim of ours, see told
+	Name  string // one of ownClaims is left out
 	Value []byte // JSON
 }
 
@@ -74,6 +74,3 @@ var ownClaims = []string{
 	"typ", "cnf", "act", "may_act", "scope", "scp", "client_id", "realm", "events", "sub_id", "_claim_names", "_claim_sources",
 	"name", "preferred_username", "email", "email_verified", "phone_number", "phone_number_verified", "address",
 }
-
-// OwnClaim tells whether a claim is one of the protocols or of the standard, which nobody else may set.
-func OwnClaim(name string) bool { return slices.Contains(ownClaims, name) }

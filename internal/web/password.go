@@ -109,7 +109,7 @@ func (p *Pages) changePassword(r *http.Request, s session.Session) (problem stri
 	}); err != nil {
 		return "", err
 	}
-	h, err := dir.HashPasswordIn(ctx, s.User.Realm, redact.New(form.Get("password")), words...)
+	h, err := dir.HashPassword(ctx, s.User.Realm, redact.New(form.Get("password")), words...)
 	if err != nil {
 		return "", err
 	}

@@ -38,7 +38,7 @@ func (s *Service) SetPassword(ctx context.Context, who Asker, purpose Purpose, v
 		return u, err
 	}
 	words := identity.NewPerson{Realm: o.Realm, Username: o.Person.Username, DisplayName: o.Person.DisplayName, Email: o.Email}.Words()
-	h, err := s.dir.HashPasswordIn(ctx, o.Realm, secret, words...)
+	h, err := s.dir.HashPassword(ctx, o.Realm, secret, words...)
 	if err != nil {
 		return u, err
 	}
@@ -102,7 +102,7 @@ func (s *Service) Register(ctx context.Context, who Asker, value redact.Secret, 
 	} else if _, err := identity.CanonicalUsername(person.Username); err != nil {
 		return u, "", err
 	}
-	h, err := s.dir.HashPasswordIn(ctx, o.Realm, n.Password, person.Words()...)
+	h, err := s.dir.HashPassword(ctx, o.Realm, n.Password, person.Words()...)
 	if err != nil {
 		return u, "", err
 	}

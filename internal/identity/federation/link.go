@@ -75,7 +75,7 @@ func (s *Service) LinkPending(ctx context.Context, tx db.WriteTx, c access.Calle
 	if err != nil {
 		return "", err
 	}
-	if err := w.linkable(u, sessionID); err != nil {
+	if err := w.Linkable(u, sessionID); err != nil {
 		return "", err
 	}
 	if err := w.use(ctx, tx); err != nil {
@@ -86,9 +86,6 @@ func (s *Service) LinkPending(ctx context.Context, tx db.WriteTx, c access.Calle
 	}
 	return w.ReturnTo, s.tell(ctx, tx, Change{User: u, Provider: w.Provider, Linked: true, By: c})
 }
-
-// Linkable refuses to show somebody a link that LinkPending would refuse.
-func (w Pending) Linkable(u identity.User, sessionID string) error { return w.linkable(u, sessionID) }
 
 // Links lists who a person is at providers, the oldest first.
 func Links(ctx context.Context, tx db.ReadTx, userID string) ([]api.LinkedIdentity, error) {

@@ -425,8 +425,8 @@ func manySessions(ctx context.Context, tx db.ReadTx, of sessionsOf) (which []ses
 	return which, nil
 }
 
-// linkable tells whether this person may be linked by this login.
-func (w Pending) linkable(u identity.User, sessionID string) error {
+// Linkable tells whether this person may be linked by this login, so that nobody is shown a link that LinkPending refuses.
+func (w Pending) Linkable(u identity.User, sessionID string) error {
 	switch {
 	case w.login.kind == kindLink && (w.login.userID != u.ID || w.login.sessionID != sessionID):
 		return errProviderState
