@@ -28,7 +28,7 @@ type held struct {
 
 var tables = []held{
 	{table: "users", key: "id", shown: "id realm username display_name admin:bool created:time enabled_since:time disabled:time disabled_reason", kept: "the id must never come to mean somebody else; the name goes"},
-	{table: "people", shown: "email email_verified:time phone address"},
+	{table: "people", shown: "email email_verified:time phone address language"},
 	{table: "mail_languages", shown: "language"},
 	{table: "person_external_ids", shown: "external_id"},
 	{table: "person_entries", shown: "entry seen:time"},
@@ -50,7 +50,7 @@ var tables = []held{
 	{table: "factor_attempts", shown: "tries day_tries"},
 	{table: "access_keys", shown: "id label created:time expires:time last_used:time disabled:time"},
 	{table: "account_links", key: "account", shown: "purpose created:time expires:time used:time"},
-	{table: "approvals", shown: "client_id scopes granted:time"},
+	{table: "approvals", shown: "client_id scopes since:time granted:time used:time"},
 	{table: "grants", shown: "id client_id scopes claims began_by created:time auth_time:time live_until:time ended:time ended_by", kept: "tokens are refused by it until they would be dead anyway; then it goes"},
 	{table: "logout_notices", shown: "client_id created:time", kept: "clients are still to be told that the sessions have ended"},
 	{table: "clients", key: "owner_user", shown: "id created:time", kept: "others use the client"},

@@ -223,6 +223,9 @@ func TestExportGivesEverythingButSecrets(t *testing.T) {
 			if err := fill(p.T, tx, p.d.Engine(), u.ID); err != nil {
 				return err
 			}
+			if _, err := tx.Exec(p.Context(), `UPDATE people SET language = 'de' WHERE user_id = $1`, u.ID); err != nil {
+				return err
+			}
 			own := admin
 			own.ID, own.Admin = u.ID, false
 			held, err := p.s.Export(p.Context(), tx, own, u.ID)
@@ -241,7 +244,10 @@ func TestExportGivesEverythingButSecrets(t *testing.T) {
 					p.Errorf("%s is given", table)
 				}
 			}
-			if r := given["people"][0]; r["email"] != "jane@example.org" || r["phone"] != "+41 1" {
+			if r := given["people"][0]; r["email"] != "jane@example.org" || r["phone"] != "+41 1" || r["language"] != "de" {
+				p.Errorf("%v", r)
+			}
+			if r := given["approvals"][0]; r["since"] == "" || r["used"] == "" {
 				p.Errorf("%v", r)
 			}
 			if r := given["sessions"][0]; r["auth_time"] != "1970-01-01T00:00:00Z" || r["ip"] != "secret-ip" || r["verifier"] != "" {
