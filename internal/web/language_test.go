@@ -57,6 +57,9 @@ func TestTextsAreComplete(t *testing.T) {
 	for _, m := range regexp.MustCompile(`"([A-Z][^"]* [^"]*|by [^"]*)"`).FindAllStringSubmatch(read(t, "activity.go"), -1) {
 		used[m[1]] = true
 	}
+	for _, m := range regexp.MustCompile(`"((?:See|Know|Keep|Show) [^"]*\.)"`).FindAllStringSubmatch(scopeTexts(t), -1) {
+		used[m[1]] = true
+	}
 	delete(used, "mintmark")
 	for _, m := range strings.Fields(months) {
 		used["{0} "+m+" {1}"] = true
@@ -96,7 +99,12 @@ func TestTextsAreComplete(t *testing.T) {
 
 // elsewhere tells whether a text is what a domain package answers, or the label of a standard realm.
 func elsewhere(t *testing.T, text string) bool {
-	return text == "Employees" || text == "Customers" || strings.Contains(domain(t)+read(t, "../oauth/people.go"), `"`+text+`"`)
+	return text == "Employees" || text == "Customers" || strings.Contains(domain(t), `"`+text+`"`)
+}
+
+// scopeTexts are the sources that say what a client asks for, beside the catalog.
+func scopeTexts(t *testing.T) string {
+	return read(t, "../oauth/people.go") + read(t, "../oauth/claimsparam.go") + read(t, "../app/join_claims.go")
 }
 
 func domain(t *testing.T) (all string) {
