@@ -51,6 +51,9 @@ type PersonHook func(ctx context.Context, tx db.WriteTx, u User) error
 // EmailHook is told of another address. before is the person as it was, by is who changed it.
 type EmailHook func(ctx context.Context, tx db.WriteTx, before Person, by access.Caller) error
 
+// RenameHook is told of another name, once it is stored. before is the person as it was, by is who changed it.
+type RenameHook func(ctx context.Context, tx db.WriteTx, before User, username string, by access.Caller) error
+
 // people is the part of a Directory that knows passwords which people chose.
 type people struct {
 	dir        *Directory
@@ -63,6 +66,7 @@ type people struct {
 	onDevice   []DeviceHook
 	onRemoved  []PersonHook
 	onEmail    []EmailHook
+	onRenamed  []RenameHook
 	onRefused  func(access.Caller, error)
 }
 
@@ -85,6 +89,25 @@ func (dir *Directory) OnPasswordChanged(f PersonHook) {
 // OnPersonRemoved registers what else goes when a person is removed. Register before serving.
 func (dir *Directory) OnPersonRemoved(f PersonHook) {
 	dir.people.onRemoved = append(dir.people.onRemoved, f)
+}
+
+// OnPersonRenamed registers who keeps something under the name of a person: it must follow, or whoever gets the name next
+// has it. Register before serving.
+func (dir *Directory) OnPersonRenamed(f RenameHook) {
+	dir.people.onRenamed = append(dir.people.onRenamed, f)
+}
+
+// renamed tells of another name, if it is one.
+func (dir *Directory) renamed(ctx context.Context, tx db.WriteTx, before User, username string, by access.Caller) error {
+	if username == before.Username {
+		return nil
+	}
+	for _, hook := range dir.people.onRenamed {
+		if err := hook(ctx, tx, before, username, by); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Hashed is the stored form of a password that a person may choose. It is made before the transaction that stores it,

@@ -66,6 +66,9 @@ func (dir *Directory) changeEmail(ctx context.Context, tx db.WriteTx, c access.C
 	if err := db.One(tx.Exec(ctx, `UPDATE users SET username = $2 WHERE id = $1`, userID, username)); err != nil {
 		return fmt.Errorf("store a name: %w", err)
 	}
+	if err := dir.renamed(ctx, tx, p.User, username, c); err != nil {
+		return err
+	}
 	if err := indexPerson(ctx, tx, userID); err != nil {
 		return err
 	}

@@ -324,6 +324,9 @@ func (dir *Directory) storeEntry(ctx context.Context, tx db.WriteTx, c access.Ca
 	if err := db.One(tx.Exec(ctx, `UPDATE users SET username = $2, display_name = $3 WHERE id = $1`, p.ID, username, name)); err != nil {
 		return fmt.Errorf("store what a directory says: %w", err)
 	}
+	if err := dir.renamed(ctx, tx, p.User, username, c); err != nil {
+		return err
+	}
 	if err := ensurePeopleRow(ctx, tx, p); err != nil {
 		return err
 	}

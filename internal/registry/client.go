@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/mintmark/mintmark/internal/access"
@@ -27,7 +26,6 @@ var ErrPublicClient = errors.New("registry: the client is public and cannot be a
 const (
 	topicClient      = "client"      // by id of the client
 	topicApplication = "application" // by id of the application
-	topicMember      = "team_member" // by realm/username
 )
 
 // Grant types of RFC 6749 that clients may use whose team has said nothing.
@@ -88,7 +86,7 @@ type Clients struct {
 	clients      *db.Cache[knownClient]
 	applications *db.Cache[string]   // application → its client's id, or "" if there is no such application
 	origins      *db.Cache[bool]     // whether any client has the origin
-	teams        *db.Cache[[]string] // realm/username → teams, sorted
+	teams        *db.Cache[[]string] // by id of the person: whoever shows a credential from before may have had another name
 	uses         *identity.Uses      // of the secrets that rotate
 	proofs       *identity.Uses      // of labelled secrets and of keys
 }
@@ -99,7 +97,7 @@ func newClients(r *Registry) *Clients {
 	c.clients = db.NewCache(r.d, topicClient, r.o.Capacity, c.load)
 	c.applications = db.NewCache(r.d, topicApplication, r.o.Capacity, loadClientID)
 	c.origins = db.NewCache(r.d, topicOrigin, r.o.Capacity, loadOrigin)
-	c.teams = db.NewCache(r.d, topicMember, r.o.Capacity, loadTeamsOf)
+	c.teams = db.NewCache(r.d, identity.TopicUser, r.o.Capacity, loadTeamsOf)
 	return c
 }
 
@@ -114,9 +112,8 @@ func loadClientID(ctx context.Context, tx db.ReadTx, application string) (client
 	return clientID, nil
 }
 
-func loadTeamsOf(ctx context.Context, tx db.ReadTx, member string) ([]string, error) {
-	realmName, username, _ := strings.Cut(member, "/")
-	rows, err := tx.Query(ctx, `SELECT team FROM team_members WHERE realm = $1 AND username = $2 ORDER BY team`, realmName, username)
+func loadTeamsOf(ctx context.Context, tx db.ReadTx, userID string) ([]string, error) {
+	rows, err := tx.Query(ctx, `SELECT m.team FROM users u JOIN team_members m ON m.realm = u.realm AND m.username = u.username WHERE u.id = $1 ORDER BY m.team`, userID)
 	if err != nil {
 		return nil, fmt.Errorf("read teams of a person: %w", err)
 	}
@@ -224,8 +221,8 @@ func (c *Clients) match(k knownClient, secret redact.Secret, now time.Time) (ver
 // of its application. Anybody else belongs to none.
 func (c *Clients) TeamsOf(ctx context.Context, caller access.Caller) ([]string, error) {
 	switch {
-	case caller.Kind == access.Person && caller.Realm != "" && caller.Name != "":
-		teams, err := c.teams.Get(ctx, Member{caller.Realm, caller.Name}.String())
+	case caller.Kind == access.Person && caller.ID != "":
+		teams, err := c.teams.Get(ctx, caller.ID)
 		if err != nil {
 			return nil, unavailable(err)
 		}

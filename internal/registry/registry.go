@@ -101,6 +101,7 @@ func New(d *db.DB, keyring *seal.Keyring, dir *identity.Directory, o Options) (*
 	r := &Registry{d: d, dir: dir, realms: dir.Realms(), keyring: keyring, o: o}
 	r.secrets = identity.NewVersions(keyring, "client_secrets", "client_id", secretKind)
 	r.clients = newClients(r)
+	dir.OnPersonRenamed(r.renamed)
 	return r, nil
 }
 
@@ -256,11 +257,49 @@ func (r *Registry) PutTeam(ctx context.Context, tx db.WriteTx, c access.Caller, 
 	}
 	joined, left := difference(t.Members, stored.Members), difference(stored.Members, t.Members)
 	for _, m := range slices.Concat(joined, left) {
-		if err := tx.Changed(ctx, topicMember, m.String()); err != nil {
+		if err := announceMember(ctx, tx, m); err != nil {
 			return Team{}, err
 		}
 	}
 	return t, audit.Done(ctx, tx, c, action, "team", t.ID, map[string]any{"name": t.Name, "joined": names(joined), "left": names(left)})
+}
+
+// announceMember has the nodes look anew in which teams somebody is, if there is somebody of that name.
+func announceMember(ctx context.Context, tx db.WriteTx, m Member) error {
+	u, err := identity.FindUser(ctx, tx, m.Realm, m.Username)
+	if fault.Is(err, fault.NotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return tx.Changed(ctx, identity.TopicUser, u.ID)
+}
+
+// renamed has a person's places in teams follow the name: whoever is given the name before next must not find them. The
+// teams have another revision, so that nobody stores the name before again who has not seen the change.
+func (r *Registry) renamed(ctx context.Context, tx db.WriteTx, before identity.User, username string, by access.Caller) error {
+	was, is := Member{before.Realm, before.Username}, Member{before.Realm, username}
+	teams, err := db.Texts(ctx, tx, `SELECT team FROM team_members WHERE realm = $1 AND username = $2 ORDER BY team`, was.Realm, was.Username)
+	if err != nil {
+		return fmt.Errorf("read the teams of a person: %w", err)
+	}
+	for _, team := range teams {
+		t, err := loadTeam(ctx, tx, team)
+		if err != nil {
+			return err
+		}
+		t.Members = slices.DeleteFunc(t.Members, func(m Member) bool { return m == was || m == is })
+		t.Members = append(t.Members, is)
+		t.Revision, t.Modified, t.ModifiedBy = t.Revision+1, tx.Now(), by.String()
+		if err := storeTeam(ctx, tx, t, true); err != nil {
+			return err
+		}
+		if err := audit.Done(ctx, tx, by, "team.change", "team", team, map[string]any{"name": t.Name, "joined": names([]Member{is}), "left": names([]Member{was})}); err != nil {
+			return err
+		}
+	}
+	return nil // the person is announced by whoever renames it
 }
 
 func (r *Registry) canonicalMembers(given []Member) ([]Member, error) {

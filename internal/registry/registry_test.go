@@ -525,9 +525,75 @@ func TestTeams(t *testing.T) {
 	})
 }
 
+// person makes somebody known, and answers it as a caller.
+func (w *world) person(realmName, username, email string) (c access.Caller) {
+	w.t.Helper()
+	w.write(func(tx db.WriteTx) error {
+		u, err := w.dir.CreatePerson(ctx, tx, admin, identity.NewPerson{Realm: realmName, Username: username, Email: email}, redact.Secret{})
+		c = access.Caller{Kind: access.Person, ID: u.ID, Name: u.Username, Realm: u.Realm}
+		return err
+	})
+	return c
+}
+
+// A place in a team is a person's. Whoever has another name keeps it, and whoever is given the name before finds none of
+// it, also with credentials that say the names of before.
+func TestTeamsFollowTheName(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		of := func(c access.Caller) string {
+			t.Helper()
+			teams, err := w.r.Clients().TeamsOf(ctx, c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return strings.Join(teams, " ")
+		}
+		put := func(at route.IfMatch, members ...string) (got registry.Team, err error) {
+			team := registry.Team{ID: "shop", Name: "Shop"}
+			for _, m := range members {
+				team.Members = append(team.Members, registry.Member{Realm: "employees", Username: m})
+			}
+			err = w.d.Write(ctx, func(tx db.WriteTx) (err error) { got, err = w.r.PutTeam(ctx, tx, admin, team, at.Check); return err })
+			return got, err
+		}
+		ann := w.person("employees", "ann@example.org", "ann@example.org")
+		read, err := put(route.IfMatch{}, "ann@example.org", "zoe")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := of(ann); got != "shop" {
+			t.Fatalf("ann is in %q", got)
+		}
+		w.write(func(tx db.WriteTx) error { return w.dir.ChangeEmail(ctx, tx, admin, ann.ID, "ann@example.com") })
+		next := w.person("employees", "ann@example.org", "")
+		if got := of(next); got != "" {
+			t.Errorf("who has the name before is in %q", got)
+		}
+		if got := of(ann); got != "shop" { // she says the name of before
+			t.Errorf("ann has another name and is in %q", got)
+		}
+		if _, err := put(route.IfMatch{IfMatch: route.ETag(read.Revision)}, "ann@example.org"); !fault.Is(err, fault.PreconditionFailed) {
+			t.Errorf("the name before is stored again by somebody who has not seen the change: %v", err)
+		}
+		var stored registry.Team
+		w.read(func(tx db.ReadTx) (err error) { stored, err = w.r.GetTeam(ctx, tx, jane, "shop"); return err })
+		if diff := cmp.Diff([]registry.Member{{"employees", "ann@example.com"}, {"employees", "zoe"}}, stored.Members); diff != "" {
+			t.Error(diff)
+		}
+		// A place that is given to the name now is the other's, whatever an old credential of ann says.
+		if _, err := put(route.IfMatch{}, "ann@example.org"); err != nil {
+			t.Fatal(err)
+		}
+		if got := of(next) + "," + of(ann); got != "shop," {
+			t.Errorf("the other and ann are in %q", got)
+		}
+	})
+}
+
 func TestTeamsOfCallers(t *testing.T) {
 	onBoth(t, func(t *testing.T, w *world) {
 		a := w.app("kio")
+		jane, namesake := w.person("employees", "jane", ""), w.person("customers", "jane", "")
 		of := func(c access.Caller) string {
 			t.Helper()
 			teams, err := w.r.Clients().TeamsOf(ctx, c)
@@ -544,7 +610,7 @@ func TestTeamsOfCallers(t *testing.T) {
 			t.Errorf("kio's service user is in %q", got)
 		}
 		for name, c := range map[string]access.Caller{
-			"nobody": {}, "another jane": {Kind: access.Person, Realm: "customers", Name: "jane"}, "unknown": {Kind: access.Person, Realm: "employees", Name: "nobody"},
+			"nobody": {}, "another jane": namesake, "unknown": {Kind: access.Person, ID: "usr_x", Realm: "employees", Name: "jane"},
 			"a robot named jane":        {Kind: access.Service, Realm: "services", Name: "jane"},
 			"a user of another's app":   {Kind: access.Service, ID: "usr_x", Realm: "services", Application: "kio"},
 			"a robot of no application": {Kind: access.Service, ID: "usr_x", Realm: "services", Application: "nope"},

@@ -141,6 +141,10 @@ func forget(ctx context.Context, tx db.WriteTx, u identity.User) error {
 			return fmt.Errorf("forget what %s holds of a person: %w", h.table, err)
 		}
 	}
+	// Nobody who read a team before may store the name again unseen: it has another revision.
+	if _, err := tx.Exec(ctx, `UPDATE teams SET revision = revision + 1 WHERE id IN (SELECT team FROM team_members WHERE realm = $1 AND username = $2)`, u.Realm, u.Username); err != nil {
+		return fmt.Errorf("take a person out of the teams: %w", err)
+	}
 	// By name, which somebody else may have from now on: who must not be in the team.
 	if _, err := tx.Exec(ctx, `DELETE FROM team_members WHERE realm = $1 AND username = $2`, u.Realm, u.Username); err != nil {
 		return fmt.Errorf("take a person out of the teams: %w", err)
