@@ -1,6 +1,7 @@
 package federation
 
 import (
+	"bytes"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -324,6 +325,9 @@ func (s *Service) find(ctx context.Context, p Provider, src *source, m metadata,
 		f.describe(p, func(name string) []byte {
 			if raw := c.JSON(name); raw != nil {
 				return raw // what is signed goes first
+			}
+			if signed := c.JSON(p.Claims.Email); name == p.Claims.EmailVerified && signed != nil && !bytes.Equal(signed, more[p.Claims.Email]) {
+				return nil // it is said of another address
 			}
 			return more[name]
 		})

@@ -287,6 +287,12 @@ func TestUserinfo(t *testing.T) {
 		if err != nil || r.User.Username != "jd" || s.load(r.User.ID).Email != "jane@example.org" {
 			t.Errorf("%+v, %v: what is signed goes first", r, err)
 		}
+		s.org.Claims, s.org.Userinfo["nickname"] = map[string]any{"sub": "another", "email": "joe@example.org", "email_verified": nil}, "joe"
+		s.org.Userinfo["sub"] = "another"
+		if r, err := s.login(); err != nil || s.load(r.User.ID).Email != "" {
+			t.Errorf("%+v, %v: that one address is verified says nothing of another", s.load(r.User.ID), err)
+		}
+		s.org.Claims = nil
 		s.org.Userinfo["sub"] = "somebody else"
 		s.fails("claims of somebody else", "provider_failed")
 	})
