@@ -424,7 +424,7 @@ func dump(t *testing.T, url string) map[string][]string {
 	t.Helper()
 	driver, source, tables := "pgx", url, `SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'`
 	if path, ok := strings.CutPrefix(url, "sqlite:"); ok {
-		driver, source, tables = "sqlite", "file:"+path+"?mode=ro", `SELECT name FROM sqlite_master WHERE type = 'table'`
+		driver, source, tables = "sqlite", "file:"+path+"?mode=ro&_pragma=busy_timeout(10000)", `SELECT name FROM sqlite_master WHERE type = 'table'`
 	}
 	pool, err := sql.Open(driver, source)
 	if err != nil {

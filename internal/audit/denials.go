@@ -123,13 +123,15 @@ func (n *Denials) Flush(ctx context.Context) {
 
 // Run records the counts of each window until ctx ends, and then those of the last.
 func (n *Denials) Run(ctx context.Context) error {
-	for ctx.Err() == nil {
+	for {
 		wait(ctx, denialWindow, nil)
 		flush, cancel := context.WithTimeout(context.WithoutCancel(ctx), denialPatience)
 		n.Flush(flush)
 		cancel()
+		if ctx.Err() != nil { // looked at last: what was noted before Run began to wait is not lost
+			return nil
+		}
 	}
-	return nil
 }
 
 func (n *Denials) write(ctx context.Context, events []Event) {

@@ -100,6 +100,22 @@ func TestFloodOfDenials(t *testing.T) {
 	})
 }
 
+// TestDenialsRunBegunLate: a Run that begins when all is over still writes what was counted.
+func TestDenialsRunBegunLate(t *testing.T) {
+	l := newLog(t, dbtest.Open(t, db.SQLite, nil))
+	n := audit.NewDenials(l.d, clock.System, slog.New(slog.DiscardHandler))
+	n.Record(t.Context(), eve, "key.rotate", forbidden)
+	n.Record(t.Context(), eve, "key.rotate", forbidden)
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := n.Run(over); err != nil {
+		t.Fatal(err)
+	}
+	if got := l.told(); len(got) != 2 {
+		t.Errorf("told %q, want the first and the count", got)
+	}
+}
+
 // TestDenialsRun: the counts of the last window are written at the end.
 func TestDenialsRun(t *testing.T) {
 	l := newLog(t, dbtest.Open(t, db.SQLite, nil))
