@@ -114,47 +114,11 @@ func (a *App) makeParts(ctx context.Context) (err error) {
 	a.outbound = outbound.New(outbound.Options{
 		Allow: networks(a.config.Outbound.Allow), HTTP: a.config.Outbound.HTTP, Agent: "mintmark/" + a.build.Version, Metrics: a.metrics,
 	})
-	_, strict := a.config.realmNames()
-	if a.factors, err = mfa.New(a.db, a.keyring, a.identity, mfa.Options{Issuer: a.config.Issuer, Required: strict, Clock: a.clock, Logger: a.log}); err != nil {
-		return fmt.Errorf("make the second factors: %w", err)
-	}
-	if a.looks, err = look.NewSet(a.config.Look, a.config.looks(), look.Options{Logger: a.log}); err != nil {
-		return fmt.Errorf("%w: %w", ErrConfig, err)
-	}
-	if err := a.makeDirectories(); err != nil {
+	if err := a.makePeople(); err != nil {
 		return err
 	}
-	a.groups = groups.New(a.identity.Realms())
-	a.transfer = transfer.New(a.db, a.identity, a.groups)
-	if err := a.makeAccounts(); err != nil {
+	if err := a.makeOAuth(); err != nil {
 		return err
-	}
-	if a.sessions, err = session.New(a.db, a.keyring, a.identity, session.Options{
-		Secure: strings.HasPrefix(a.config.Issuer, "https://"), Origin: a.config.Issuer, Clock: a.clock, Logger: a.log, Admit: a.admit,
-	}); err != nil {
-		return fmt.Errorf("make the sessions: %w", err)
-	}
-	a.upstream = federation.New(a.db, a.keyring, a.identity, federation.Options{
-		Issuer: a.config.Issuer, Outbound: a.outbound, Signers: a.keys, Sessions: a.sessions, Clock: a.clock, Logger: a.log,
-	})
-	if a.registry, err = registry.New(a.db, a.keyring, a.identity, registry.Options{Bounds: a.config.ownerBounds(), Outbound: a.outbound, Lifetimes: a.config.lifetimes(), Clock: a.clock, Logger: a.log, Registration: registry.RegistrationOptions{
-		Issuer: a.config.Issuer, Anonymous: a.config.Registration.Anonymous,
-		Unused: time.Duration(a.config.Registration.UnusedLifetime), SecretLife: time.Duration(a.config.Registration.SecretLifetime),
-	}}); err != nil {
-		return fmt.Errorf("make the registry: %w", err)
-	}
-	a.catalog = catalog.New(a.registry, a.registry, a.identity.Realms())
-	if a.oauth, err = oauth.New(oauth.Options{
-		DB: a.db, Clients: a.registry.Clients(), Secrets: a.registry.Clients(), Proofs: a.registry.Clients(), KeySets: keyset.New(keyset.Options{Outbound: a.outbound, Clock: a.clock, Logger: a.log}), Users: a.identity.Verifier(), Keys: a.keys,
-		Clock: a.clock, Logger: a.log, Metrics: a.metrics,
-		Issuer: a.config.Issuer, Registration: true, Realms: a.identity.Realms(), SlashRealms: a.config.Tokens.RealmForm == "slash",
-		Lifetimes: a.config.lifetimes(), Version: a.build.Version,
-		RevocationSalt: a.config.Tokens.RevocationSalt, Caller: func(r *http.Request) (access.Caller, error) { return a.authn.Caller(r) },
-		People: &oauth.PeopleOptions{Keyring: a.keyring, Sessions: a.sessions, People: newPeople(a.db), More: newPersonClaims(a.db), Catalog: scopeTexts{a.catalog}, Pages: oauthPages{a},
-			RequirePAR: a.config.Tokens.RequirePushedRequests, StepUp: stepUp, RegisterAt: a.registerAt(), Outbound: a.outbound, Languages: web.Languages(),
-			Passwords: oauth.PersonPasswords{Realms: a.config.passwordRealms(), Verify: a.identity.VerifyPersonPassword, Admit: a.admit}},
-	}); err != nil {
-		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	a.followPeople()
 	if a.config.S3On() {
@@ -198,6 +162,58 @@ func (a *App) makeParts(ctx context.Context) (err error) {
 		}
 	}
 	a.routes()
+	return nil
+}
+
+// makePeople makes what knows people, and how they sign in.
+func (a *App) makePeople() (err error) {
+	_, strict := a.config.realmNames()
+	if a.factors, err = mfa.New(a.db, a.keyring, a.identity, mfa.Options{Issuer: a.config.Issuer, Required: strict, Clock: a.clock, Logger: a.log}); err != nil {
+		return fmt.Errorf("make the second factors: %w", err)
+	}
+	if a.looks, err = look.NewSet(a.config.Look, a.config.looks(), look.Options{Logger: a.log}); err != nil {
+		return fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	if err := a.makeDirectories(); err != nil {
+		return err
+	}
+	a.groups = groups.New(a.identity.Realms())
+	a.transfer = transfer.New(a.db, a.identity, a.groups)
+	if err := a.makeAccounts(); err != nil {
+		return err
+	}
+	if a.sessions, err = session.New(a.db, a.keyring, a.identity, session.Options{
+		Secure: strings.HasPrefix(a.config.Issuer, "https://"), Origin: a.config.Issuer, Clock: a.clock, Logger: a.log, Admit: a.admit,
+	}); err != nil {
+		return fmt.Errorf("make the sessions: %w", err)
+	}
+	a.upstream = federation.New(a.db, a.keyring, a.identity, federation.Options{
+		Issuer: a.config.Issuer, Outbound: a.outbound, Signers: a.keys, Sessions: a.sessions, Clock: a.clock, Logger: a.log,
+	})
+	return nil
+}
+
+// makeOAuth makes the registry, and upon it the authorization server.
+func (a *App) makeOAuth() (err error) {
+	if a.registry, err = registry.New(a.db, a.keyring, a.identity, registry.Options{Bounds: a.config.ownerBounds(), Outbound: a.outbound, Lifetimes: a.config.lifetimes(), Clock: a.clock, Logger: a.log, Registration: registry.RegistrationOptions{
+		Issuer: a.config.Issuer, Anonymous: a.config.Registration.Anonymous,
+		Unused: time.Duration(a.config.Registration.UnusedLifetime), SecretLife: time.Duration(a.config.Registration.SecretLifetime),
+	}}); err != nil {
+		return fmt.Errorf("make the registry: %w", err)
+	}
+	a.catalog = catalog.New(a.registry, a.registry, a.identity.Realms())
+	if a.oauth, err = oauth.New(oauth.Options{
+		DB: a.db, Clients: a.registry.Clients(), Secrets: a.registry.Clients(), Proofs: a.registry.Clients(), KeySets: keyset.New(keyset.Options{Outbound: a.outbound, Clock: a.clock, Logger: a.log}), Users: a.identity.Verifier(), Keys: a.keys,
+		Clock: a.clock, Logger: a.log, Metrics: a.metrics,
+		Issuer: a.config.Issuer, Registration: true, Realms: a.identity.Realms(), SlashRealms: a.config.Tokens.RealmForm == "slash",
+		Lifetimes: a.config.lifetimes(), Version: a.build.Version,
+		RevocationSalt: a.config.Tokens.RevocationSalt, Caller: func(r *http.Request) (access.Caller, error) { return a.authn.Caller(r) },
+		People: &oauth.PeopleOptions{Keyring: a.keyring, Sessions: a.sessions, People: newPeople(a.db), More: newPersonClaims(a.db), Catalog: scopeTexts{a.catalog}, Pages: oauthPages{a},
+			RequirePAR: a.config.Tokens.RequirePushedRequests, StepUp: stepUp, RegisterAt: a.registerAt(), Outbound: a.outbound, Languages: web.Languages(),
+			Passwords: oauth.PersonPasswords{Realms: a.config.passwordRealms(), Verify: a.identity.VerifyPersonPassword, Admit: a.admit}},
+	}); err != nil {
+		return fmt.Errorf("%w: %w", ErrConfig, err)
+	}
 	return nil
 }
 
