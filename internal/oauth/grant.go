@@ -139,45 +139,48 @@ func (p *people) writeChanges(ctx context.Context, tx db.WriteTx, items []change
 	return failpoint.Hit("oauth.grantsChanged")
 }
 
+// take uses up what the beginning answers: a flow or a pushed request, and the question of a device, each good once. If it
+// answers false, lost or refused says why, and no grant is to be stored.
+func (b *beginning) take(ctx context.Context, tx db.WriteTx) (ok bool, err error) {
+	b.lost, b.refused, b.grant, b.scopes, b.audience = false, nil, nil, nil, nil
+	if b.check != nil {
+		var no *refusal
+		if err := b.check(ctx, tx); errors.As(err, &no) {
+			b.refused = err
+			return false, nil
+		} else if err != nil {
+			return false, err
+		}
+	}
+	if b.flow != nil {
+		ok, err = useFlow(ctx, tx, b.flow)
+	} else {
+		ok, err = usePushed(ctx, tx, b.request.pushed)
+	}
+	if err == nil && ok && b.device != nil {
+		ok, err = decideDevice(ctx, tx, b.device.mac, deviceAllowed, b.id)
+	}
+	if err != nil {
+		return false, err
+	}
+	b.lost = !ok
+	return ok, nil
+}
+
 func (p *people) writeBeginnings(ctx context.Context, tx db.WriteTx, items []*beginning) error {
 	const columns = 23
 	now := tx.Now()
 	args := make([]any, 0, columns*len(items))
 	for _, b := range items {
-		b.lost, b.refused, b.grant, b.scopes, b.audience = false, nil, nil, nil, nil
-		if b.check != nil {
-			var no *refusal
-			err := b.check(ctx, tx)
-			if errors.As(err, &no) {
-				b.refused = err
-				continue
-			}
-			if err != nil {
-				return err
-			}
-		}
-		if b.flow != nil {
-			ok, err := useFlow(ctx, tx, b.flow)
-			if err != nil {
-				return err
-			}
-			if b.lost = !ok; b.lost {
-				continue
-			}
-		} else if ok, err := usePushed(ctx, tx, b.request.pushed); err != nil {
+		ok, err := b.take(ctx, tx)
+		if err != nil {
 			return err
-		} else if b.lost = !ok; b.lost {
+		}
+		if !ok {
 			continue
 		}
 		used, until, offline := int64(0), now.Add(cmp.Or(b.life, codeLife)), b.person.ID == "" || slices.Contains(b.request.scopes, scopeOffline)
 		if b.device != nil {
-			ok, err := decideDevice(ctx, tx, b.device.mac, deviceAllowed, b.id)
-			if err != nil {
-				return err
-			}
-			if b.lost = !ok; b.lost {
-				continue
-			}
 			until = b.device.expires
 			offline = true // the browser that allowed it is not the device's, and may be somebody else's
 		}
