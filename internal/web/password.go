@@ -6,6 +6,7 @@ import (
 	"github.com/mintmark/mintmark/internal/db"
 	"github.com/mintmark/mintmark/internal/fault"
 	"github.com/mintmark/mintmark/internal/identity"
+	"github.com/mintmark/mintmark/internal/identity/federation"
 	"github.com/mintmark/mintmark/internal/identity/session"
 	"github.com/mintmark/mintmark/internal/redact"
 	"github.com/mintmark/mintmark/internal/route"
@@ -60,7 +61,8 @@ func (p *Pages) ChangePassword(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	if problem, err := p.changePassword(r, s); err != nil {
+	along, problem, err := p.changePassword(r, s)
+	if err != nil {
 		f := fault.Of(err)
 		status := map[fault.Kind]int{fault.Invalid: http.StatusBadRequest, fault.Unauthenticated: http.StatusUnauthorized, fault.Limited: http.StatusTooManyRequests}[f.Kind]
 		if status == 0 {
@@ -74,18 +76,19 @@ func (p *Pages) ChangePassword(w http.ResponseWriter, r *http.Request) {
 		p.password(w, r, status, s, problem)
 		return
 	}
-	if err := p.carryOn(w, r, s); err != nil {
+	if err := p.carryOn(w, r, s, along); err != nil {
 		p.fail(w, r, err)
 		return
 	}
 	seeOther(w, securityPage+"?done=password")
 }
 
-func (p *Pages) changePassword(r *http.Request, s session.Session) (problem string, err error) {
+// changePassword answers what the session takes along that goes on in place of this one.
+func (p *Pages) changePassword(r *http.Request, s session.Session) (along session.Proved, problem string, err error) {
 	ctx, form, dir := r.Context(), r.PostForm, p.info.Directory
 	_, person, err := p.held(r, s)
 	if err != nil {
-		return "", err
+		return along, "", err
 	}
 	proved := s.User
 	if person.HasPassword {
@@ -96,24 +99,30 @@ func (p *Pages) changePassword(r *http.Request, s session.Session) (problem stri
 			case fault.Is(err, fault.Limited):
 				problem = fill("There were too many wrong passwords. Wait {0}, then try again.", wait(fault.Of(err).RetryAfter))
 			}
-			return problem, err
+			return along, problem, err
 		}
 	}
 	if form.Get("password") != form.Get("again") {
-		return "", fault.New(fault.Invalid, "password_twice", "The two new passwords are not the same.")
+		return along, "", fault.New(fault.Invalid, "password_twice", "The two new passwords are not the same.")
 	}
 	var words []string
 	if err := p.info.DB.Read(ctx, func(tx db.ReadTx) (err error) {
 		words, err = identity.PasswordWords(ctx, tx, s.User.ID)
 		return err
 	}); err != nil {
-		return "", err
+		return along, "", err
 	}
 	h, err := dir.HashPassword(ctx, s.User.Realm, redact.New(form.Get("password")), words...)
 	if err != nil {
-		return "", err
+		return along, "", err
 	}
-	return "", p.info.DB.Write(ctx, func(tx db.WriteTx) error { return dir.ChangePassword(ctx, tx, self(r, s), proved, h) })
+	err = p.info.DB.Write(ctx, func(tx db.WriteTx) (err error) {
+		if along, err = federation.Carried(ctx, tx, s.ID); err != nil {
+			return err
+		}
+		return dir.ChangePassword(ctx, tx, self(r, s), proved, h)
+	})
+	return along, "", err
 }
 
 // RemovePassword takes the form at POST /account/password/remove: from then on the person signs in with a passkey.
@@ -122,13 +131,17 @@ func (p *Pages) RemovePassword(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	if err := p.info.DB.Write(r.Context(), func(tx db.WriteTx) error {
+	var along session.Proved
+	if err := p.info.DB.Write(r.Context(), func(tx db.WriteTx) (err error) {
+		if along, err = federation.Carried(r.Context(), tx, s.ID); err != nil {
+			return err
+		}
 		return p.info.Factors.RemovePassword(r.Context(), tx, self(r, s), s.User)
 	}); err != nil {
 		p.refuseChange(w, r, s, err)
 		return
 	}
-	if err := p.carryOn(w, r, s); err != nil {
+	if err := p.carryOn(w, r, s, along); err != nil {
 		p.fail(w, r, err)
 		return
 	}

@@ -65,8 +65,8 @@ func (p *Pages) signIn(w http.ResponseWriter, r *http.Request, u identity.User, 
 }
 
 // carryOn makes a session in place of one that the person's own change has ended: no login, so it says when there was one.
-func (p *Pages) carryOn(w http.ResponseWriter, r *http.Request, before session.Session) error {
-	s, err := p.info.Sessions.Carry(r.Context(), w, r, before)
+func (p *Pages) carryOn(w http.ResponseWriter, r *http.Request, before session.Session, along session.Proved) error {
+	s, err := p.info.Sessions.Carry(r.Context(), w, r, before, along)
 	return p.signedAnew(w, r, s, before.User, err)
 }
 

@@ -1,6 +1,7 @@
 package web_test
 
 import (
+	"errors"
 	"net/url"
 	"strings"
 	"testing"
@@ -8,6 +9,8 @@ import (
 
 	"github.com/mintmark/mintmark/api"
 	"github.com/mintmark/mintmark/internal/db"
+	"github.com/mintmark/mintmark/internal/identity/federation"
+	"github.com/mintmark/mintmark/internal/identity/session"
 )
 
 // connect makes the provider of the site known.
@@ -155,6 +158,63 @@ func TestUpstreamNewAccountChoosesItsName(t *testing.T) {
 		id := a.body[strings.Index(a.body, "lnk_"):][:30]
 		if a := b.post(a, "/account/security/links/remove", "id", id); a.Code != 409 {
 			t.Errorf("the last way in was removed: %d", a.Code)
+		}
+	})
+}
+
+// A session that goes on after a change of the password still ends with the session at the provider that it began with.
+func TestUpstreamLogoutAfterNewPassword(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *site) {
+		s.connect(api.ProviderPolicy{CreateUsers: true})
+		logout := func(sid string) {
+			t.Helper()
+			s.org.Claims, s.org.Header = nil, map[string]any{"typ": "logout+jwt"}
+			token, err := s.org.IDToken(map[string]any{"jti": "1", "sid": sid, "sub": nil, "nonce": nil, "events": map[string]any{"http://schemas.openid.net/event/backchannel-logout": map[string]any{}}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := s.upstream.Logout(t.Context(), "org", token, federation.Answer{}); err != nil {
+				t.Fatal(err)
+			}
+			s.org.Header = nil
+		}
+		s.org.Claims = map[string]any{"sid": "one"}
+		b := s.browser()
+		b.get(b.away("/login/upstream/org")).leads(t, "/account")
+		b.post(b.get("/account/password"), "/account/password", "password", wrong, "again", wrong).leads(t, "/account/security?done=password")
+		if !b.signedIn() {
+			t.Fatal("signed out by the new password")
+		}
+		logout("two")
+		if !b.signedIn() {
+			t.Error("signed out with another session of the provider")
+		}
+		logout("one")
+		if b.signedIn() {
+			t.Error("the provider says that its session is over, and the one that began with it goes on")
+		}
+
+		// If the provider is shut off or unlinked meanwhile, nothing goes on.
+		s.org.Claims = map[string]any{"sid": "three"}
+		b.get(b.away("/login/upstream/org")).leads(t, "/account")
+		var ses, user string
+		var along session.Proved
+		s.write(func(tx db.WriteTx) (err error) {
+			if err = tx.QueryRow(t.Context(), `SELECT session_id FROM upstream_sessions WHERE sid = 'three'`).Scan(&ses); err != nil {
+				return err
+			}
+			if err = tx.QueryRow(t.Context(), `SELECT user_id FROM sessions WHERE id = $1`, ses).Scan(&user); err != nil {
+				return err
+			}
+			if along, err = federation.Carried(t.Context(), tx, ses); err != nil {
+				return err
+			}
+			return db.One(tx.Exec(t.Context(), `DELETE FROM linked_identities WHERE user_id = $1`, user))
+		})
+		sn := session.Session{ID: ses}
+		sn.User.ID = user
+		if err := s.d.Write(t.Context(), func(tx db.WriteTx) error { return along.Note(t.Context(), tx, sn) }); !errors.Is(err, federation.ErrNoProvider) {
+			t.Errorf("unlinked meanwhile: %v", err)
 		}
 	})
 }

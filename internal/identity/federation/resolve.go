@@ -356,12 +356,38 @@ func Note(ctx context.Context, tx db.WriteTx, sn session.Session, p Proof) error
 	if !enabled {
 		return ErrNoProvider // it was shut off, or unlinked, between the two steps of the login
 	}
+	return put(ctx, tx, sn, p)
+}
+
+func put(ctx context.Context, tx db.WriteTx, sn session.Session, p Proof) error {
 	if err := db.One(tx.Exec(ctx, `INSERT INTO upstream_sessions (session_id, provider_id, subject, sid) VALUES ($1, $2, $3, $4)
 		ON CONFLICT (session_id) DO UPDATE SET provider_id = excluded.provider_id, subject = excluded.subject, sid = excluded.sid`,
 		sn.ID, p.Provider, p.Subject, p.SID)); err != nil {
 		return fmt.Errorf("note the provider of a session: %w", err)
 	}
 	return nil
+}
+
+// Carried is what a session takes along that is to take the place of this one (session.Manager.Carry): the login at a
+// provider that this one began with, so that it ends with what it came from as well. It is asked before this one ends. If
+// the provider is shut off or unlinked meanwhile, no session begins.
+func Carried(ctx context.Context, tx db.ReadTx, sessionID string) (session.Proved, error) {
+	var p Proof
+	var linked bool
+	err := tx.QueryRow(ctx, `SELECT b.provider_id, b.subject, b.sid, p.enabled AND k.id IS NOT NULL FROM upstream_sessions b JOIN login_providers p ON p.id = b.provider_id
+		JOIN sessions s ON s.id = b.session_id LEFT JOIN linked_identities k ON k.provider_id = b.provider_id AND k.subject = b.subject AND k.user_id = s.user_id
+		WHERE b.session_id = $1`, sessionID).Scan(&p.Provider, &p.Subject, &p.SID, &linked)
+	if errors.Is(err, db.ErrNoRows) {
+		return session.Proved{}, nil
+	}
+	if err != nil {
+		return session.Proved{}, fmt.Errorf("read the provider of a session: %w", err)
+	}
+	note := Note
+	if !linked { // whoever unlinks an identity stays signed in where she does that
+		note = put
+	}
+	return session.Proved{Note: func(ctx context.Context, tx db.WriteTx, sn session.Session) error { return note(ctx, tx, sn, p) }}, nil
 }
 
 // sessionsOf says which sessions that began with a provider to end.

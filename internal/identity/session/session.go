@@ -203,12 +203,13 @@ func (m *Manager) BeginProved(ctx context.Context, w http.ResponseWriter, r *htt
 
 // Carry begins another session in place of one that a change by its own person has just ended, such as of the password.
 // That is no login: the new session says that the person proved to be it when the old one says so, and ends when the old
-// one would have ended. One whose time is over is identity.ErrCredentials.
-func (m *Manager) Carry(ctx context.Context, w http.ResponseWriter, r *http.Request, s Session) (Session, error) {
+// one would have ended; it says nothing else of when, so proved.At does not count. One whose time is over is
+// identity.ErrCredentials.
+func (m *Manager) Carry(ctx context.Context, w http.ResponseWriter, r *http.Request, s Session, proved Proved) (Session, error) {
 	if s.AuthTime.IsZero() || !m.o.Clock.Now().Before(s.Expires) {
 		return Session{}, identity.ErrCredentials
 	}
-	return m.begin(ctx, w, r, Session{User: s.User, AMR: s.AMR, AuthTime: s.AuthTime, Expires: s.Expires}, Proved{})
+	return m.begin(ctx, w, r, Session{User: s.User, AMR: s.AMR, AuthTime: s.AuthTime, Expires: s.Expires}, Proved{Note: proved.Note})
 }
 
 func (m *Manager) begin(ctx context.Context, w http.ResponseWriter, r *http.Request, next Session, proved Proved) (Session, error) {
