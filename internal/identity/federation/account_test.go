@@ -28,7 +28,7 @@ func TestNewAccounts(t *testing.T) {
 			t.Fatalf("%+v, %v", r, err)
 		}
 		jane := s.load(r.User.ID)
-		if jane.Username != "jane" || jane.DisplayName != "Jane Doe" || jane.Email != "jane@example.org" || jane.EmailVerified.IsZero() || jane.Phone != "+49 30 1" || jane.HasPassword || jane.Admin {
+		if jane.Username != "jane" || jane.DisplayName != "Jane Doe" || jane.Email != "jane@example.org" || !jane.EmailVerified.IsZero() || jane.Phone != "+49 30 1" || jane.HasPassword || jane.Admin {
 			t.Errorf("the account: %+v", jane)
 		}
 		if r, err := s.login(); err != nil || r.User.ID != jane.ID {
@@ -100,6 +100,31 @@ func TestAddressesLeadNowhereUnlessTheProviderHasTheWord(t *testing.T) {
 	})
 }
 
+// TestProvidersVouchForTheirDomains: an address is verified here by the word of a provider that has it, and by no other's.
+// Else a stranger could begin an account with somebody's address at one provider, and share it once the owner of the
+// address comes by another, which has the word for the domain.
+func TestProvidersVouchForTheirDomains(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *place) {
+		s.policy(api.ProviderPolicy{CreateUsers: true, AuthoritativeDomains: []string{"example.org"}})
+		r, err := s.login()
+		if err != nil || r.Outcome != federation.SignedIn || s.load(r.User.ID).EmailVerified.IsZero() {
+			t.Fatalf("an address of its domain: %+v, %v", r, err)
+		}
+		s.org.Claims = map[string]any{"sub": "2", "preferred_username": "joe", "email": "joe@example.net"}
+		if r, err = s.login(); err != nil || r.Outcome != federation.SignedIn {
+			t.Fatalf("%+v, %v", r, err)
+		}
+		if joe := s.load(r.User.ID); joe.Email != "joe@example.net" || !joe.EmailVerified.IsZero() {
+			t.Errorf("an address of another domain: %+v", joe)
+		}
+		s.policy(api.ProviderPolicy{CreateUsers: true, AuthoritativeDomains: []string{"example.net"}})
+		s.org.Claims["sub"] = "3"
+		if r, err = s.login(); err != nil || r.Outcome != federation.Unknown {
+			t.Errorf("the owner of that address is joined with whoever came before: %+v, %v", r, err)
+		}
+	})
+}
+
 func TestAllowedDomains(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *place) {
 		s.policy(api.ProviderPolicy{CreateUsers: true, AllowedDomains: []string{"example.org"}})
@@ -123,7 +148,7 @@ func TestSync(t *testing.T) {
 		if _, err := s.login(); err != nil {
 			t.Fatal(err)
 		}
-		if p := s.load(jane.ID); p.DisplayName != "Jane Roe" || p.Phone != "" || p.Email != "roe@example.org" || p.EmailVerified.IsZero() || p.Username != "jane" {
+		if p := s.load(jane.ID); p.DisplayName != "Jane Roe" || p.Phone != "" || p.Email != "roe@example.org" || !p.EmailVerified.IsZero() || p.Username != "jane" {
 			t.Errorf("what fits follows: %+v", p)
 		}
 		s.org.Claims = map[string]any{"email": "joe@example.org"}
@@ -307,9 +332,14 @@ func TestProviders(t *testing.T) {
 			t.Errorf("who is no administrator: %v", err)
 		}
 		s.put("org", s.org, nil)
+		b := good
+		b.Issuer, b.ClientSecret = s.other.Issuer, ""
+		if err := s.tryPut(admin, "org", b); fault.Code(err) != "client_secret" {
+			t.Errorf("another issuer, which would be told the secret of this one: %v", err)
+		}
 		jane := s.person("jane", "")
 		s.link(jane.User)
-		b := good
+		b = good
 		b.Issuer = s.other.Issuer
 		if err := s.tryPut(admin, "org", b); fault.Code(err) != "provider_issuer" {
 			t.Errorf("another issuer, whose subjects are others: %v", err)

@@ -210,6 +210,9 @@ func (s *Service) PutProvider(ctx context.Context, tx db.WriteTx, c access.Calle
 	if err := keepNames(ctx, tx, p, before, exists); err != nil {
 		return none, 0, err
 	}
+	if p.Issuer != before.Issuer && len(p.box) > 0 && b.ClientSecret == "" {
+		return none, 0, fault.New(fault.Invalid, "client_secret", "Another issuer needs its own client secret: the one that is kept goes nowhere but to the issuer that it was given for.").At("body.client_secret", "required")
+	}
 	if b.ClientSecret != "" {
 		p.secretVersion++
 		if p.box, err = s.keyring.Seal(seal.Data, secretAD(id, p.secretVersion), []byte(b.ClientSecret)); err != nil {

@@ -101,7 +101,7 @@ func (s *Service) enter(ctx context.Context, tx db.WriteTx, p Provider, f Found,
 		return identity.User{}, fmt.Errorf("note the use of a link: %w", err)
 	}
 	if p.Policy.Sync {
-		if err := s.sync(ctx, tx, person, f, a); err != nil {
+		if err := s.sync(ctx, tx, p, person, f, a); err != nil {
 			return identity.User{}, err
 		}
 	}
@@ -117,7 +117,7 @@ func system(a Answer) access.Caller {
 
 // sync takes over what the provider says, each as far as it fits. An administrator's account is its own: its address is
 // where a new password goes.
-func (s *Service) sync(ctx context.Context, tx db.WriteTx, person identity.Person, f Found, a Answer) error {
+func (s *Service) sync(ctx context.Context, tx db.WriteTx, p Provider, person identity.Person, f Found, a Answer) error {
 	if person.Admin {
 		return nil
 	}
@@ -149,16 +149,21 @@ func (s *Service) sync(ctx context.Context, tx db.WriteTx, person identity.Perso
 	if err := try(identity.PersonUpdate{Email: &f.Email}); err != nil {
 		return err
 	}
-	return s.verifyEmail(ctx, tx, c, person.ID, f.Email)
+	return s.verifyEmail(ctx, tx, c, p, person.ID, f)
 }
 
-// verifyEmail takes the provider's word for an address, if it is the person's.
-func (s *Service) verifyEmail(ctx context.Context, tx db.WriteTx, c access.Caller, userID, email string) error {
-	p, err := identity.LoadPerson(ctx, tx, userID)
-	if err != nil || identity.EmailKey(p.Email) != identity.EmailKey(email) {
+// verifyEmail takes the provider's word for an address, if it is the person's and the provider has the word for its
+// domain. Of any other it would be a trap: an account that one provider began with a stranger's address would be joined
+// with its owner when he comes by the provider that has the word.
+func (s *Service) verifyEmail(ctx context.Context, tx db.WriteTx, c access.Caller, p Provider, userID string, f Found) error {
+	if !inDomains(f, p.Policy.AuthoritativeDomains) {
+		return nil
+	}
+	person, err := identity.LoadPerson(ctx, tx, userID)
+	if err != nil || identity.EmailKey(person.Email) != identity.EmailKey(f.Email) {
 		return err
 	}
-	return identity.MarkEmailVerified(ctx, tx, c, p, email)
+	return identity.MarkEmailVerified(ctx, tx, c, person, f.Email)
 }
 
 // meet finds somebody whom nobody is linked with yet: by an address that the provider has the word for, or as a new
@@ -212,14 +217,14 @@ func holderOf(ctx context.Context, tx db.ReadTx, realmName, email string) (ident
 
 var errUsername error = fault.New(fault.Invalid, "username", "Choose a username without @, or your own verified address.").At("username", "not valid")
 
-// create makes an account for somebody of a provider. A username with an @ is taken only if it is the person's verified
-// address: else one could sit on the address of another.
+// create makes an account for somebody of a provider. A username with an @ is taken only if it is an address of the
+// person for which the provider has the word: else one could sit on the address of another.
 func (s *Service) create(ctx context.Context, tx db.WriteTx, p Provider, f Found, username string, a Answer) (link, error) {
 	canonical, err := identity.CanonicalUsername(username)
 	if err != nil {
 		return link{}, err
 	}
-	if strings.Contains(canonical, "@") && canonical != identity.EmailKey(f.Email) {
+	if strings.Contains(canonical, "@") && (canonical != identity.EmailKey(f.Email) || !inDomains(f, p.Policy.AuthoritativeDomains)) {
 		return link{}, errUsername
 	}
 	c := system(a)
@@ -233,7 +238,7 @@ func (s *Service) create(ctx context.Context, tx db.WriteTx, p Provider, f Found
 		return link{}, err
 	}
 	if f.Email != "" {
-		if err := s.verifyEmail(ctx, tx, c, u.ID, f.Email); err != nil {
+		if err := s.verifyEmail(ctx, tx, c, p, u.ID, f); err != nil {
 			return link{}, err
 		}
 	}
@@ -321,11 +326,13 @@ func (s *Service) Create(ctx context.Context, loginID, username string, a Answer
 	if err := s.limit(a.IP); err != nil {
 		return r, err
 	}
+	var of Provider
 	err = s.d.Write(ctx, func(tx db.WriteTx) error {
 		w, err := s.Pending(ctx, tx, loginID, a.Browser)
 		if err != nil {
 			return err
 		}
+		of = w.provider
 		if !w.Creates {
 			return errProviderState
 		}
@@ -341,7 +348,13 @@ func (s *Service) Create(ctx context.Context, loginID, username string, a Answer
 		r.User, err = s.enter(ctx, tx, p, f, k, a)
 		return err
 	})
-	return r, err
+	if err != nil {
+		if !fault.Is(err, fault.Invalid) && !fault.Is(err, fault.Conflict) { // these ask for another name
+			go s.refusals(a.caller(of, "", ""), "user.create", err)
+		}
+		return Result{}, err
+	}
+	return r, nil
 }
 
 // Note remembers which login at a provider a session began with, in the transaction that begins it, so that it ends with
