@@ -28,11 +28,7 @@ type groupArgument struct {
 }
 
 func (a groupArgument) split() (realm, name string, err error) {
-	realm, name, ok := strings.Cut(strings.TrimPrefix(a.Group, "/"), "/")
-	if !ok || realm == "" || name == "" {
-		return "", "", usage(fmt.Errorf("%q is not REALM/GROUP, such as employees/engineering", a.Group))
-	}
-	return realm, name, nil
+	return inRealm(a.Group, "REALM/GROUP, such as employees/engineering")
 }
 
 // known is the server, and the group as it knows it. The shortest name that begins so is the first: if it is not the one,

@@ -34,9 +34,14 @@ type personArgument struct {
 }
 
 func (a personArgument) split() (realm, name string, err error) {
-	realm, name, ok := strings.Cut(strings.TrimPrefix(a.Person, "/"), "/")
+	return inRealm(a.Person, "REALM/NAME, such as employees/jane")
+}
+
+// inRealm reads a name that stands behind its realm, which may begin with a slash as everywhere.
+func inRealm(text, form string) (realm, name string, err error) {
+	realm, name, ok := strings.Cut(strings.TrimPrefix(text, "/"), "/")
 	if !ok || realm == "" || name == "" {
-		return "", "", usage(fmt.Errorf("%q is not REALM/NAME, such as employees/jane", a.Person))
+		return "", "", usage(fmt.Errorf("%q is not %s", text, form))
 	}
 	return realm, name, nil
 }
