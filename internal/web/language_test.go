@@ -122,7 +122,7 @@ func domain(t *testing.T) (all string) {
 // codes are the refusals that people can meet at a page. Those of the API alone are left out.
 func codes(t *testing.T) (list []string) {
 	api := []string{"access_key_not_found", "invalid_token", "label", "no_access_keys", "too_many_access_keys", "too_many_versions", "ttl", "version_exists",
-		"search", "group_not_found", "has_password", "too_many_invitations", "user_disabled", "reason", "too_many", "provider_issuer", "directory_name_taken"}
+		"search", "group_not_found", "has_password", "too_many_invitations", "user_disabled", "reason", "too_many", "provider_issuer", "client_secret", "directory_name_taken"}
 	for _, m := range regexp.MustCompile(`fault\.New\(fault\.\w+, "([a-z_]+)"`).FindAllStringSubmatch(domain(t), -1) {
 		if !slices.Contains(api, m[1]) {
 			list = append(list, m[1])

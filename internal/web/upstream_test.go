@@ -95,7 +95,7 @@ func TestUpstreamLogin(t *testing.T) {
 // B8 149, 152, 153: forged callbacks, foreign beginnings, addresses elsewhere, and markup from a provider.
 func TestB8_149_UpstreamIsNotForged(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *site) {
-		s.connect(api.ProviderPolicy{CreateUsers: true})
+		s.connect(api.ProviderPolicy{CreateUsers: true, AuthoritativeDomains: []string{"example.org"}})
 		victim, thief := s.browser(), s.browser()
 		back := thief.away("/login/upstream/org")
 		for what, b := range map[string]*browser{"a browser that began nothing": s.browser(), "one that began another": victim} {
@@ -136,7 +136,7 @@ func TestB8_149_UpstreamIsNotForged(t *testing.T) {
 
 func TestUpstreamNewAccountChoosesItsName(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *site) {
-		s.connect(api.ProviderPolicy{CreateUsers: true})
+		s.connect(api.ProviderPolicy{CreateUsers: true, AuthoritativeDomains: []string{"example.org"}})
 		s.person("jane", "Jane Doe")
 		b := s.browser()
 		found := b.get(b.away("/login/upstream/org")).Header().Get("Location")
@@ -165,7 +165,7 @@ func TestUpstreamNewAccountChoosesItsName(t *testing.T) {
 // A session that goes on after a change of the password still ends with the session at the provider that it began with.
 func TestUpstreamLogoutAfterNewPassword(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *site) {
-		s.connect(api.ProviderPolicy{CreateUsers: true})
+		s.connect(api.ProviderPolicy{CreateUsers: true, AuthoritativeDomains: []string{"example.org"}})
 		logout := func(sid string) {
 			t.Helper()
 			s.org.Claims, s.org.Header = nil, map[string]any{"typ": "logout+jwt"}
