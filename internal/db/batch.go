@@ -69,8 +69,8 @@ func (o *Opening) read(rows readable) error {
 	return rows.Err()
 }
 
-// Open has open say what to ask first for the items that write gets next; nil asks nothing. It is called once for each
-// attempt, before write and in turn with it, so the two may share what they know. Call Open before Do.
+// Open has open say what to ask first for the items that write gets next; nil asks nothing. It is called anew for each
+// attempt and each connection, before write and in turn with it, so the two may share what they know. Call Open before Do.
 func (b *Batch[T]) Open(open func(items []T) *Opening) { b.open = open }
 
 // Do writes the item and returns after the durable commit. If ctx ends while the item is still waiting it is withdrawn;

@@ -2,6 +2,8 @@ package db
 
 import (
 	"context"
+	"database/sql"
+	"database/sql/driver"
 	"time"
 )
 
@@ -70,3 +72,21 @@ func Kept(ctx context.Context, d *DB, query string) (kept bool, all int, err err
 	})
 	return kept, all, err
 }
+
+// LoseOpening has the next connection die after it has told what the first question asked, and before that is over.
+func LoseOpening(d *DB) { d.backend = &losing{backend: d.backend} }
+
+type losing struct {
+	backend
+	lose, dead bool
+}
+
+func (b *losing) begin(ctx context.Context, conn *sql.Conn, l lane, first *Opening) (now time.Time, opened, err error) {
+	now, opened, err = b.backend.begin(ctx, conn, l, first)
+	if b.dead = !b.lose && first != nil && err == nil; b.dead {
+		b.lose, err = true, driver.ErrBadConn
+	}
+	return now, opened, err
+}
+
+func (b *losing) lost(conn *sql.Conn) bool { return b.dead || b.backend.lost(conn) }

@@ -93,3 +93,22 @@ func TestBatchWhoseFirstQuestionFails(t *testing.T) {
 		}
 	})
 }
+
+// What a connection told that died is not told once more beside what the next one tells.
+func TestOpeningIsAskedAnewOfAnotherConnection(t *testing.T) {
+	dbtest.Run(t, func(t *testing.T, d *db.DB) {
+		n := &teamNames{query: `SELECT name FROM teams WHERE id >= $1`, write: func(ctx context.Context, tx db.WriteTx) error {
+			_, err := tx.Exec(ctx, addTeam, "team-a", "first")
+			return err
+		}}
+		b := n.batch(d)
+		if err := b.Do(t.Context(), "team-"); err != nil {
+			t.Fatal(err)
+		}
+		n.write = func(context.Context, db.WriteTx) error { return nil }
+		db.LoseOpening(d)
+		if err := b.Do(t.Context(), "team-"); err != nil || len(n.opened) != 1 {
+			t.Errorf("there is one team, and %q was read, %v", n.opened, err)
+		}
+	})
+}

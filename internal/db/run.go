@@ -112,11 +112,7 @@ func (d *DB) attemptAll(ctx context.Context, open func() *Opening, f func(tx Wri
 
 // attempt runs f once. retry is true if the transaction is certainly not in the database and may get there next time.
 func (d *DB) attempt(ctx context.Context, left time.Duration, open func() *Opening, f func(tx WriteTx) error) (retry bool, err error) {
-	var first *Opening
-	if open != nil {
-		first = open()
-	}
-	t, err := d.begin(ctx, writing, left, first)
+	t, err := d.begin(ctx, writing, left, open)
 	if err != nil {
 		return classify(err) == again || classify(err) == broken, fmt.Errorf("begin: %w", translate(err))
 	}
@@ -196,8 +192,12 @@ type running struct {
 
 // begin starts a transaction. After a failover a pool may be full of connections that are dead without knowing it; each is
 // thrown away when it is met, and only the failure to make a new one counts.
-func (d *DB) begin(ctx context.Context, l lane, left time.Duration, first *Opening) (*running, error) {
+func (d *DB) begin(ctx context.Context, l lane, left time.Duration, open func() *Opening) (*running, error) {
 	for range maxDead {
+		var first *Opening
+		if open != nil { // for each connection: one that died may have told half of it
+			first = open()
+		}
 		conn, err := d.backend.conn(ctx, l)
 		if err != nil {
 			return nil, err
