@@ -32,7 +32,7 @@ var ladder = [][]string{
 	{"internal/audit", "internal/jobs"},
 	{"internal/catalog", "internal/keys", "internal/mail"},
 	{"internal/identity"},
-	{"internal/identity/session", "internal/identity/mfa", "internal/identity/groups", "internal/identity/directory"},
+	{"internal/identity/session", "internal/identity/mfa", "internal/identity/groups", "internal/identity/attributes", "internal/identity/directory"},
 	{"internal/identity/account", "internal/identity/federation", "internal/identity/transfer"},
 	{"internal/registry"},
 	{"internal/oauth", "internal/rotation"},

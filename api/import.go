@@ -1,5 +1,7 @@
 package api
 
+import "encoding/json"
+
 // ImportUser is one person of an import, and one line of the file that mintmark user import reads. What is absent is not
 // known of the person; while updating, it stays as it is.
 type ImportUser struct {
@@ -12,6 +14,8 @@ type ImportUser struct {
 	Address       string   `json:"address,omitempty"`
 	PasswordHash  string   `json:"password_hash,omitempty" doc:"Argon2id, bcrypt, PBKDF2 or scrypt, as a PHC string (bcrypt in its own form). It is replaced by one of ours at the first login. For people who are there already it is not looked at further."`
 	Groups        []string `json:"groups,omitempty" doc:"Names of groups of the realm, which must be there. People are put into them, and out of none."`
+
+	Attributes map[string]json.RawMessage `json:"attributes,omitempty" doc:"Values of the realm's attributes by name, each of the type that is declared."`
 }
 
 // ImportUsers is a batch of an import: all rows that are not refused are stored together.

@@ -16,6 +16,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/mintmark/mintmark/internal/identity/attributes"
 	"github.com/mintmark/mintmark/internal/look"
 	"github.com/mintmark/mintmark/internal/redact"
 	"github.com/mintmark/mintmark/internal/registry"
@@ -207,6 +208,9 @@ type Realm struct {
 	PasswordLength int `yaml:"password_length"`
 	// Look is what pages and letters for people of the realm look like.
 	Look look.Settings `yaml:"look"`
+	// Attributes are what the realm keeps of its people besides what is kept of everybody, and tells clients of. At most
+	// 50. Default: none.
+	Attributes []attributes.Attribute `yaml:"attributes"`
 	// Directory has a directory of the organisation look at the passwords of the realm's people (LDAP). Default: none.
 	Directory *RealmDirectory `yaml:"directory"`
 }

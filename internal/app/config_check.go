@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/mintmark/mintmark/internal/identity/attributes"
 	"github.com/mintmark/mintmark/internal/keys"
 	"github.com/mintmark/mintmark/internal/look"
 	"github.com/mintmark/mintmark/internal/realm"
@@ -119,6 +120,9 @@ func (c *Config) checkRealms() error {
 		}
 		if err := r.Look.Check(); err != nil {
 			return fmt.Errorf("%s: look: %w", at, err)
+		}
+		if err := attributes.Check(r.Attributes, attributes.Reserved{Claim: reservedClaim, Scope: reservedScope}); err != nil {
+			return fmt.Errorf("%s: %w", at, err)
 		}
 		if err := c.checkDirectory(r); err != nil {
 			return fmt.Errorf("%s: %w", at, err)

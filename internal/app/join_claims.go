@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/mintmark/mintmark/internal/db"
+	"github.com/mintmark/mintmark/internal/identity/attributes"
 	"github.com/mintmark/mintmark/internal/identity/groups"
 	"github.com/mintmark/mintmark/internal/oauth"
 )
@@ -14,11 +15,17 @@ import (
 // personClaims tells the authorization server what the organisation says of people, from memory that is at most a second
 // behind the database.
 type personClaims struct {
-	groups *groups.Names
+	groups     *groups.Names
+	attributes *attributes.Claims
 }
 
+// groupsOverflow is the claim that stands for groups where they are too many.
+const groupsOverflow = "groups_overflow"
+
 // newPersonClaims must be called before the feed starts.
-func newPersonClaims(d *db.DB) personClaims { return personClaims{groups: groups.NewNames(d)} }
+func newPersonClaims(d *db.DB, a *attributes.Service) personClaims {
+	return personClaims{groups: groups.NewNames(d), attributes: a.NewClaims(d)}
+}
 
 func (j personClaims) Claims(ctx context.Context, userID string, scopes []string, brief bool) (claims []oauth.PersonClaim, err error) {
 	if slices.Contains(scopes, oauth.ScopeGroups) {
@@ -26,7 +33,11 @@ func (j personClaims) Claims(ctx context.Context, userID string, scopes []string
 			return nil, err
 		}
 	}
-	return claims, nil
+	of, err := j.attributes.Of(ctx, userID, scopes, brief)
+	for _, c := range of {
+		claims = append(claims, oauth.PersonClaim{Name: c.Name, Value: []byte(c.JSON)})
+	}
+	return claims, err
 }
 
 // groupsClaim tells all groups, or of somebody with very many only that userinfo tells them.
@@ -36,7 +47,7 @@ func (j personClaims) groupsClaim(ctx context.Context, userID string, brief bool
 		return nil, err
 	}
 	if brief && len(names) > groups.MaxTold {
-		return []oauth.PersonClaim{{Name: "groups_overflow", Value: []byte("true")}}, nil
+		return []oauth.PersonClaim{{Name: groupsOverflow, Value: []byte("true")}}, nil
 	}
 	slices.Sort(names)
 	if names == nil {
@@ -49,9 +60,14 @@ func (j personClaims) groupsClaim(ctx context.Context, userID string, brief bool
 	return []oauth.PersonClaim{{Name: oauth.ScopeGroups, Value: b}}, nil
 }
 
-func (j personClaims) Text(_ context.Context, _ db.ReadTx, _, scope string) (string, error) {
+func (j personClaims) Text(_ context.Context, _ db.ReadTx, realmName, scope string) (string, error) {
 	if scope == oauth.ScopeGroups {
 		return "See which groups you are in.", nil
 	}
-	return "", nil
+	return j.attributes.Text(realmName, scope), nil
+}
+
+func (j personClaims) Known() (scopes, claims []string) {
+	scopes, claims = j.attributes.Known()
+	return append([]string{oauth.ScopeGroups}, scopes...), append([]string{oauth.ScopeGroups, groupsOverflow}, claims...)
 }

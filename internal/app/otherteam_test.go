@@ -112,7 +112,7 @@ func operationsTried(t *testing.T) map[string]tried {
 		"registration_token.list", "registration_token.create", "registration_token.delete",
 		"revocation.list", "revocation.create", "revocation.refresh", "revocation_rule.list", "revocation_rule.create", "revocation_rule.delete",
 		"trusted_issuer.list", "trusted_issuer.get", "trusted_issuer.put", "trusted_issuer.delete",
-		"user.list", "user.get", "user.create", "user.update", "user.disable", "user.enable", "user.invite", "user.set_password", "user.list_groups", "user.import", "user.export", "user.erase", "directory.list", "directory.test", "directory.sync", "identity.list", "identity.unlink",
+		"user.list", "user.get", "user.create", "user.update", "user.disable", "user.enable", "user.invite", "user.set_password", "user.list_groups", "user.get_attributes", "user.update_attributes", "user.import", "user.export", "user.erase", "directory.list", "directory.test", "directory.sync", "identity.list", "identity.unlink",
 		"provider.list", "provider.get", "provider.put", "provider.check", "provider.delete",
 		"approval.list", "approval.withdraw", "factor.list", "factor.reset", "factor.remove",
 		"group.list", "group.create", "group.get", "group.update", "group.delete", "group.list_members", "group.add_member", "group.remove_member",

@@ -20,6 +20,7 @@ import (
 	"github.com/mintmark/mintmark/internal/fault"
 	"github.com/mintmark/mintmark/internal/identity"
 	"github.com/mintmark/mintmark/internal/identity/account"
+	"github.com/mintmark/mintmark/internal/identity/attributes"
 	"github.com/mintmark/mintmark/internal/identity/directory"
 	"github.com/mintmark/mintmark/internal/identity/federation"
 	"github.com/mintmark/mintmark/internal/identity/groups"
@@ -61,6 +62,7 @@ type parts struct {
 	outbox    *mail.Outbox
 	accounts  *account.Service
 	groups    *groups.Service
+	personal  *attributes.Service // attributes of people
 	transfer  *transfer.Service
 	sessions  *session.Manager
 	upstream  *federation.Service // providers of others
@@ -178,7 +180,8 @@ func (a *App) makePeople() (err error) {
 		return err
 	}
 	a.groups = groups.New(a.identity.Realms())
-	a.transfer = transfer.New(a.db, a.identity, a.groups)
+	a.personal = attributes.New(a.config.attributes())
+	a.transfer = transfer.New(a.db, a.identity, a.groups, a.personal)
 	if err := a.makeAccounts(); err != nil {
 		return err
 	}
@@ -208,7 +211,7 @@ func (a *App) makeOAuth() (err error) {
 		Issuer: a.config.Issuer, Registration: true, Realms: a.identity.Realms(), SlashRealms: a.config.Tokens.RealmForm == "slash",
 		Lifetimes: a.config.lifetimes(), Version: a.build.Version,
 		RevocationSalt: a.config.Tokens.RevocationSalt, Caller: func(r *http.Request) (access.Caller, error) { return a.authn.Caller(r) },
-		People: &oauth.PeopleOptions{Keyring: a.keyring, Sessions: a.sessions, People: newPeople(a.db), More: newPersonClaims(a.db), Catalog: scopeTexts{a.catalog}, Pages: oauthPages{a},
+		People: &oauth.PeopleOptions{Keyring: a.keyring, Sessions: a.sessions, People: newPeople(a.db), More: newPersonClaims(a.db, a.personal), Catalog: scopeTexts{a.catalog}, Pages: oauthPages{a},
 			RequirePAR: a.config.Tokens.RequirePushedRequests, StepUp: stepUp, RegisterAt: a.registerAt(), Outbound: a.outbound, Languages: web.Languages(),
 			Passwords: oauth.PersonPasswords{Realms: a.config.passwordRealms(), Verify: a.identity.VerifyPersonPassword, Admit: a.admit}},
 	}); err != nil {

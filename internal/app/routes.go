@@ -28,6 +28,7 @@ func (a *App) routes() {
 	a.accounts.Routes(a.mux)
 	a.directory.Routes(a.mux)
 	a.groups.Routes(a.mux)
+	a.personal.Routes(a.mux)
 	a.transfer.Routes(a.mux)
 	a.upstream.Routes(a.mux)
 	a.rotation.Routes(a.mux)

@@ -14,10 +14,10 @@ import (
 type userCommands struct {
 	Create      userCreate      `cmd:"" help:"Make a person known."`
 	List        userList        `cmd:"" help:"List the people, or search them."`
-	Show        userShow        `cmd:"" help:"Show one person, and the groups it is in."`
+	Show        userShow        `cmd:"" help:"Show one person, the groups it is in, and its attributes."`
 	Disable     userDisable     `cmd:"" help:"Refuse a person, and end its sessions and access keys."`
 	Enable      userEnable      `cmd:"" help:"Accept a person again."`
-	Update      userUpdate      `cmd:"" help:"Change the name to show, the addresses or the telephone number of a person."`
+	Update      userUpdate      `cmd:"" help:"Change the name to show, the addresses, the telephone number or attributes of a person."`
 	Import      userImport      `cmd:"" help:"Bring people in from another system, with the hashes of their passwords."`
 	Export      userExport      `cmd:"" help:"Print all that is held of a person."`
 	Erase       userErase       `cmd:"" help:"Erase a person and all that is held of it."`

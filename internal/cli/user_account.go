@@ -11,10 +11,11 @@ import (
 
 type userUpdate struct {
 	personArgument
-	DisplayName *string `help:"Name to show."`
-	Email       *string `placeholder:"ADDRESS" help:"E-mail address. It is not verified then: its person is sent a link."`
-	Phone       *string `placeholder:"NUMBER" help:"Telephone number; empty: none."`
-	Address     *string `help:"Address of a house; empty: none."`
+	DisplayName *string           `help:"Name to show."`
+	Email       *string           `placeholder:"ADDRESS" help:"E-mail address. It is not verified then: its person is sent a link."`
+	Phone       *string           `placeholder:"NUMBER" help:"Telephone number; empty: none."`
+	Address     *string           `help:"Address of a house; empty: none."`
+	Attribute   map[string]string `mapsep:"none" placeholder:"NAME=VALUE" help:"Value of an attribute of the realm; empty: none. The entries of a list stand between commas. May be repeated."`
 }
 
 func (userUpdate) Help() string {
@@ -23,19 +24,28 @@ func (userUpdate) Help() string {
 Examples:
 
     mintmark user update employees/jane --email jane@example.org
-    mintmark user update employees/jane --display-name "Jane Doe" --phone ""`
+    mintmark user update employees/jane --display-name "Jane Doe" --phone ""
+    mintmark user update employees/jane --attribute department=sales --attribute skills=go,sql`
 }
 
 func (cmd *userUpdate) Run(ctx context.Context, s *Session) error {
-	if cmd.DisplayName == nil && cmd.Email == nil && cmd.Phone == nil && cmd.Address == nil {
-		return usage(errors.New("say what is to change: --display-name, --email, --phone or --address"))
+	known := cmd.DisplayName != nil || cmd.Email != nil || cmd.Phone != nil || cmd.Address != nil
+	if !known && len(cmd.Attribute) == 0 {
+		return usage(errors.New("say what is to change: --display-name, --email, --phone, --address or --attribute"))
 	}
 	c, u, err := cmd.known(ctx, s)
 	if err != nil {
 		return err
 	}
-	if u, err = c.UpdateUser(ctx, u.ID, api.UpdateUser{DisplayName: cmd.DisplayName, Email: cmd.Email, Phone: cmd.Phone, Address: cmd.Address}); err != nil {
-		return err
+	if known {
+		if u, err = c.UpdateUser(ctx, u.ID, api.UpdateUser{DisplayName: cmd.DisplayName, Email: cmd.Email, Phone: cmd.Phone, Address: cmd.Address}); err != nil {
+			return err
+		}
+	}
+	if len(cmd.Attribute) > 0 {
+		if err := putAttributes(ctx, c, u, cmd.Attribute); err != nil {
+			return err
+		}
 	}
 	return s.print(u, func(w io.Writer) { fmt.Fprintf(w, "%s/%s is changed\n", plain(u.Realm), plain(u.Username)) })
 }

@@ -35,9 +35,9 @@ func (userImport) Help() string {
 	return `One JSON object a line; all members but username may be absent:
 
     {"external_id":"4711","username":"jane","display_name":"Jane Doe","email":"jane@example.org","email_verified":true,
-     "phone":"+41 31 555 01 01","address":"...","password_hash":"$2b$12$...","groups":["engineering"]}
+     "phone":"+41 31 555 01 01","address":"...","password_hash":"$2b$12$...","groups":["engineering"],"attributes":{"department":"sales"}}
 
-A hash is Argon2id, bcrypt, PBKDF2 or scrypt as a PHC string; it is replaced at the first login. Groups must be there.
+A hash is Argon2id, bcrypt, PBKDF2 or scrypt as a PHC string; it is replaced at the first login. Groups must be there, and attributes be declared for the realm.
 
 Each line that is refused is printed as one JSON line with its number, field, code and reason, never with what it holds; how far it is goes to standard error. Lines are stored a hundred at a time. Stopped anywhere, run it again: who is there already is found by external_id or name, and skipped.
 

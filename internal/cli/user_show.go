@@ -20,7 +20,8 @@ func (userShow) Help() string {
 // shownUser is what user show prints for programs.
 type shownUser struct {
 	*api.User
-	Groups []api.Group `json:"groups"`
+	Groups     []api.Group         `json:"groups"`
+	Attributes []api.UserAttribute `json:"attributes"`
 }
 
 func (cmd *userShow) Run(ctx context.Context, s *Session) error {
@@ -32,12 +33,16 @@ func (cmd *userShow) Run(ctx context.Context, s *Session) error {
 	if err != nil {
 		return err
 	}
-	return s.print(shownUser{u, of.Items}, func(w io.Writer) {
+	kept, err := c.UserAttributes(ctx, u.ID)
+	if err != nil {
+		return err
+	}
+	return s.print(shownUser{u, of.Items, kept.Items}, func(w io.Writer) {
 		var names []string
 		for _, g := range of.Items {
 			names = append(names, g.Name)
 		}
-		fields(w, "id", u.ID, "realm", u.Realm, "username", u.Username, "name", u.DisplayName, "email", u.Email, "verified", yesNo(u.EmailVerified), "phone", u.Phone, "address", u.Address,
-			"enabled", whetherEnabled(*u), "password", yesNo(u.HasPassword), "admin", yesNo(u.Admin), "groups", strings.Join(names, ", "), "created", s.at(u.Created))
+		fields(w, append([]string{"id", u.ID, "realm", u.Realm, "username", u.Username, "name", u.DisplayName, "email", u.Email, "verified", yesNo(u.EmailVerified), "phone", u.Phone, "address", u.Address,
+			"enabled", whetherEnabled(*u), "password", yesNo(u.HasPassword), "admin", yesNo(u.Admin), "groups", strings.Join(names, ", "), "created", s.at(u.Created)}, attributeFields(kept.Items)...)...)
 	})
 }

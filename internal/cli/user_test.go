@@ -2,6 +2,7 @@ package cli_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -42,6 +43,17 @@ func people() map[string]any {
 		},
 		"PUT /api/users/usr_1/password": nil,
 		"GET /api/users/usr_1/groups":   api.Groups{Items: []api.Group{engineering}},
+		"GET /api/users/usr_1/attributes": api.UserAttributes{Items: []api.UserAttribute{
+			{Name: "department", Type: "string", Claim: "dept", Scope: "work", Editable: "administrator", Value: json.RawMessage(`"sales\u001b[31m"`)}, {Name: "grade", Type: "number", Claim: "grade", Scope: "work", Editable: "administrator"},
+			{Name: "skills", Type: "list", Claim: "skills", Scope: "skills", Editable: "person", Value: json.RawMessage(`["go","sql"]`)}, {Name: "shoe_size", Value: json.RawMessage("44")}}},
+		"PUT /api/users/usr_1/attributes": func(w http.ResponseWriter, r *http.Request) {
+			var in api.PutUserAttributes
+			if err := json.NewDecoder(r.Body).Decode(&in); err != nil || fmt.Sprintf("%s", in.Attributes) != `map[department:null grade:7 skills:["go","sql"]]` {
+				http.Error(w, fmt.Sprintf("%s %v", in.Attributes, err), http.StatusBadRequest)
+				return
+			}
+			json.NewEncoder(w).Encode(api.UserAttributes{})
+		},
 		"GET /api/groups": func(w http.ResponseWriter, r *http.Request) {
 			all := api.Groups{Items: []api.Group{engineering}}
 			if !strings.HasPrefix("engineering", r.FormValue("search")) {
@@ -103,6 +115,10 @@ func TestUserCommands(t *testing.T) {
 		"user-erase-no":          {"user", "erase", "employees/jane"},
 		"user-show":              {"user", "show", "employees/jane"},
 		"user-show-json":         {"user", "show", "employees/jane", "-o", "json"},
+		"user-update-attribute":  {"user", "update", "employees/jane", "--attribute", "department=", "--attribute", "grade=7", "--attribute", "skills=go, sql"},
+		"user-update-unknown":    {"user", "update", "employees/jane", "--attribute", "planet=earth"},
+		"user-update-wrong":      {"user", "update", "employees/jane", "--attribute", "grade=seven"},
+		"user-update-nothing":    {"user", "update", "employees/jane"},
 		"group-create":           {"group", "create", "employees/engineering", "--description", "Who builds it"},
 		"group-create-nameless":  {"group", "create", "engineering"},
 		"group-list":             {"group", "list", "--realm", "employees", "--search", "eng"},

@@ -110,12 +110,19 @@ func (s *Server) document(signing []string) document {
 	d.PAREndpoint, d.RequirePAR = s.issuer+"/oauth2/par", s.people.RequirePAR
 	d.Scopes = commonScopes
 	if s.people.More != nil {
-		d.Scopes = append(slices.Clone(commonScopes), ScopeGroups)
+		more, _ := s.people.More.Known()
+		d.Scopes = slices.Clone(commonScopes)
+		for _, scope := range more {
+			if !slices.Contains(d.Scopes, scope) {
+				d.Scopes = append(d.Scopes, scope)
+			}
+		}
 	}
 	d.GrantTypes = append(d.GrantTypes, grantAuthorizationCode, grantRefreshToken, grantDeviceCode, registry.GrantImplicit)
 	d.Claims = []string{"iss", "sub", "aud", "azp", "iat", "exp", "auth_time", "nonce", "sid", "acr", "amr", "at_hash", "c_hash", "name", "preferred_username", "email", "email_verified", "phone_number", "phone_number_verified", "address"}
 	if s.people.More != nil {
-		d.Claims = append(d.Claims, ScopeGroups)
+		_, more := s.people.More.Known()
+		d.Claims = append(d.Claims, more...)
 	}
 	d.ResponseTypes, d.ResponseModes = responseTypes, responseModes()
 	d.IDTokenAlgs, d.UserinfoAlgs, d.AuthorizationSigned = signing, signing, signing

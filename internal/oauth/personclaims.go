@@ -26,6 +26,8 @@ type PersonClaims interface {
 	Claims(ctx context.Context, userID string, scopes []string, brief bool) ([]PersonClaim, error)
 	// Text is what such a scope tells of people of the realm, in words; "" if it tells nothing of them.
 	Text(ctx context.Context, tx db.ReadTx, realm, scope string) (string, error)
+	// Known are all scopes and claims that there may be, for the metadata.
+	Known() (scopes, claims []string)
 }
 
 // personScopeText is what the scope tells, for the person who is asked.
@@ -74,3 +76,6 @@ var ownClaims = []string{
 	"typ", "cnf", "act", "may_act", "scope", "scp", "client_id", "realm", "events", "sub_id", "_claim_names", "_claim_sources",
 	"name", "preferred_username", "email", "email_verified", "phone_number", "phone_number_verified", "address",
 }
+
+// OwnClaim tells whether a claim is one of the protocols or of the standard, which nobody else may set.
+func OwnClaim(name string) bool { return slices.Contains(ownClaims, name) }

@@ -2,6 +2,7 @@ package oauth_test
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -33,6 +34,11 @@ func (f fakeClaims) Text(_ context.Context, _ db.ReadTx, realm, scope string) (s
 		return "See " + scope + ".", nil
 	}
 	return "", nil
+}
+
+func (f fakeClaims) Known() (scopes, claims []string) {
+	scopes = slices.Sorted(maps.Keys(f))
+	return scopes, scopes
 }
 
 // What the organisation says of a person is told to clients that an administrator lets ask for it, once the person has

@@ -329,12 +329,17 @@ func checkWords(m Metadata) error {
 // for the other.
 var personScope = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,49}$`)
 
+// PersonScope tells whether the scope can be one of a client's person_scopes.
+func PersonScope(scope string) bool {
+	return personScope.MatchString(scope) && scope != "azp" && !slices.Contains(commonScopes, scope)
+}
+
 func checkPersonScopes(m *Metadata) error {
 	if len(m.PersonScopes) > maxPersonScopes {
 		return badMetadata("person_scopes", "A client has at most %d of these.", maxPersonScopes)
 	}
 	for _, scope := range m.PersonScopes {
-		if !personScope.MatchString(scope) || scope == "azp" || slices.Contains(commonScopes, scope) {
+		if !PersonScope(scope) {
 			return badMetadata("person_scopes", "These are groups, or scopes of attributes, such as department: lower-case letters, digits, hyphens and underscores. What every client may ask for needs no place here.")
 		}
 	}

@@ -192,7 +192,7 @@ _mintmark() {
     "user show") words="--help --output --server --timeout --token-file" ;;
     "user disable") words="--help --output --reason --server --timeout --token-file" ;;
     "user enable") words="--help --output --server --timeout --token-file" ;;
-    "user update") words="--address --display-name --email --help --output --phone --server --timeout --token-file" ;;
+    "user update") words="--address --attribute --display-name --email --help --output --phone --server --timeout --token-file" ;;
     "user import") words="--dry-run --existing --from-line --help --output --server --timeout --token-file" ;;
     "user export") words="--help --output --server --timeout --token-file" ;;
     "user erase") words="--help --output --server --timeout --token-file --yes" ;;

@@ -37,6 +37,7 @@ var tables = []held{
 	{table: "person_keys"},
 	{table: "person_passwords", shown: "changed:time"},
 	{table: "group_members", shown: "name added:time", query: `FROM (SELECT g.name, m.added FROM group_members m JOIN groups g ON g.id = m.group_id WHERE m.user_id = $1) h`},
+	{table: "person_attributes", shown: "name value"},
 	{table: "user_roles", shown: "client_id role_id created:time"},
 	{table: "sessions", shown: "id amr auth_time:time last_seen:time expires:time ip user_agent"},
 	{table: "known_devices", shown: "id created:time last_used:time ip user_agent"},

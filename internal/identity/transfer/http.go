@@ -63,7 +63,7 @@ func (s *Service) postImport(ctx context.Context, c access.Caller, in *importInp
 	for _, r := range in.Body.Rows {
 		b.Rows = append(b.Rows, Row{
 			ExternalID: r.ExternalID, Username: r.Username, DisplayName: r.DisplayName, Email: r.Email, EmailVerified: r.EmailVerified, Phone: r.Phone, Address: r.Address,
-			PasswordHash: redact.New(r.PasswordHash), Groups: r.Groups,
+			PasswordHash: redact.New(r.PasswordHash), Groups: r.Groups, Attributes: r.Attributes,
 		})
 	}
 	results, err := s.Import(ctx, c, b)

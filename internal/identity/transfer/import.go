@@ -22,6 +22,7 @@ import (
 	"github.com/mintmark/mintmark/internal/failpoint"
 	"github.com/mintmark/mintmark/internal/fault"
 	"github.com/mintmark/mintmark/internal/identity"
+	"github.com/mintmark/mintmark/internal/identity/attributes"
 	"github.com/mintmark/mintmark/internal/identity/groups"
 	"github.com/mintmark/mintmark/internal/realm"
 	"github.com/mintmark/mintmark/internal/redact"
@@ -41,12 +42,13 @@ type Service struct {
 	d      *db.DB
 	dir    *identity.Directory
 	groups *groups.Service
+	attrs  *attributes.Service
 }
 
 // New makes a Service.
-func New(d *db.DB, dir *identity.Directory, g *groups.Service) *Service {
+func New(d *db.DB, dir *identity.Directory, g *groups.Service, a *attributes.Service) *Service {
 	dir.OnPersonRemoved(forget)
-	return &Service{d: d, dir: dir, groups: g}
+	return &Service{d: d, dir: dir, groups: g, attrs: a}
 }
 
 // Row is one person of an import.
@@ -60,6 +62,7 @@ type Row struct {
 	Address       string
 	PasswordHash  redact.Secret // Argon2id, bcrypt, PBKDF2 or scrypt; empty: none
 	Groups        []string      // names of groups of the realm
+	Attributes    attributes.Values
 }
 
 // Batch is a part of an import.
@@ -183,6 +186,9 @@ func (s *Service) prepare(ctx context.Context, tx db.ReadTx, b Batch, row Row) (
 			return p, err
 		}
 	}
+	if err := s.attrs.CheckNew(b.Realm, row.Attributes); err != nil {
+		return p, at(err, "attributes")
+	}
 	if len(row.Groups) > maxRowGroups {
 		return p, fault.InvalidAt("groups", "too_many_groups", "One person can be in %d groups.", maxRowGroups)
 	}
@@ -252,6 +258,11 @@ func (s *Service) store(ctx context.Context, tx db.WriteTx, c access.Caller, b B
 	if p.row.ExternalID != "" {
 		if _, err := tx.Exec(ctx, `INSERT INTO person_external_ids (user_id, realm, external_id) VALUES ($1, $2, $3) ON CONFLICT (user_id) DO NOTHING`, out.UserID, b.Realm, p.row.ExternalID); err != nil {
 			return out, fmt.Errorf("note whom another system means: %w", err)
+		}
+	}
+	if len(p.row.Attributes) > 0 {
+		if err := s.attrs.Set(ctx, tx, c, out.UserID, p.row.Attributes); err != nil {
+			return out, at(err, "attributes")
 		}
 	}
 	for _, groupID := range p.groups {

@@ -24,6 +24,7 @@ import (
 	"github.com/mintmark/mintmark/internal/db"
 	"github.com/mintmark/mintmark/internal/db/dbtest"
 	"github.com/mintmark/mintmark/internal/identity"
+	"github.com/mintmark/mintmark/internal/identity/attributes"
 	"github.com/mintmark/mintmark/internal/identity/groups"
 	"github.com/mintmark/mintmark/internal/identity/transfer"
 	"github.com/mintmark/mintmark/internal/password"
@@ -58,7 +59,7 @@ func ports(t *testing.T, f func(p *port)) {
 			}
 			p := &port{T: t, d: d, dir: dir, groups: groups.New(dir.Realms())}
 			dir.OnPersonRemoved(groups.Forget)
-			p.s = transfer.New(d, dir, p.groups)
+			p.s = transfer.New(d, dir, p.groups, attributes.New(map[string][]attributes.Attribute{"customers": {{Name: "plan"}, {Name: "seats", Type: attributes.Number}}}))
 			p.m = route.New(route.Options{DB: d, Authenticate: func(r *http.Request) (access.Caller, error) {
 				who := admin
 				who.Admin = r.Header.Get("Authorization") == "Bearer admin"
