@@ -92,7 +92,7 @@ func (p *Pages) changePassword(r *http.Request, s session.Session) (along sessio
 	}
 	proved := s.User
 	if person.HasPassword {
-		if proved, err = dir.VerifyPersonPassword(ctx, s.User.Realm, s.User.Username, redact.New(form.Get("current")), p.origin(r)); err != nil {
+		if proved, err = dir.VerifyPersonPassword(ctx, person.Realm, person.Username, redact.New(form.Get("current")), p.origin(r)); err != nil {
 			switch {
 			case fault.Is(err, fault.Unauthenticated):
 				problem = "The current password is not right."

@@ -714,6 +714,40 @@ func TestSessionsAndDevices(t *testing.T) {
 	})
 }
 
+// A session that began under another name changes the password of its person all the same, and of nobody who has the
+// name now.
+func TestChangePasswordUnderAnotherName(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *site) {
+		known := func(secret string) (u identity.User) {
+			s.write(func(tx db.WriteTx) (err error) {
+				u, err = s.dir.CreatePerson(ctx, tx, admin, identity.NewPerson{Realm: "employees", Username: "jane@example.org", Email: "jane@example.org"}, redact.New(secret))
+				return err
+			})
+			return u
+		}
+		verified := func() {
+			s.write(func(tx db.WriteTx) error {
+				_, err := tx.Exec(ctx, `UPDATE people SET email_verified = 1`)
+				return err
+			})
+		}
+		jane := known(janes)
+		verified()
+		b := s.browser()
+		b.signIn("/login", "jane@example.org", janes)
+		page := b.get("/account/password")
+		s.write(func(tx db.WriteTx) error { return s.dir.ChangeEmail(ctx, tx, admin, jane.ID, "jane@example.com") })
+		known(wrong)
+		verified()
+		if a := b.post(page, "/account/password", "current", wrong, "password", wrong+"x", "again", wrong+"x"); a.Code != 401 {
+			t.Errorf("with the password of who has the name now: %d", a.Code)
+		}
+		b.post(page, "/account/password", "current", janes, "password", wrong+"x", "again", wrong+"x").leads(t, "/account/security?done=password")
+		s.browser().signIn("/login", "jane@example.com", wrong+"x").leads(t, "/account")
+		s.browser().signIn("/login", "jane@example.org", wrong).leads(t, "/account")
+	})
+}
+
 func TestChangePassword(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *site) {
 		s.person("jane", "")
