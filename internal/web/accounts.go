@@ -87,15 +87,13 @@ func (p *Pages) arrive(w http.ResponseWriter, r *http.Request, purpose account.P
 	return true
 }
 
-func (p *Pages) linkName() string { return strings.Replace(p.stepName, "login", "link", 1) }
-
 func (p *Pages) setLink(w http.ResponseWriter, value string, age int) {
-	http.SetCookie(w, &http.Cookie{Name: p.linkName(), Value: value, Path: "/", MaxAge: age, HttpOnly: true, SameSite: http.SameSiteLaxMode, Secure: p.stepName != "mintmark-login"})
+	p.setCookie(w, linkCookie, value, age)
 }
 
 // link is the token that the browser keeps for this purpose; empty, which opens nothing, if there is none.
 func (p *Pages) link(r *http.Request, purpose account.Purpose) redact.Secret {
-	found := r.CookiesNamed(p.linkName())
+	found := r.CookiesNamed(p.cookieName(linkCookie))
 	if len(found) != 1 {
 		return redact.Secret{}
 	}

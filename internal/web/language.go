@@ -155,7 +155,7 @@ func (d *reader) meet(w http.ResponseWriter, r *http.Request, name string, statu
 
 // speak has the browser keep the language for so many seconds; 0: until it is closed.
 func (p *Pages) speak(w http.ResponseWriter, tag string, age int) {
-	http.SetCookie(w, &http.Cookie{Name: p.cookieName(languageCookie), Value: tag, Path: "/", MaxAge: age, HttpOnly: true, SameSite: http.SameSiteLaxMode, Secure: p.secure()})
+	p.setCookie(w, languageCookie, tag, age)
 }
 
 // links lead to the same page in each language. The answer to a form has none but the login's: what it shows cannot be
@@ -223,16 +223,6 @@ func accepted(header string) string {
 		}
 	}
 	return best
-}
-
-// secure tells whether cookies are sent over TLS alone.
-func (p *Pages) secure() bool { return strings.HasPrefix(p.info.Issuer, "https://") }
-
-func (p *Pages) cookieName(name string) string {
-	if p.secure() {
-		return "__Host-" + name
-	}
-	return name
 }
 
 // T is a text in the page's language, with its gaps filled.

@@ -43,7 +43,7 @@ func (p *Pages) keepRealm(w http.ResponseWriter, r *http.Request, name string) {
 	if c, err := r.Cookie(p.cookieName(realmCookie)); err == nil && c.Value == name {
 		return
 	}
-	http.SetCookie(w, &http.Cookie{Name: p.cookieName(realmCookie), Value: name, Path: "/", MaxAge: realmYear, HttpOnly: true, SameSite: http.SameSiteLaxMode, Secure: p.secure()})
+	p.setCookie(w, realmCookie, name, realmYear)
 }
 
 // LookRoutes registers the files of the looks, and the script that pages do without.

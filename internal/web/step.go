@@ -41,7 +41,7 @@ func (p *Pages) goOnFrom(w http.ResponseWriter, r *http.Request, u identity.User
 }
 
 func (p *Pages) setStep(w http.ResponseWriter, value string, age int) {
-	http.SetCookie(w, &http.Cookie{Name: p.stepName, Value: value, Path: "/", MaxAge: age, HttpOnly: true, SameSite: http.SameSiteLaxMode, Secure: p.stepName != "mintmark-login"})
+	p.setCookie(w, stepCookie, value, age)
 }
 
 // begin signs the person in and leads on. It has answered unless it returns an error.
@@ -78,7 +78,7 @@ func (p *Pages) signedAnew(w http.ResponseWriter, r *http.Request, s session.Ses
 	if err != nil {
 		return err
 	}
-	if len(r.CookiesNamed(p.stepName)) > 0 {
+	if len(r.CookiesNamed(p.cookieName(stepCookie))) > 0 {
 		p.setStep(w, "", -1)
 	}
 	p.keepRealm(w, r, s.User.Realm)
@@ -110,7 +110,7 @@ func (p *Pages) greet(w http.ResponseWriter, r *http.Request, u identity.User) (
 
 // step finds the login that the browser has under way, with the seed of one that wants a factor.
 func (p *Pages) step(r *http.Request, kind mfa.StepKind) (*mfa.Step, mfa.Seed, error) {
-	found := r.CookiesNamed(p.stepName)
+	found := r.CookiesNamed(p.cookieName(stepCookie))
 	if len(found) != 1 {
 		return nil, mfa.Seed{}, mfa.ErrNoStep
 	}

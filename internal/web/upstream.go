@@ -78,15 +78,13 @@ func (p *Pages) otherWays(r *http.Request, d loginData) ([]otherWay, error) {
 	return ways, nil
 }
 
-func (p *Pages) upstreamName() string { return strings.Replace(p.stepName, "login", "upstream", 1) }
-
 func (p *Pages) setUpstream(w http.ResponseWriter, value string, age int) {
-	http.SetCookie(w, &http.Cookie{Name: p.upstreamName(), Value: value, Path: "/", MaxAge: age, HttpOnly: true, SameSite: http.SameSiteLaxMode, Secure: p.stepName != "mintmark-login"})
+	p.setCookie(w, upstreamCookie, value, age)
 }
 
 // upstreamBrowser is what the browser keeps of its logins at providers; empty if there is nothing.
 func (p *Pages) upstreamBrowser(r *http.Request) redact.Secret {
-	found := r.CookiesNamed(p.upstreamName())
+	found := r.CookiesNamed(p.cookieName(upstreamCookie))
 	if len(found) != 1 {
 		return redact.Secret{}
 	}

@@ -103,16 +103,12 @@ type Pages struct {
 	passkeys  string // address of the script
 	comforts  string // address of the other one
 	languages languages
-	stepName  string // name of the cookie of a login that is under way
 }
 
 // New parses the pages; a template that does not parse is a bug found at start.
 func New(info Info) (*Pages, error) {
 	p := &Pages{info: info, stylePath: "/static/style-" + digest(stylesheet) + ".css", iconPath: "/static/icon-" + digest(icon) + ".svg",
-		passkeys: "/static/passkey-" + digest(passkeyScript) + ".js", comforts: "/static/comfort-" + digest(comfortScript) + ".js", stepName: "mintmark-login"}
-	if strings.HasPrefix(info.Issuer, "https://") {
-		p.stepName = "__Host-" + p.stepName
-	}
+		passkeys: "/static/passkey-" + digest(passkeyScript) + ".js", comforts: "/static/comfort-" + digest(comfortScript) + ".js"}
 	var err error
 	if p.languages, err = readLanguages(); err != nil {
 		return nil, err
