@@ -33,7 +33,7 @@ var (
 			{Name: "department", Claim: "dept", Scope: "work", Max: 20},
 			{Name: "grade", Type: attributes.Number, Scope: "work"},
 			{Name: "remote", Type: attributes.Boolean},
-			{Name: "skills", Type: attributes.List, Editable: attributes.ByPerson, Max: 3},
+			{Name: "skills", Type: attributes.List, Editable: attributes.ByAdministrator, Max: 3},
 		},
 		"customers": {{Name: "plan"}},
 	}

@@ -35,11 +35,8 @@ const (
 	List    = "list" // of strings
 )
 
-// Who changes a value.
-const (
-	ByAdministrator = "administrator"
-	ByPerson        = "person" // and administrators
-)
+// ByAdministrator is who changes a value.
+const ByAdministrator = "administrator"
 
 const (
 	// MaxDeclared is how many attributes a realm has at most.
@@ -63,8 +60,7 @@ type Attribute struct {
 	Claim string `yaml:"claim"`
 	// Scope is what a client asks for to be told, which an administrator lets it (person_scopes). Default: the name.
 	Scope string `yaml:"scope"`
-	// Editable is who changes it: administrator, or person, who then finds it on the page of its profile. Default:
-	// administrator.
+	// Editable is who changes it: administrator, and nobody else. Default: administrator.
 	Editable string `yaml:"editable"`
 	// Max is the most bytes of a string (default 200, at most 1000) or entries of a list (default 20, at most 50).
 	Max int `yaml:"max"`
@@ -115,8 +111,8 @@ func Check(list []Attribute, reserved Reserved) error {
 			return fmt.Errorf("%s: claim %s says something else already", at, a.Claim)
 		case reserved.Scope(a.Scope, a.Claim):
 			return fmt.Errorf("%s: scope %q cannot release claim %s", at, a.Scope, a.Claim)
-		case a.Editable != ByAdministrator && a.Editable != ByPerson:
-			return fmt.Errorf("%s: editable %q is neither administrator nor person", at, a.Editable)
+		case a.Editable != ByAdministrator:
+			return fmt.Errorf("%s: editable %q is not administrator", at, a.Editable)
 		}
 		if most, known := map[string]int{String: maxString, List: maxList, Number: 0, Boolean: 0}[a.Type]; !known {
 			return fmt.Errorf("%s: type %q is none of string, number, boolean, list", at, a.Type)
