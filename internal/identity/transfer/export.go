@@ -3,6 +3,7 @@ package transfer
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/mintmark/mintmark/internal/access"
@@ -72,9 +73,10 @@ func (s *Service) Export(ctx context.Context, tx db.WriteTx, c access.Caller, us
 
 // eventsOf are the events of the log that the person made, and those that others made of it. Who the others are is theirs.
 func eventsOf(ctx context.Context, tx db.ReadTx, userID string) (list []Record, err error) {
+	newest := ` ORDER BY at DESC LIMIT ` + strconv.Itoa(maxRecords) + `) h` // inside: the order of a part binds nobody outside it
 	for _, side := range []struct{ by, query string }{
-		{"the person", `FROM (SELECT at, action, outcome, ip FROM audit_events WHERE actor_kind = 'person' AND actor_id = $1 ORDER BY at DESC) h`},
-		{"somebody else", `FROM (SELECT at, action, outcome, '' AS ip FROM audit_events WHERE about = $1 ORDER BY at DESC) h`},
+		{"the person", `FROM (SELECT at, action, outcome, ip FROM audit_events WHERE actor_kind = 'person' AND actor_id = $1` + newest},
+		{"somebody else", `FROM (SELECT at, action, outcome, '' AS ip FROM audit_events WHERE about = $1` + newest},
 	} {
 		found, err := held{table: "audit_events", shown: "at:time action outcome ip", query: side.query}.read(ctx, tx, userID)
 		if err != nil {
