@@ -44,7 +44,7 @@ func (dir *Directory) changeEmail(ctx context.Context, tx db.WriteTx, c access.C
 	if mail.text == p.Email {
 		return nil
 	}
-	if err := dir.keepsFields(p, "email"); err != nil {
+	if err := dir.KeepsFields(p, "email"); err != nil {
 		return err
 	}
 	username := p.Username

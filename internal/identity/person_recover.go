@@ -143,7 +143,7 @@ func (dir *Directory) updatePerson(ctx context.Context, tx db.WriteTx, c access.
 		return err
 	}
 	for field := range changed {
-		if err := dir.keepsFields(p, field); err != nil {
+		if err := dir.KeepsFields(p, field); err != nil {
 			return err
 		}
 	}

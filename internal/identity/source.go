@@ -107,8 +107,8 @@ func (dir *Directory) keepsPassword(ctx context.Context, tx db.ReadTx, u User) e
 	return nil
 }
 
-// keepsFields refuses to change what the source says of a person.
-func (dir *Directory) keepsFields(p Person, fields ...string) error {
+// KeepsFields refuses to change what the source says of a person: display_name, email, phone or address.
+func (dir *Directory) KeepsFields(p Person, fields ...string) error {
 	if p.Entry == "" {
 		return nil
 	}

@@ -59,6 +59,14 @@ func TestPeopleOfADirectory(t *testing.T) {
 		if security := b.get("/account/security"); !strings.Contains(security.body, "Kept by your organisation") {
 			t.Error(security.body)
 		}
+		// What the directory says of her has no field, and is refused to who sends it all the same.
+		profile := b.get("/account/profile")
+		if profile.Code != 200 || strings.Contains(profile.body, "profile-change-email") || !strings.Contains(profile.body, `id="phone"`) || !strings.Contains(profile.body, `id="profile-limited"`) {
+			t.Errorf("%d\n%s", profile.Code, profile.body)
+		}
+		if a := b.post(profile, "/account/email", "email", "other@example.org"); a.Code != 404 || !strings.Contains(a.body, "in the directory of your organisation") {
+			t.Errorf("another address is asked for: %d\n%s", a.Code, a.body)
+		}
 		form := b.get("/account/security")
 		if a := b.post(form, "/account/password", "password", "another walk in the rain", "again", "another walk in the rain"); a.Code != 409 || !strings.Contains(a.body, "password_elsewhere") {
 			t.Errorf("a password is set beside the directory's: %d\n%s", a.Code, a.body)

@@ -67,7 +67,7 @@ func (p *Pages) profile(w http.ResponseWriter, r *http.Request, status int, s se
 		return
 	}
 	d := profileData{frame: p.section("Profile", profilePage).of(s.User.Realm), CSRF: p.info.Sessions.Token(w, r), User: person.User, Person: person, Verified: !person.EmailVerified.IsZero(),
-		Problem: problem, mayChange: p.mayChange(person.Realm)}
+		Problem: problem, mayChange: p.mayChange(person)}
 	if r.Method == http.MethodGet {
 		d.Done = profileTexts[r.URL.Query().Get("done")]
 	}
@@ -84,9 +84,9 @@ func (p *Pages) profile(w http.ResponseWriter, r *http.Request, status int, s se
 	p.show(w, r, status, "profile", d)
 }
 
-// mayChange tells what people of the realm may change of themselves.
-func (p *Pages) mayChange(realmName string) func(account.Field) bool {
-	return func(f account.Field) bool { return p.info.Accounts != nil && p.info.Accounts.MayChange(realmName, f) }
+// mayChange tells what the person may change of itself.
+func (p *Pages) mayChange(person identity.Person) func(account.Field) bool {
+	return func(f account.Field) bool { return p.info.Accounts != nil && p.info.Accounts.MayChange(person, f) }
 }
 
 // SaveProfile takes the form at POST /account/profile.
@@ -172,8 +172,8 @@ func (p *Pages) email(w http.ResponseWriter, r *http.Request, status int, s sess
 		p.fail(w, r, err)
 		return
 	}
-	if d.Step == "" && !p.mayChange(person.Realm)(account.Email) {
-		p.notOffered(w, r, "Your e-mail address can be changed by an administrator alone.")
+	if d.Step == "" && !p.mayChange(person)(account.Email) {
+		p.notOffered(w, r, "Your e-mail address is changed by an administrator or in the directory of your organisation.")
 		return
 	}
 	if d.Step == stepOpen {

@@ -325,7 +325,7 @@ func (s *Service) Open(ctx context.Context, tx db.ReadTx, purpose Purpose, value
 		if err != nil {
 			return Opened{}, err
 		}
-		if o.Email = b.Email; !s.MayChange(p.Realm, Email) {
+		if o.Email = b.Email; !s.free(p.Realm, Email) {
 			return Opened{}, ErrLink // the realm fixed it since
 		}
 	}

@@ -182,7 +182,7 @@ func TestClosedByDefault(t *testing.T) {
 			}
 		}
 		silent := account.New(o.d, o.keyring, o.dir, mail.NewOutbox(o.d, o.keyring, mail.Options{}), account.Options{Policies: map[string]account.Policy{"customers": {Registration: account.Open}}})
-		if err := silent.AskRegistration(ctx, account.Asker{}, "customers", "new@example.org", "/"); !fault.Is(err, fault.Forbidden) || silent.Resets() || silent.MayChange("customers", account.Email) {
+		if err := silent.AskRegistration(ctx, account.Asker{}, "customers", "new@example.org", "/"); !fault.Is(err, fault.Forbidden) || silent.Resets() || silent.MayChange(identity.Person{User: identity.User{Realm: "customers"}}, account.Email) {
 			t.Errorf("where no mail is sent: %v", err)
 		}
 	})

@@ -21,9 +21,17 @@ import (
 // errFixed is the answer to a change that the realm leaves to administrators.
 var errFixed error = fault.New(fault.Forbidden, "profile_fixed", "This can be changed by an administrator alone.")
 
-// MayChange tells whether people of the realm may change this of themselves. An address can be changed only where mail is
-// sent.
-func (s *Service) MayChange(realm string, f Field) bool {
+// MayChange tells whether a person may change this of itself: what neither the realm leaves to administrators nor a
+// directory keeps. An address can be changed only where mail is sent.
+func (s *Service) MayChange(p identity.Person, f Field) bool {
+	field := string(f)
+	if f == Name {
+		field = "display_name"
+	}
+	return s.free(p.Realm, f) && s.dir.KeepsFields(p, field) == nil
+}
+
+func (s *Service) free(realm string, f Field) bool {
 	return !slices.Contains(s.o.Policies[realm].Fixed, f) && (f != Email || s.outbox.Works())
 }
 
@@ -37,7 +45,7 @@ func (s *Service) UpdateProfile(ctx context.Context, tx db.WriteTx, c access.Cal
 		to  *string
 		now string
 	}{Name: {up.DisplayName, p.DisplayName}, Phone: {up.Phone, p.Phone}, Address: {up.Address, p.Address}} {
-		if x.to != nil && *x.to != x.now && !s.MayChange(p.Realm, f) {
+		if x.to != nil && *x.to != x.now && !s.free(p.Realm, f) {
 			return errFixed
 		}
 	}
@@ -68,8 +76,11 @@ func (s *Service) AskEmail(ctx context.Context, c access.Caller, email string) e
 		if !p.Disabled.IsZero() {
 			return identity.ErrCredentials
 		}
-		if !s.MayChange(p.Realm, Email) {
+		if !s.free(p.Realm, Email) {
 			return errFixed
+		}
+		if err := s.dir.KeepsFields(p, "email"); err != nil {
+			return err
 		}
 		if email == p.Email || identity.EmailKey(p.Email) == key && !p.EmailVerified.IsZero() {
 			return fault.New(fault.Conflict, "same_email", "This is your address already.")
