@@ -11,6 +11,7 @@ type Client struct {
 	TeamID            string    `json:"team_id,omitempty" doc:"The team that owns it."`
 	OwnerID           string    `json:"owner_id,omitempty" doc:"The person who owns it."`
 	Enabled           bool      `json:"enabled"`
+	OwnerDisabled     bool      `json:"owner_disabled,omitempty" doc:"It is refused, because the person who owns it is disabled."`
 	Untrusted         bool      `json:"untrusted" doc:"A stranger registered it: people are asked each time."`
 	ApplicationScopes []string  `json:"application_scopes" doc:"What it may do on its own account."`
 	Created           time.Time `json:"created"`

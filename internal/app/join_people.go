@@ -177,6 +177,12 @@ func (a *App) followPeople() {
 	a.identity.OnPersonDisabled(func(ctx context.Context, tx db.WriteTx, u identity.User) error {
 		return a.oauth.PersonDisabled(ctx, tx, u.ID)
 	})
+	// What is somebody's own is refused with the person. What a team owns is not, whoever made it.
+	ofOwner := func(ctx context.Context, tx db.WriteTx, u identity.User) error {
+		return a.registry.OwnerChanged(ctx, tx, u.ID)
+	}
+	a.identity.OnPersonDisabled(ofOwner)
+	a.identity.OnPersonEnabled(ofOwner)
 	a.identity.OnPasswordChanged(func(ctx context.Context, tx db.WriteTx, u identity.User) error {
 		return a.oauth.PasswordChanged(ctx, tx, u.ID)
 	})

@@ -61,6 +61,9 @@ func belongs(c api.Client) []string {
 	if !c.Enabled {
 		state = "disabled"
 	}
+	if c.OwnerDisabled {
+		state += ", refused with its owner"
+	}
 	if c.Untrusted {
 		state += ", registered by a stranger"
 	}

@@ -62,6 +62,7 @@ type people struct {
 	addresses  *addresses
 	sources    map[string]Source // by realm; not written any more once it serves
 	onDisabled []PersonHook
+	onEnabled  []PersonHook
 	onPassword []PersonHook
 	onDevice   []DeviceHook
 	onRemoved  []PersonHook
@@ -79,6 +80,11 @@ func newPeople(dir *Directory) *people {
 // OnPersonDisabled registers what else ends when a person is disabled. Register before serving.
 func (dir *Directory) OnPersonDisabled(f PersonHook) {
 	dir.people.onDisabled = append(dir.people.onDisabled, f)
+}
+
+// OnPersonEnabled registers what else is accepted again when a person is. Register before serving.
+func (dir *Directory) OnPersonEnabled(f PersonHook) {
+	dir.people.onEnabled = append(dir.people.onEnabled, f)
 }
 
 // OnPasswordChanged registers what ends when a person gets another password. Register before serving.
@@ -503,6 +509,11 @@ func (dir *Directory) EnablePerson(ctx context.Context, tx db.WriteTx, c access.
 	}
 	if err := db.One(tx.Exec(ctx, `UPDATE users SET disabled = 0, disabled_reason = '', enabled_since = $2 WHERE id = $1 AND disabled <> 0`, u.ID, db.Micros(tx.Now()))); err != nil {
 		return fmt.Errorf("enable person: %w", err)
+	}
+	for _, hook := range dir.people.onEnabled {
+		if err := hook(ctx, tx, u); err != nil {
+			return err
+		}
 	}
 	return record(ctx, tx, c, "user.enable", u.ID, map[string]any{"realm": u.Realm, "username": u.Username})
 }

@@ -48,6 +48,19 @@ func TestB7_133_OwnersOfClientsAbove(t *testing.T) {
 	})
 }
 
+// A client that was handed over goes with its new owner, and not with the one before.
+func TestHandedOverClientsGoWithTheirOwner(t *testing.T) {
+	worlds(t, func(t *testing.T, w *world) {
+		before, after := w.newUser("before@x.io"), w.newUser("after@x.io")
+		client, _ := w.newClient("Shop", before, w.kind)
+		w.do("PATCH", "/mithril/clients/"+client, `{"client":{"user_id":"`+after+`"}}`).want(200)
+		w.do("DELETE", "/mithril/users/"+before, "").want(204)
+		w.do("GET", "/mithril/clients/"+client, "").want(200)
+		w.do("DELETE", "/mithril/users/"+after, "").want(204)
+		w.do("GET", "/mithril/clients/"+client, "").refused(404, "not_found")
+	})
+}
+
 // B7.133: the right to take tokens and approvals back ends below those who may do more.
 func TestB7_133_TokensOfSomebodyAbove(t *testing.T) {
 	worlds(t, func(t *testing.T, w *world) {

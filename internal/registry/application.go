@@ -284,7 +284,7 @@ func (r *Registry) change(ctx context.Context, tx db.WriteTx, c access.Caller, b
 	case !before.Active && after.Active:
 		err = errors.Join(
 			r.dir.EnableServiceUser(ctx, tx, c, after.ID),
-			r.setClient(ctx, tx, `disabled = 0, enabled_since = $2`, after.ClientID, db.Micros(tx.Now())))
+			r.setClient(ctx, tx, `disabled = 0, `+sinceNow, after.ClientID, db.Micros(tx.Now())))
 	}
 	if err != nil {
 		return fmt.Errorf("follow the application with its credentials: %w", err)
@@ -300,6 +300,10 @@ func (r *Registry) change(ctx context.Context, tx db.WriteTx, c access.Caller, b
 	}
 	return audit.Done(ctx, tx, c, "application.change", "application", after.ID, differences(before, after))
 }
+
+// sinceNow makes all tokens of the client invalid that it has by now ($2). They are dated by whole seconds, the first of
+// which comes after the instant before: so when that is in this very second, the new one is in the next.
+const sinceNow = `enabled_since = CASE WHEN enabled_since < CAST($2 AS BIGINT) - CAST($2 AS BIGINT) % 1000000 THEN CAST($2 AS BIGINT) ELSE enabled_since + 1000000 END`
 
 func (r *Registry) setClient(ctx context.Context, tx db.WriteTx, set, clientID string, value any) error {
 	return db.One(tx.Exec(ctx, `UPDATE clients SET `+set+` WHERE id = $1`, clientID, value))

@@ -42,7 +42,7 @@ type Client struct {
 	Owner         string // the id of the person who owns it; "": nobody
 	Untrusted     bool   // a stranger registered it: people are asked each time
 	Confidential  bool
-	Enabled       bool
+	Enabled       bool      // and so is the person who owns it
 	EnabledSince  time.Time // a token made before is not valid
 	Scopes        []string  // what it may do on its own account, with the default scopes and uid; sorted
 	OwnerScopes   []string  // what it may ask a resource owner for; sorted

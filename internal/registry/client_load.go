@@ -25,19 +25,20 @@ type knownClient struct {
 // load reads a client with all that a node remembers of it.
 func (c *Clients) load(ctx context.Context, tx db.ReadTx, clientID string) (knownClient, error) {
 	var k knownClient
-	var enabledSince, disabled int64
+	var enabledSince, disabled, ownerDisabled int64
 	err := tx.QueryRow(ctx, `SELECT c.id, coalesce(c.application, ''), coalesce(a.team, c.owner_team, ''), coalesce(c.owner_user, ''), c.untrusted, c.confidential,
-		c.enabled_since, c.disabled, coalesce(u.id, ''), coalesce(u.username, ''), coalesce(u.realm, ''), coalesce(a.name, c.id)
-		FROM clients c LEFT JOIN applications a ON a.id = c.application LEFT JOIN users u ON u.application = c.application WHERE c.id = $1`, clientID).
+		c.enabled_since, c.disabled, coalesce(o.disabled, 0), coalesce(u.id, ''), coalesce(u.username, ''), coalesce(u.realm, ''), coalesce(a.name, c.id)
+		FROM clients c LEFT JOIN applications a ON a.id = c.application LEFT JOIN users u ON u.application = c.application
+		LEFT JOIN users o ON o.id = c.owner_user WHERE c.id = $1`, clientID).
 		Scan(&k.client.ID, &k.client.Application, &k.client.Team, &k.client.Owner, &k.client.Untrusted, &k.client.Confidential,
-			&enabledSince, &disabled, &k.client.UserID, &k.client.Username, &k.client.Realm, &k.client.Name)
+			&enabledSince, &disabled, &ownerDisabled, &k.client.UserID, &k.client.Username, &k.client.Realm, &k.client.Name)
 	if errors.Is(err, db.ErrNoRows) {
 		return knownClient{}, nil
 	}
 	if err != nil {
 		return knownClient{}, fmt.Errorf("read client: %w", err)
 	}
-	k.client.EnabledSince, k.client.Enabled = db.Time(enabledSince), disabled == 0
+	k.client.EnabledSince, k.client.Enabled = db.Time(enabledSince), disabled == 0 && ownerDisabled == 0
 	settings, err := loadSettings(ctx, tx, clientID)
 	if err != nil {
 		return knownClient{}, err

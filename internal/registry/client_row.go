@@ -24,15 +24,16 @@ type clientRow struct {
 	CreatedBy    string
 	Expires      time.Time
 	Disabled     time.Time
+	OwnerOff     bool // the person who owns it is disabled, and so it is refused
 }
 
 const selectClient = `SELECT c.id, coalesce(c.application, ''), coalesce(a.team, c.owner_team, ''), coalesce(c.owner_user, ''), c.untrusted, c.confidential,
-	c.created, c.created_by, c.expires, c.disabled FROM clients c LEFT JOIN applications a ON a.id = c.application`
+	c.created, c.created_by, c.expires, c.disabled, coalesce(o.disabled, 0) FROM clients c LEFT JOIN applications a ON a.id = c.application LEFT JOIN users o ON o.id = c.owner_user`
 
 func scanClient(row scanner) (c clientRow, err error) {
-	var created, expires, disabled int64
-	err = row.Scan(&c.ID, &c.Application, &c.Team, &c.Owner, &c.Untrusted, &c.Confidential, &created, &c.CreatedBy, &expires, &disabled)
-	c.Created, c.Expires, c.Disabled = db.Time(created), db.Time(expires), db.Time(disabled)
+	var created, expires, disabled, owner int64
+	err = row.Scan(&c.ID, &c.Application, &c.Team, &c.Owner, &c.Untrusted, &c.Confidential, &created, &c.CreatedBy, &expires, &disabled, &owner)
+	c.Created, c.Expires, c.Disabled, c.OwnerOff = db.Time(created), db.Time(expires), db.Time(disabled), owner != 0
 	return c, err
 }
 

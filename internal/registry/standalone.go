@@ -28,6 +28,7 @@ type StandaloneClient struct {
 	Untrusted     bool      // a stranger registered it
 	Expires       time.Time // when it is removed unless it was used; zero: never
 	Disabled      time.Time // zero: it is enabled
+	OwnerOff      bool      // the person who owns it is disabled, and so it is refused, whatever Disabled says
 	Settings      Settings
 	OwnerScopes   []string // what it may ask people for, beside the scopes that every client may
 	AccountScopes []string // what it may do on its own account, beside the default scopes
@@ -214,7 +215,7 @@ func LoadStandalone(ctx context.Context, tx db.ReadTx, clientID string) (Standal
 }
 
 func (c clientRow) standalone(ctx context.Context, tx db.ReadTx) (n StandaloneClient, err error) {
-	n = StandaloneClient{ID: c.ID, Team: c.Team, Owner: c.Owner, Confidential: c.Confidential, Untrusted: c.Untrusted, Expires: c.Expires, Disabled: c.Disabled, Created: c.Created, CreatedBy: c.CreatedBy}
+	n = StandaloneClient{ID: c.ID, Team: c.Team, Owner: c.Owner, Confidential: c.Confidential, Untrusted: c.Untrusted, Expires: c.Expires, Disabled: c.Disabled, OwnerOff: c.OwnerOff, Created: c.Created, CreatedBy: c.CreatedBy}
 	if n.Settings, err = loadSettings(ctx, tx, c.ID); err != nil {
 		return StandaloneClient{}, err
 	}
@@ -373,7 +374,7 @@ func (r *Registry) enable(ctx context.Context, tx db.WriteTx, n *StandaloneClien
 		return nil
 	case *want:
 		n.Disabled = time.Time{}
-		return r.setClient(ctx, tx, `disabled = 0, enabled_since = $2`, n.ID, db.Micros(tx.Now()))
+		return r.setClient(ctx, tx, `disabled = 0, `+sinceNow, n.ID, db.Micros(tx.Now()))
 	}
 	n.Disabled = tx.Now()
 	if err := r.ended(ctx, tx, n.ID); err != nil {
@@ -447,6 +448,26 @@ func (r *Registry) remove(ctx context.Context, tx db.WriteTx, c access.Caller, n
 		return err
 	}
 	return tx.Changed(ctx, topicClient, n.ID)
+}
+
+// OwnerChanged has every node know, in the transaction that disables a person or enables it again, that the clients which
+// are the person's own are refused or accepted again. No token from before is good any more, not even later: as with a
+// client that is disabled itself. What people allowed them stays, and so do their secrets, because none of that is the
+// doing of those who use them.
+func (r *Registry) OwnerChanged(ctx context.Context, tx db.WriteTx, userID string) error {
+	owned, err := db.Texts(ctx, tx, `SELECT id FROM clients WHERE owner_user = $1 ORDER BY id`, userID)
+	if err != nil {
+		return fmt.Errorf("list the clients of a person: %w", err)
+	}
+	for _, clientID := range owned {
+		if err := r.setClient(ctx, tx, sinceNow, clientID, db.Micros(tx.Now())); err != nil {
+			return err
+		}
+		if err := tx.Changed(ctx, topicClient, clientID); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // DeleteClientsOf removes all clients of a person, in the transaction that removes the person.

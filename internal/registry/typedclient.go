@@ -215,6 +215,11 @@ func (r *Registry) PutTyping(ctx context.Context, tx db.WriteTx, c access.Caller
 		t.ClientID, t.TypeID, t.Owner, string(t.Settings), string(t.PrivSettings))); err != nil {
 		return fmt.Errorf("store the type of a client: %w", err)
 	}
+	// Whoever owns it here owns it everywhere: it goes with the person, and is refused with the person. An application's
+	// client, or a team's, has no such owner.
+	if _, err := tx.Exec(ctx, `UPDATE clients SET owner_user = $2 WHERE id = $1 AND owner_user IS NOT NULL AND owner_user <> $2`, t.ClientID, t.Owner); err != nil {
+		return fmt.Errorf("hand a client over: %w", err)
+	}
 	if err := r.retyped(ctx, tx, t.ClientID, gone); err != nil {
 		return err
 	}
