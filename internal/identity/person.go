@@ -448,14 +448,26 @@ func (dir *Directory) disable(ctx context.Context, tx db.WriteTx, c access.Calle
 }
 
 // giveReason says of somebody who is disabled already why an administrator wants that too. What a directory disabled, it
-// enables no more then, also if the administrator says nothing: the reason that the directory gave goes.
+// enables no more then, also if the administrator says nothing; that the directory did so is kept beside it.
 func giveReason(ctx context.Context, tx db.WriteTx, c access.Caller, u User, reason string) error {
-	n, err := tx.Exec(ctx, `UPDATE users SET disabled_reason = $2 WHERE id = $1 AND disabled <> 0 AND disabled_reason <> $2 AND ($2 <> '' OR disabled_reason = $3)`, u.ID, reason, GoneReason)
-	if err != nil {
-		return fmt.Errorf("store why a person is disabled: %w", err)
+	var before string
+	if err := tx.QueryRow(ctx, `SELECT disabled_reason FROM users WHERE id = $1`, u.ID).Scan(&before); err != nil {
+		return fmt.Errorf("read why a person is disabled: %w", err)
 	}
-	if n == 0 {
+	after := reason
+	switch {
+	case before == GoneReason:
+		after = cmp.Or(reason, "by an administrator") + alsoGone
+	case reason == "":
 		return nil
+	case strings.HasSuffix(before, alsoGone):
+		after = reason + alsoGone
+	}
+	if after == before {
+		return nil
+	}
+	if err := db.One(tx.Exec(ctx, `UPDATE users SET disabled_reason = $2 WHERE id = $1 AND disabled <> 0`, u.ID, after)); err != nil {
+		return fmt.Errorf("store why a person is disabled: %w", err)
 	}
 	return record(ctx, tx, c, "user.disable", u.ID, map[string]any{"realm": u.Realm, "username": u.Username, "reason": reason, "again": true})
 }

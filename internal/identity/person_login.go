@@ -62,6 +62,7 @@ type attempt struct {
 	realm, username, email string
 	device                 redact.Secret
 	userID, found          string // instead of a name: the person, or the entry of a source that is nobody's yet
+	again                  bool   // of such a try: the name that led there has failed of late
 
 	network string // key of the count of where it comes from; "": that is not counted
 	crowd   bool   // there were TriesPerAddress from there: the try is not looked at
@@ -172,7 +173,7 @@ func (p *people) find(ctx context.Context, tx db.ReadTx, a *attempt) (err error)
 	a.account, a.hidden = p.nameKey(a.realm, name), ""
 	switch {
 	case errors.Is(err, db.ErrNoRows) && a.found != "":
-		a.account = p.key("entry", a.realm+"/"+a.found)
+		a.account, a.hidden = "", p.key("entry", a.realm+"/"+a.found)
 		return nil
 	case errors.Is(err, db.ErrNoRows):
 		a.hidden = p.key("nobody", a.realm+"/"+name) // the same work
@@ -180,8 +181,8 @@ func (p *people) find(ctx context.Context, tx db.ReadTx, a *attempt) (err error)
 	case err != nil:
 		return fmt.Errorf("look up a person: %w", err)
 	}
-	if a.found != "" { // the name was counted before; this is the person's own count
-		a.account = p.account(u.ID)
+	if a.found != "" { // the name was counted before; this is the person's own count, of which nobody is told
+		a.account, a.hidden = "", p.account(u.ID)
 		return nil
 	}
 	a.hidden = p.account(u.ID)
@@ -243,6 +244,9 @@ func (t tally) store(ctx context.Context, tx db.WriteTx, account, userID string)
 // reserve counts the try as failed before it is looked at, or refuses to look at it.
 func (a *attempt) reserve(ctx context.Context, tx db.WriteTx) error {
 	a.wait, a.off, a.paced, a.next, a.nextOne = 0, false, false, 0, -1
+	if a.account == "" {
+		return a.reserveEntry(ctx, tx)
+	}
 	now := tx.Now()
 	shown, err := loadTally(ctx, tx, a.account)
 	if err != nil {
@@ -251,6 +255,7 @@ func (a *attempt) reserve(ctx context.Context, tx db.WriteTx) error {
 	if a.wait = shown.wait(now); a.wait > 0 {
 		return nil // not counted: who waits for his turn must not be pushed back by those who do not
 	}
+	a.again = shown.failures > 0
 	one, owner := shown, a.user.ID
 	if a.hidden != "" {
 		owner = "" // the row of a name is swept like that of one which nobody has
@@ -258,7 +263,7 @@ func (a *attempt) reserve(ctx context.Context, tx db.WriteTx) error {
 			return err
 		}
 		// Who has not failed under this name of late may be its owner, while somebody guesses under the other one.
-		a.paced = shown.failures > 0 && one.wait(now) > 0
+		a.paced = a.again && one.wait(now) > 0
 	}
 	a.off = one.total >= TriesInARow && a.user.ID != ""
 	if a.hidden != "" {
@@ -276,6 +281,27 @@ func (a *attempt) reserve(ctx context.Context, tx db.WriteTx) error {
 	shown = shown.count(now)
 	a.next = shown.notBefore
 	return shown.store(ctx, tx, a.account, owner)
+}
+
+// triesByOtherNames is how many wrong passwords an entry has before a name that has not failed of late waits like one that
+// has. An entry has as many names as its directory finds it by, so that first tries alone could be very many.
+const triesByOtherNames = 2 * FreeTries
+
+// reserveEntry is reserve for whom a source has found behind a name that leads to nobody, or to somebody else, here. A wait
+// that was told would tell that two names are one person's; so the try is answered like a wrong password in its place.
+func (a *attempt) reserveEntry(ctx context.Context, tx db.WriteTx) error {
+	now := tx.Now()
+	one, err := loadTally(ctx, tx, a.hidden)
+	if err != nil {
+		return err
+	}
+	a.off = one.total >= TriesInARow && a.user.ID != ""
+	a.paced = one.wait(now) > 0 && (a.again || one.failures >= triesByOtherNames)
+	if !a.paced {
+		one = one.count(now)
+		a.nextOne = one.notBefore
+	}
+	return one.store(ctx, tx, a.hidden, a.user.ID)
 }
 
 // OnLoginRefused registers who is told of refused logins: the caller holds what is known of the account and the origin.

@@ -178,7 +178,7 @@ func (p *people) verifyThere(ctx context.Context, a *attempt, secret redact.Secr
 	}
 	// It could not be found out: that is nobody's wrong password.
 	p.giveBack(ctx, a)
-	if second.account != "" {
+	if second.counted() {
 		p.giveBack(ctx, second)
 	}
 	back()
@@ -189,23 +189,23 @@ func (p *people) verifyThere(ctx context.Context, a *attempt, secret redact.Secr
 }
 
 // countEntry counts the try a second time if the name leads to somebody else than the one that has it here: an entry has
-// several names, and guesses at all of them are guesses at one.
+// several names, and guesses at all of them are guesses at one. Nobody is told of that count, but on a device of the person.
 func (p *people) countEntry(ctx context.Context, a, second *attempt, userID, entry string) error {
 	if userID != "" && userID == a.user.ID {
 		return nil
 	}
-	*second = attempt{realm: a.realm, device: a.device, userID: userID, found: entry}
+	*second = attempt{realm: a.realm, device: a.device, userID: userID, found: entry, again: a.again}
 	if err := p.attempts.Do(ctx, second); err != nil {
-		second.account = ""
+		second.account, second.hidden = "", ""
 		return unavailable(err)
 	}
 	a.user = second.user // for the audit log
-	if second.wait > 0 {
+	if second.wait > 0 { // in front of the person's own device
 		second.account = ""
 		return tooMany(second.wait)
 	}
-	if second.off {
-		return errPasswordOff
+	if second.off || second.paced {
+		return second.silently()
 	}
 	return nil
 }
@@ -217,8 +217,10 @@ func (p *people) pretend(ctx context.Context, a *attempt) {
 	}
 }
 
+func (a *attempt) counted() bool { return a.account != "" || a.hidden != "" }
+
 func (p *people) forgetAttempt(ctx context.Context, a *attempt) error {
-	if a.account == "" {
+	if !a.counted() {
 		return nil
 	}
 	return p.dir.d.Write(ctx, func(tx db.WriteTx) error {

@@ -75,7 +75,12 @@ const ByProvider = "federation"
 // GoneReason is why somebody is disabled whom the directory does not have any more.
 const GoneReason = "gone from the directory, or disabled there"
 
+// alsoGone follows the reason of an administrator who disables somebody whom the directory does not have any more.
+const alsoGone = " (and " + GoneReason + ")"
+
 const entryColumns = `e.user_id, u.username, e.entry, e.digest, e.seen, e.mark, e.disabled, u.disabled, u.disabled_reason, u.admin`
+
+const entryOfUser = `SELECT ` + entryColumns + ` FROM person_entries e JOIN users u ON u.id = e.user_id WHERE e.user_id = $1`
 
 func scanEntry(row db.Row) (s EntryState, err error) {
 	var seen, by, disabled int64
@@ -84,6 +89,13 @@ func scanEntry(row db.Row) (s EntryState, err error) {
 	s.Seen, s.Disabled = db.Time(seen), db.Time(disabled)
 	s.Gone = disabled != 0 && by == disabled && reason == GoneReason
 	return s, err
+}
+
+// GoneBySource tells whether somebody is disabled by the comparison with the source alone: the person's return there would
+// undo it.
+func GoneBySource(ctx context.Context, tx db.ReadTx, userID string) (bool, error) {
+	s, ok, err := scanFound(scanEntry(tx.QueryRow(ctx, entryOfUser, userID)))
+	return ok && s.Gone, err
 }
 
 // FindEntry reads who an entry of the realm's source is; ok is false if it is nobody yet.
@@ -388,8 +400,7 @@ func (dir *Directory) EntryBack(ctx context.Context, tx db.WriteTx, c access.Cal
 	if c.Kind != access.System {
 		return errNotSource
 	}
-	now, ok, err := scanFound(scanEntry(tx.QueryRow(ctx, `SELECT `+entryColumns+` FROM person_entries e JOIN users u ON u.id = e.user_id WHERE e.user_id = $1`, s.UserID)))
-	if err != nil || !ok || !now.Gone {
+	if gone, err := GoneBySource(ctx, tx, s.UserID); err != nil || !gone {
 		return err
 	}
 	if err := dir.EnablePerson(ctx, tx, c, s.UserID); err != nil {

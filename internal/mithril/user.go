@@ -457,7 +457,12 @@ func (c *call) setBlocked(block bool) (*result, error) {
 		if err != nil {
 			return err
 		}
-		if p.Disabled.IsZero() != block {
+		// Whom a directory disabled, it may enable again: an administrator's block comes on top, and stays.
+		gone, err := identity.GoneBySource(c, tx, userID)
+		if err != nil {
+			return err
+		}
+		if p.Disabled.IsZero() != block && !(block && gone) {
 			return &failure{status: http.StatusConflict, kind: "request_conflict", message: "The user is so already."}
 		}
 		if block {

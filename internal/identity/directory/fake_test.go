@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -334,29 +335,80 @@ func TestServersInTheirOrder(t *testing.T) {
 	})
 }
 
-// Guesses at an entry by several names are guesses at one person, and whoever is made to wait is not asked for.
+// Guesses at an entry by several names are guesses at one person, which few of them reach; and none is told, so that
+// nobody learns which names are one person's.
 func TestGuessesAreCountedBeforeTheDirectoryIsAsked(t *testing.T) {
+	for what, known := range map[string]bool{"an entry that is nobody's yet": false, "somebody's": true} {
+		t.Run(what, func(t *testing.T) {
+			onOne(t, func(d *db.DB, c *clock.Fake) { guessesAtAnEntry(t, d, c, known) })
+		})
+	}
+}
+
+func guessesAtAnEntry(t *testing.T, d *db.DB, c *clock.Fake, known bool) {
+	f := newFake(t)
+	f.entries = []fakeEntry{jane()}
+	binds := 0
+	right := f.bind
+	f.bind = func(dn, secret string) (int, string) {
+		if dn == jane().dn {
+			binds++
+		}
+		return right(dn, secret)
+	}
+	w := newWorld(t, d, c, f.config())
+	if known {
+		if _, err := w.signIn("jane", janes); err != nil {
+			t.Fatal(err)
+		}
+	}
+	binds = 0
+	for n := range 4 * identity.FreeTries {
+		if _, err := w.signIn("jane.doe"+strings.Repeat("e", n), "wrong"); !errors.Is(err, identity.ErrCredentials) {
+			t.Fatalf("guess %d, by a new name: %v", n, err)
+		}
+	}
+	if binds != 2*identity.FreeTries {
+		t.Errorf("%d guesses reached the directory", binds)
+	}
+	// Now the person waits, and under no name that is to be seen: neither under one that has failed, nor under one that
+	// has not. The right password is no better.
+	binds = 0
+	for _, name := range []string{"jane.doe", "j.doe"} {
+		if _, err := w.signIn(name, janes); !errors.Is(err, identity.ErrCredentials) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if binds != 0 {
+		t.Errorf("%d guesses reached the directory although the person waits", binds)
+	}
+	c.Advance(time.Minute)
+	if _, err := w.signIn("j.doe", janes); err != nil {
+		t.Errorf("after the wait: %v", err)
+	}
+}
+
+// How long a name must wait tells nothing of another one, which the directory finds the same entry by: both wait as one
+// does that it does not find.
+func TestWaitsDoNotTellWhichNamesAreOne(t *testing.T) {
 	onOne(t, func(d *db.DB, c *clock.Fake) {
 		f := newFake(t)
 		f.entries = []fakeEntry{jane()}
-		binds := 0
-		right := f.bind
-		f.bind = func(dn, secret string) (int, string) {
-			if dn == jane().dn {
-				binds++
-			}
-			return right(dn, secret)
-		}
 		w := newWorld(t, d, c, f.config())
-		names := []string{"jane", "jane@example.org", "jane.doe", "j.doe", "janed", "jd", "doe"}
-		var limited int
-		for _, name := range names {
-			if _, err := w.signIn(name, "wrong"); fault.Is(err, fault.Limited) {
-				limited++
+		guess := func(name string) (waits []time.Duration) {
+			for range identity.FreeTries + 2 {
+				_, err := w.signIn(name, "wrong")
+				if !errors.Is(err, identity.ErrCredentials) && !fault.Is(err, fault.Limited) {
+					t.Fatal(err)
+				}
+				waits = append(waits, fault.Of(err).RetryAfter)
 			}
+			return waits
 		}
-		if binds != identity.FreeTries || limited != len(names)-identity.FreeTries {
-			t.Errorf("%d passwords reached the directory, %d had to wait", binds, limited)
+		one, other := guess("jane"), guess("jane@example.org")
+		f.set(func() { f.entries = nil })
+		if nobody := guess("nobody"); !slices.Equal(one, nobody) || !slices.Equal(other, nobody) {
+			t.Errorf("%v and %v, of nobody %v", one, other, nobody)
 		}
 	})
 }

@@ -140,6 +140,10 @@ func TestAnAdministratorsWordStays(t *testing.T) {
 					t.Fatalf("%+v %v", r, err)
 				}
 				w.write(func(tx db.WriteTx) error { return disable(w, tx, dan.ID) })
+				why := map[string]string{"reason": "under investigation", "word": "by an administrator"}[name] + " (and " + identity.GoneReason + ")"
+				if got := w.load(dan.ID).DisabledReason; got != why {
+					t.Errorf("both reasons are %q", got)
+				}
 				left("delete: employeeType")
 				if _, err := w.signIn("dan", janes); err == nil {
 					t.Error("he signs in, whom an administrator disabled")
