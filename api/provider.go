@@ -43,7 +43,8 @@ type ProviderPolicy struct {
 	RequiredAMR          []string `json:"required_amr,omitempty" maxItems:"20" doc:"The login must have used all of these methods."`
 	SecondFactorACR      []string `json:"second_factor_acr,omitempty" maxItems:"20" doc:"A login of one of these classes counts as one with two factors here. They are asked for when two are needed."`
 	SecondFactorAMR      []string `json:"second_factor_amr,omitempty" maxItems:"20" doc:"A login by one of these methods counts as one with two factors here, such as mfa."`
-	NoAuthTime           bool     `json:"no_auth_time,omitempty" doc:"The provider does not tell when somebody signed in there: then each return from it counts as a login just now. Else a token that does not tell is refused."`
+	NoAuthTime           bool     `json:"no_auth_time,omitempty" doc:"The provider does not tell when somebody signed in there: then a login with it counts as one of long ago, and serves for nothing that asks for a new one. Else a token that does not tell is refused."`
+	TrustPromptLogin     bool     `json:"trust_prompt_login,omitempty" doc:"With no_auth_time: the provider is known to have people sign in anew when it is asked to (prompt=login), so that the return from that counts as a login just now."`
 	Userinfo             bool     `json:"userinfo,omitempty" doc:"Claims are also asked for at the userinfo endpoint."`
 }
 

@@ -206,7 +206,7 @@ func (a *App) makeOAuth() (err error) {
 	}
 	a.catalog = catalog.New(a.registry, a.registry, a.identity.Realms())
 	if a.oauth, err = oauth.New(oauth.Options{
-		DB: a.db, Clients: a.registry.Clients(), Secrets: a.registry.Clients(), Proofs: a.registry.Clients(), KeySets: keyset.New(keyset.Options{Outbound: a.outbound, Clock: a.clock, Logger: a.log}), Users: a.identity.Verifier(), Keys: a.keys,
+		DB: a.db, Clients: a.registry.Clients(), Secrets: a.registry.Clients(), Proofs: a.registry.Clients(), KeySets: keyset.NewClients(keyset.Options{Outbound: a.outbound, Clock: a.clock, Logger: a.log}), Users: a.identity.Verifier(), Keys: a.keys,
 		Clock: a.clock, Logger: a.log, Metrics: a.metrics,
 		Issuer: a.config.Issuer, Registration: true, Realms: a.identity.Realms(), SlashRealms: a.config.Tokens.RealmForm == "slash",
 		Lifetimes: a.config.lifetimes(), Version: a.build.Version,

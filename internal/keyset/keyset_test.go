@@ -263,6 +263,45 @@ func TestSetsAreOfOneClientAndAddress(t *testing.T) {
 	w.has("moved back", false, "", 2) // what was there before is forgotten
 }
 
+// The addresses of clients that strangers registered take no place from those of others, in memory or on the wire.
+func TestStrangersHaveTheirOwnBudget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := &network{asked: map[string]int{}}
+		sets := keyset.NewClients(keyset.Options{Outbound: n, Clock: clock.NewFake(time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)), Capacity: 2, AtOnce: 2})
+		n.says(200, setOf(t, "one"), nil)
+		ask := func(client string, strange bool) error {
+			_, err := sets.Keys(t.Context(), client, strange, "https://"+client+".example.org/", false)
+			return err
+		}
+		if err := ask("ours", false); err != nil {
+			t.Fatal(err)
+		}
+		for i := range 10 {
+			if err := ask(fmt.Sprintf("stranger%d", i), true); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := ask("ours", false); err != nil || n.count("https://ours.example.org/") != 1 {
+			t.Errorf("strangers pushed it out: %v after %d fetches", err, n.count("https://ours.example.org/"))
+		}
+		n.wait = make(chan struct{})
+		for i := range 10 {
+			go ask(fmt.Sprintf("silent%d", i), true)
+		}
+		synctest.Wait()
+		done := make(chan error, 1)
+		go func() { done <- ask("new", false) }()
+		synctest.Wait()
+		if n.count("https://new.example.org/") != 1 {
+			t.Error("strangers' silent addresses keep another client's from being asked")
+		}
+		close(n.wait)
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // So many sets are kept; the one that was not used for longest goes.
 func TestMemoryIsBounded(t *testing.T) {
 	w := newWorld(t, func(o *keyset.Options) { o.Capacity = 2 })

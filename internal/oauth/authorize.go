@@ -27,7 +27,7 @@ func (p *people) authorize(w http.ResponseWriter, r *http.Request) {
 		p.refusePage(w, r, err)
 		return
 	}
-	if fetched(w, r, raw) {
+	if p.fetched(w, r, raw) {
 		return
 	}
 	q, f, err := p.read(r, raw)

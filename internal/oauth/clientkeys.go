@@ -23,7 +23,7 @@ func (s *Server) keysOf(ctx context.Context, client Client, newer bool) (clientK
 	if client.Metadata.JWKSURI == "" || s.keySets == nil {
 		return clientKeys{list: s.storedKeys(client)}, nil
 	}
-	set, err := s.keySets.Keys(ctx, client.ID, client.Metadata.JWKSURI, newer)
+	set, err := s.keySets.Keys(ctx, client.ID, client.Untrusted, client.Metadata.JWKSURI, newer)
 	return clientKeys{set.Keys, set.Fetched}, err
 }
 

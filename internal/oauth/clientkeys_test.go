@@ -64,8 +64,8 @@ func (k *keyHouse) count() int {
 	return k.asked
 }
 
-func keySets(c clock.Clock) *keyset.Sets {
-	return keyset.New(keyset.Options{Clock: c, Outbound: outbound.New(outbound.Options{HTTP: true, Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}})})
+func keySets(c clock.Clock) *keyset.Clients {
+	return keyset.NewClients(keyset.Options{Clock: c, Outbound: outbound.New(outbound.Options{HTTP: true, Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}})})
 }
 
 // newSignerElsewhere is newSigner in which signs-key keeps its keys in the house.

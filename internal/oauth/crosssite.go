@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+
+	"github.com/mintmark/mintmark/internal/identity/session"
 )
 
 // maxAddress bounds the address that a form becomes. All headers of a request have 32 KiB.
@@ -14,8 +16,8 @@ const maxAddress = 20 << 10
 // Our cookies do not come with such a form (SameSite=Lax), but they do with the GET that follows. Without them whoever is
 // signed in looks like nobody: she would have to sign in once more, and would be told that she is signed out when she is
 // not; and the request that another page of hers waits with would lose its cookie to a new one.
-func fetched(w http.ResponseWriter, r *http.Request, raw string) bool {
-	if r.Method != http.MethodPost || r.Header.Get("Sec-Fetch-Site") != "cross-site" {
+func (p *people) fetched(w http.ResponseWriter, r *http.Request, raw string) bool {
+	if r.Method != http.MethodPost || p.Sessions.LedBy(r) != session.Stranger {
 		return false
 	}
 	a, ok := readAnswers(raw)

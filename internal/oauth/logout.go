@@ -61,7 +61,7 @@ func (p *people) logout(w http.ResponseWriter, r *http.Request) {
 		p.refusePage(w, r, err)
 		return
 	}
-	if fetched(w, r, raw) {
+	if p.fetched(w, r, raw) {
 		return
 	}
 	a, ok := readAnswers(raw)

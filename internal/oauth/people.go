@@ -60,6 +60,8 @@ type SelectView struct {
 
 // Sessions tells who is signed in (session.Manager).
 type Sessions interface {
+	// LedBy tells who led the browser here that sent r, as far as the browser says.
+	LedBy(r *http.Request) session.Site
 	Current(ctx context.Context, r *http.Request) (session.Session, bool, error)
 	// CheckToken tells whether a form comes from a page of ours in this browser. It reads the form.
 	CheckToken(r *http.Request) error

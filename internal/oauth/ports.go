@@ -40,12 +40,12 @@ type SharedSecrets interface {
 	HMACSecrets(ctx context.Context, clientID string) ([]redact.Secret, error)
 }
 
-// KeySets are the key sets that clients keep at addresses of their own (keyset.Sets). To ask waits for the network, so it
+// KeySets are the key sets that clients keep at addresses of their own (keyset.Clients). To ask waits for the network, so it
 // is never done while a transaction is open.
 type KeySets interface {
-	// Keys answers the client's keys at the address. newer says that those known did not do; it may change nothing. A fault
+	// Keys answers the client's keys at the address. strange says that a stranger registered it, newer says that those known did not do; it may change nothing. A fault
 	// of kind Unavailable says that none can be had.
-	Keys(ctx context.Context, clientID, address string, newer bool) (keyset.Set, error)
+	Keys(ctx context.Context, clientID string, strange bool, address string, newer bool) (keyset.Set, error)
 }
 
 // Proofs is told what clients have proved themselves with by signing (registry.Clients), so that their owners see what is

@@ -63,6 +63,9 @@ func (p *Pages) otherWays(r *http.Request, d loginData) ([]otherWay, error) {
 	}
 	var ways []otherWay
 	for _, o := range offers {
+		if d.Step == stepAgain && !o.Again {
+			continue // it would be refused
+		}
 		way := otherWay{ID: o.ID, Name: o.Name, Address: upstreamPath + o.ID + "?" + q.Encode()}
 		i := slices.IndexFunc(d.Realms, func(r option) bool { return r.Name == o.Realm })
 		if d.Realm == "" {
@@ -98,12 +101,6 @@ func (p *Pages) leave(w http.ResponseWriter, to string) {
 	seeOther(w, to)
 }
 
-// foreign tells whether another site led here, as far as the browser says.
-func foreign(r *http.Request) bool {
-	site := r.Header.Get("Sec-Fetch-Site")
-	return site == "cross-site" || site == "same-site"
-}
-
 // UpstreamBegin leads to a provider: GET /login/upstream/{id}.
 func (p *Pages) UpstreamBegin(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
@@ -112,7 +109,7 @@ func (p *Pages) UpstreamBegin(w http.ResponseWriter, r *http.Request) {
 		p.fail(w, r, federation.ErrNoProvider)
 		return
 	}
-	if foreign(r) {
+	if p.info.Sessions.LedBy(r) != session.Ours {
 		p.leave(w, "/login?return_to="+url.QueryEscape(to))
 		return
 	}

@@ -242,3 +242,44 @@ func TestB8_161_UpstreamIsOneFactor(t *testing.T) {
 		b.get(b.away("/login/upstream/org")).leads(t, "/account")
 	})
 }
+
+// A provider that does not tell when somebody signed in there is not offered where that must be just now, and does not do.
+func TestUpstreamThatProvesNoPresence(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *site) {
+		s.connect(api.ProviderPolicy{CreateUsers: true, NoAuthTime: true, AuthoritativeDomains: []string{"example.org"}})
+		s.org.Claims = map[string]any{"auth_time": nil}
+		b := s.browser()
+		b.get(b.away("/login/upstream/org?return_to=/account")).leads(t, "/account")
+		if a := b.get("/account"); a.Code != 200 {
+			t.Fatalf("it does for a session: %d", a.Code)
+		}
+		if a := b.get("/account/security"); a.Code != 200 || !strings.Contains(a.body, `id="confirm-login"`) || strings.Contains(a.body, `name="csrf"`) && strings.Contains(a.body, `action="/account/security/app"`) {
+			t.Errorf("and not to set up an authenticator app: %d\n%s", a.Code, a.body)
+		}
+		if a := b.get("/login?step=again"); a.Code != 200 || strings.Contains(a.body, `id="upstream-org"`) {
+			t.Errorf("it is offered where it does not do: %d\n%s", a.Code, a.body)
+		}
+		if a := b.get(b.away("/login/upstream/org?step=again")); a.Code != 403 || !strings.Contains(a.body, `id="error-code">provider_not_fresh<`) {
+			t.Errorf("%d\n%s", a.Code, a.body)
+		}
+		s.write(func(tx db.WriteTx) error {
+			p, revision, err := s.upstream.Provider(ctx, tx, admin, "org")
+			if err != nil {
+				return err
+			}
+			p.Policy.TrustPromptLogin = true
+			_, _, err = s.upstream.PutProvider(ctx, tx, admin, "org", api.PutLoginProvider{
+				Realm: p.Realm, Name: p.Name, Issuer: p.Issuer, ClientID: p.ClientID, ClientSecret: s.org.Secret, Policy: p.Policy,
+			}, func(got int64) error {
+				if got != revision {
+					return errors.New("another revision")
+				}
+				return nil
+			})
+			return err
+		})
+		if a := b.get("/login?step=again"); !strings.Contains(a.body, `id="upstream-org"`) {
+			t.Error("one that is trusted to ask anew is not offered")
+		}
+	})
+}

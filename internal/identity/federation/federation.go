@@ -32,6 +32,7 @@ import (
 	"github.com/mintmark/mintmark/internal/identity"
 	"github.com/mintmark/mintmark/internal/identity/session"
 	"github.com/mintmark/mintmark/internal/keys"
+	"github.com/mintmark/mintmark/internal/keyset"
 	"github.com/mintmark/mintmark/internal/outbound"
 	"github.com/mintmark/mintmark/internal/seal"
 )
@@ -66,6 +67,7 @@ type Service struct {
 	dir       *identity.Directory
 	o         Options
 	providers *db.Cache[[]Provider]
+	keys      *keyset.Sets // of the providers
 	limit     func(ip string) error
 	changed   []ChangeHook
 	refusals  func(c access.Caller, op string, err error)
@@ -88,6 +90,7 @@ func New(d *db.DB, keyring *seal.Keyring, dir *identity.Directory, o Options) *S
 	o.Issuer = strings.TrimSuffix(o.Issuer, "/")
 	s := &Service{d: d, keyring: keyring, dir: dir, o: o, sources: map[string]*source{}, refusals: func(access.Caller, string, error) {}}
 	s.providers = db.NewCache(d, topic, 1, func(ctx context.Context, tx db.ReadTx, _ string) ([]Provider, error) { return listProviders(ctx, tx) })
+	s.keys = keyset.New(keyset.Options{Outbound: o.Outbound, Clock: o.Clock, Logger: o.Logger, Capacity: maxSources, Purpose: "provider_keys", Read: usableKeys})
 	s.limit = dir.LimitAddresses(loginsPerAddress, "Your address began very many logins. Please wait before you try again.")
 	dir.OnPersonRemoved(s.forget)
 	return s

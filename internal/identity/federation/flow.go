@@ -134,8 +134,8 @@ func (s *Service) request(p Provider, b Begin, browser redact.Secret, state stri
 		"code_challenge": {encode(challenge[:])}, "code_challenge_method": {challenges},
 	}
 	switch {
-	case b.Again && p.Policy.NoAuthTime:
-		ask.Set("prompt", "select_account") // all that such a provider may know; the return from it is what counts
+	case b.UserID != "" && p.Policy.NoAuthTime && !p.Policy.TrustPromptLogin:
+		ask.Set("prompt", "select_account") // all that such a provider may know, and enough for a link
 	case b.Again:
 		ask.Set("prompt", "login")
 		ask.Set("max_age", "0")

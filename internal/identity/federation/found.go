@@ -8,6 +8,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/mintmark/mintmark/internal/fault"
 	"github.com/mintmark/mintmark/internal/identity"
 	"github.com/mintmark/mintmark/internal/identity/mfa"
 	"github.com/mintmark/mintmark/internal/jose"
@@ -61,11 +62,12 @@ func (s *Service) read(p Provider, l login, c jose.Claims) (Found, error) {
 }
 
 // authTime is when the person signed in there. Who is to prove anew that it is there must have done so since this login
-// began; a provider that does not tell is believed only if an administrator has said so.
+// began; a provider that does not tell is taken only if an administrator has said so, and then as one where that may be
+// long ago.
 func (s *Service) authTime(p Provider, l login, c jose.Claims) (time.Time, error) {
 	now := s.o.Clock.Now()
-	if p.Policy.NoAuthTime {
-		return now, nil
+	if p.Policy.NoAuthTime && !c.Has("auth_time") {
+		return untold(p, l, now)
 	}
 	var seconds float64
 	if raw := c.JSON("auth_time"); raw == nil || json.Unmarshal(raw, &seconds) != nil || seconds < 1 || seconds > 1<<38 {
@@ -84,6 +86,22 @@ func (s *Service) authTime(p Provider, l login, c jose.Claims) (time.Time, error
 		at = now
 	}
 	return at, nil
+}
+
+// errNotFresh is the answer to who is to prove anew that it is there, by a provider that does not tell.
+var errNotFresh error = fault.New(fault.Forbidden, "provider_not_fresh", "The other place does not tell whether you signed in there just now, which is needed here. Prove that it is you with a passkey or a password instead, or ask whoever runs this service.")
+
+// untold is when somebody signed in at a provider that does not tell: as long ago as may be of those that do, so that the
+// login serves for nothing that asks for a new one. An administrator may say that such a provider does have people sign in
+// anew when it is asked to. To link is no such thing: the account here was just proved.
+func untold(p Provider, l login, now time.Time) (time.Time, error) {
+	switch {
+	case l.again && p.Policy.TrustPromptLogin:
+		return now, nil
+	case l.again && l.kind != kindLink:
+		return time.Time{}, errNotFresh
+	}
+	return now.Add(-oldestLogin), nil
 }
 
 // describe reads what the provider tells of the person besides. What does not have the form that we store is left out: it

@@ -15,6 +15,7 @@ import (
 	"github.com/mintmark/mintmark/internal/fault"
 	"github.com/mintmark/mintmark/internal/identity/federation"
 	"github.com/mintmark/mintmark/internal/identity/federation/federationtest"
+	"github.com/mintmark/mintmark/internal/keyset"
 	"github.com/mintmark/mintmark/internal/redact"
 )
 
@@ -114,13 +115,32 @@ func TestKeyRotation(t *testing.T) {
 		if _, err := s.login(); err != nil {
 			t.Errorf("half a minute later: %v", err)
 		}
-		s.org.Down = errDown
+		// The set cannot be had: who holds the withdrawn key is believed for an hour, and no longer.
+		s.clock.Advance(keyset.Fresh)
+		s.org.Hidden = true
+		if _, err := s.login(); err != nil {
+			t.Errorf("with the last good copy: %v", err)
+		}
+		s.clock.Advance(keyset.Kept - keyset.Fresh - time.Second)
+		if _, err := s.login(); err != nil {
+			t.Errorf("for an hour: %v", err)
+		}
+		s.clock.Advance(time.Second)
+		s.fails("a key that nobody has shown for an hour", "provider_failed")
+		s.org.Hidden, s.org.Down = false, errDown
 		s.clock.Advance(2 * time.Hour)
 		s.fails("a provider that is down", "provider_failed")
 		s.org.Down = nil
-		s.clock.Advance(10 * time.Second)
+		s.clock.Advance(keyset.Pause)
 		if _, err := s.login(); err != nil {
 			t.Errorf("when it is back: %v", err)
+		}
+		s.org.Key, s.org.Kid = federationtest.NewKey(), "three"
+		s.org.Published = s.org.Key
+		s.clock.Advance(keyset.Fresh)
+		old := s.org.Calls["/jwks"]
+		if _, err := s.login(); err != nil || s.org.Calls["/jwks"] != old+1 {
+			t.Errorf("a copy of five minutes is fetched anew before it is believed: %v after %d calls", err, s.org.Calls["/jwks"]-old)
 		}
 	})
 }
@@ -271,8 +291,61 @@ func TestWhatIsAskedFor(t *testing.T) {
 		s.fails("without a method that is needed", "provider_too_weak")
 		s.policy(api.ProviderPolicy{CreateUsers: true, NoAuthTime: true, SecondFactorAMR: []string{"mfa"}})
 		s.org.Claims = map[string]any{"auth_time": nil, "amr": []string{"mfa"}}
-		if r, err := s.login(); err != nil || !r.Proof.AuthTime.Equal(start) || !slices.Contains(r.AMR, "mfa") {
-			t.Errorf("a provider that tells no auth_time: %+v, %v", r, err)
+		if r, err := s.login(); err != nil || !r.Proof.AuthTime.Equal(start.Add(-24*time.Hour)) || !slices.Contains(r.AMR, "mfa") {
+			t.Errorf("a provider that tells no auth_time: %+v, %v; it may be long ago", r, err)
+		}
+	})
+}
+
+// A provider that does not tell when somebody signed in there proves nobody's presence, unless an administrator says that
+// it asks anew.
+func TestUntoldAuthTime(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *place) {
+		s.policy(api.ProviderPolicy{CreateUsers: true, NoAuthTime: true})
+		s.org.Claims = map[string]any{"auth_time": nil}
+		r, err := s.login()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if sn, err := s.session(r); err != nil || !sn.AuthTime.Equal(start.Add(-24*time.Hour)) {
+			t.Errorf("the session says %v, %v", sn.AuthTime, err)
+		}
+		again := func(b federation.Begin) (federation.Result, string, error) {
+			begun := s.begin(b)
+			u, err := url.Parse(begun.Location)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r, err := s.back("org", s.answer(s.org, begun), begun.Browser)
+			return r, u.Query().Get("prompt") + " " + u.Query().Get("max_age"), err
+		}
+		if _, asked, err := again(federation.Begin{Again: true}); asked != "login 0" || fault.Code(err) != "provider_not_fresh" {
+			t.Errorf("asked for %s, and then: %v", asked, err)
+		}
+		if offers, err := s.Offers(t.Context(), "employees"); err != nil || len(offers) != 1 || offers[0].Again {
+			t.Errorf("it is offered where it does not do: %+v, %v", offers, err)
+		}
+		s.org.Claims = map[string]any{"auth_time": start.Unix()}
+		if r, _, err := again(federation.Begin{Again: true}); err != nil || !r.Proof.AuthTime.Equal(start) {
+			t.Errorf("one that tells after all: %+v, %v", r, err)
+		}
+		s.org.Claims = map[string]any{"auth_time": start.Add(-time.Hour).Unix()}
+		if _, _, err := again(federation.Begin{Again: true}); fault.Code(err) != "provider_failed" {
+			t.Errorf("and what it tells is too old: %v", err)
+		}
+		s.policy(api.ProviderPolicy{CreateUsers: true, NoAuthTime: true, TrustPromptLogin: true})
+		s.org.Claims = map[string]any{"auth_time": nil}
+		if r, asked, err := again(federation.Begin{Again: true}); err != nil || asked != "login 0" || !r.Proof.AuthTime.Equal(start) {
+			t.Errorf("one that is trusted to ask anew, asked for %s: %+v, %v", asked, r, err)
+		}
+		if r, _, err := again(federation.Begin{}); err != nil || !r.Proof.AuthTime.Equal(start.Add(-24*time.Hour)) {
+			t.Errorf("it was not asked to: %+v, %v", r, err)
+		}
+		s.policy(api.ProviderPolicy{NoAuthTime: true})
+		s.org.Claims = map[string]any{"auth_time": nil, "sub": "another"}
+		joe := s.person("joe", "")
+		if r, asked, err := again(federation.Begin{UserID: joe.ID, SessionID: "ses_1", Again: true}); err != nil || r.Outcome != federation.Confirm || asked != "select_account " {
+			t.Errorf("to link is no new login, asked for %s: %+v, %v", asked, r, err)
 		}
 	})
 }

@@ -104,7 +104,10 @@ func loadProvider(ctx context.Context, tx db.ReadTx, id string) (Provider, error
 }
 
 // Offer is a provider that a person may choose at the login.
-type Offer struct{ ID, Name, Realm string }
+type Offer struct {
+	ID, Name, Realm string
+	Again           bool // it does where the person is to prove anew that it is there
+}
 
 // Offers are the providers of a realm that are enabled, or, with an empty name, of all realms. They come from memory.
 func (s *Service) Offers(ctx context.Context, realmName string) ([]Offer, error) {
@@ -115,7 +118,7 @@ func (s *Service) Offers(ctx context.Context, realmName string) ([]Offer, error)
 	var offers []Offer
 	for _, p := range list {
 		if p.Enabled && (realmName == "" || p.Realm == realmName) {
-			offers = append(offers, Offer{p.ID, p.Name, p.Realm})
+			offers = append(offers, Offer{p.ID, p.Name, p.Realm, !p.Policy.NoAuthTime || p.Policy.TrustPromptLogin})
 		}
 	}
 	return offers, nil

@@ -18,17 +18,17 @@ import (
 	"github.com/mintmark/mintmark/internal/db"
 	"github.com/mintmark/mintmark/internal/fault"
 	"github.com/mintmark/mintmark/internal/jose"
+	"github.com/mintmark/mintmark/internal/keyset"
 	"github.com/mintmark/mintmark/internal/outbound"
 )
 
-// How long what a provider publishes is believed.
+// How long what a provider says of itself is believed. Of its keys, package keyset says it.
 const (
-	// documentLife is how long its documents are good; until staleLife they serve while it cannot be asked.
+	// documentLife is how long its configuration is good; until staleLife it serves while it cannot be asked. It holds
+	// addresses, at which the provider proves itself by its certificate, and no keys.
 	documentLife = time.Hour
 	staleLife    = 24 * time.Hour
-	// A key that is not in its set is looked for again no sooner than keyPause after the last time, and a provider that did
-	// not answer is left alone for failPause: nobody makes us call it over and over.
-	keyPause  = 30 * time.Second
+	// A provider that did not answer is left alone for failPause: nobody makes us call it over and over.
 	failPause = 5 * time.Second
 	// callsAtOnce is how many calls of one provider run at the same time. It is a fraction of what package outbound
 	// allows in all, so that one that is slow leaves room for the others.
@@ -78,17 +78,16 @@ func (d *document[V]) get(now time.Time) (V, error) {
 	return none, d.err
 }
 
-// source is what one node knows of a provider's documents. One goroutine at a time fetches; the others wait for it.
+// source is what one node knows of a provider's configuration, and how it calls it. One goroutine at a time fetches; the others wait for it.
 type source struct {
 	s      *Service
+	name   string // of the provider and its issuer, for its key set
 	issuer string
 	slots  chan struct{}
 	busy   chan struct{} // held by who fetches
 
-	mu     sync.Mutex
-	about  document[metadata]   // owned by mu
-	keys   document[[]jose.Key] // owned by mu
-	looked time.Time            // when the keys were last fetched, or tried to be; owned by mu
+	mu    sync.Mutex
+	about document[metadata] // owned by mu
 }
 
 func (s *Service) source(p Provider) *source {
@@ -100,7 +99,7 @@ func (s *Service) source(p Provider) *source {
 		if len(s.sources) >= maxSources {
 			clear(s.sources) // providers come and go rarely; what is left is fetched again
 		}
-		src = &source{s: s, issuer: p.Issuer, slots: make(chan struct{}, callsAtOnce), busy: make(chan struct{}, 1)}
+		src = &source{s: s, name: name, issuer: p.Issuer, slots: make(chan struct{}, callsAtOnce), busy: make(chan struct{}, 1)}
 		s.sources[name] = src
 	}
 	return src
@@ -207,90 +206,53 @@ func (src *source) discover(ctx context.Context) (m metadata, err error) {
 
 // verify checks a signature by the provider's keys. Keys that are not known are fetched once in a while.
 func (src *source) verify(ctx context.Context, token *jose.Unverified) (jose.Claims, error) {
-	keys, err := src.keySet(ctx, false)
+	set, err := src.keySet(ctx, false)
 	if err != nil {
 		return jose.Claims{}, err
 	}
-	claims, err := token.Verify(keys, jose.PublicKeyAlgs())
-	if err == nil || token.Kid != "" && slices.ContainsFunc(keys, func(k jose.Key) bool { return k.ID == token.Kid }) {
+	claims, err := token.Verify(set.Keys, jose.PublicKeyAlgs())
+	if err == nil || token.Kid != "" && slices.ContainsFunc(set.Keys, func(k jose.Key) bool { return k.ID == token.Kid }) {
 		return claims, err
 	}
-	if keys, err = src.keySet(ctx, true); err != nil {
+	if set, err = src.keySet(ctx, true); err != nil {
 		return jose.Claims{}, err
 	}
-	return token.Verify(keys, jose.PublicKeyAlgs())
+	return token.Verify(set.Keys, jose.PublicKeyAlgs())
 }
 
-// keySet answers the provider's keys; with anew set they are fetched again, if that was not done just now.
-func (src *source) keySet(ctx context.Context, anew bool) ([]jose.Key, error) {
-	if keys, ok, err := src.knownKeys(anew); ok {
-		return keys, err
-	}
+// keySet answers the provider's keys; newer says that those known did not do.
+func (src *source) keySet(ctx context.Context, newer bool) (keyset.Set, error) {
 	m, err := src.metadata(ctx)
 	if err != nil {
-		return nil, err
+		return keyset.Set{}, err
 	}
-	release, err := src.hold(ctx)
+	set, err := src.s.keys.Keys(ctx, src.name, m.JWKS, newer)
 	if err != nil {
-		return nil, err
+		return keyset.Set{}, upstream("fetch the keys: %w", err)
 	}
-	defer release()
-	if keys, ok, err := src.knownKeys(anew); ok {
-		return keys, err
-	}
-	keys, err := src.fetchKeys(ctx, m.JWKS)
-	src.mu.Lock()
-	defer src.mu.Unlock()
-	now := src.s.o.Clock.Now()
-	src.looked = now
-	if err == nil {
-		src.keys = document[[]jose.Key]{value: keys, at: now}
-	} else {
-		src.keys.failed, src.keys.err = now, err
-	}
-	return src.keys.get(now)
-}
-
-func (src *source) knownKeys(anew bool) ([]jose.Key, bool, error) {
-	src.mu.Lock()
-	defer src.mu.Unlock()
-	now := src.s.o.Clock.Now()
-	if anew && !now.Before(src.looked.Add(keyPause)) || !src.keys.fresh(now) {
-		return nil, false, nil
-	}
-	keys, err := src.keys.get(now)
-	return keys, true, err
-}
-
-func (src *source) fetchKeys(ctx context.Context, address string) ([]jose.Key, error) {
-	body, err := src.fetch(ctx, "provider_keys", address)
-	if err != nil {
-		return nil, fmt.Errorf("fetch the keys: %w", err)
-	}
-	keys := usableKeys(body)
-	if len(keys) == 0 {
-		return nil, upstream("its key set holds no key that is of use here")
-	}
-	return keys, nil
+	return set, nil
 }
 
 const maxUpstreamKeys = 64
 
 // usableKeys reads a key set of others. What is in it besides, of types that we do not know or in forms that we do not
 // take, is theirs and left out: we have no say in it, and one such key must not end all logins.
-func usableKeys(set []byte) (keys []jose.Key) {
+func usableKeys(set []byte) (keys []jose.Key, err error) {
 	var listed struct {
 		Keys []json.RawMessage `json:"keys"`
 	}
 	if json.Unmarshal(set, &listed) != nil || len(listed.Keys) > maxUpstreamKeys {
-		return nil
+		return nil, errors.New("it is no key set, or one of very many keys")
 	}
 	for _, raw := range listed.Keys {
 		if k, err := jose.ParseKey(raw); err == nil && slices.ContainsFunc(jose.PublicKeyAlgs(), k.Signs) {
 			keys = append(keys, k)
 		}
 	}
-	return keys
+	if len(keys) == 0 {
+		return nil, errors.New("it holds no key that is of use here")
+	}
+	return keys, nil
 }
 
 // Check fetches a provider's documents just now, and tells what a login would fail for.
@@ -314,7 +276,7 @@ func (s *Service) Check(ctx context.Context, c access.Caller, id string) (api.Pr
 		return found, nil
 	}
 	found.AuthorizationEndpoint, found.TokenEndpoint, found.TellsIssuer = m.Authorization, m.Token, m.TellsIssuer
-	keys, err := src.fetchKeys(ctx, m.JWKS)
+	keys, err := s.keys.Look(ctx, m.JWKS)
 	if found.Keys = len(keys); err != nil {
 		found.Problems = append(found.Problems, "Its key set cannot be reached or holds no key that is of use here. The log tells more.")
 		s.o.Logger.WarnContext(ctx, "the keys of a provider are not usable", "provider", id, "error", err)

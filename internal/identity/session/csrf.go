@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -65,7 +64,7 @@ func (m *Manager) Browser(r *http.Request) (redact.Secret, bool) {
 // CheckToken tells whether a form comes from a page that Token was called for, in the same browser and with the same
 // session, and is sent by a page of ours. The answer to anything else is ErrForm. It reads the form.
 func (m *Manager) CheckToken(r *http.Request) error {
-	if !m.ours(r) {
+	if m.LedBy(r) != Ours {
 		return ErrForm
 	}
 	if err := r.ParseForm(); err != nil {
@@ -91,23 +90,4 @@ func (m *Manager) CheckToken(r *http.Request) error {
 		return ErrForm
 	}
 	return nil
-}
-
-// ours tells whether a page of ours sent the request, as far as the browser says. "none" is the person's own doing. One
-// that sends no Sec-Fetch-Site is asked for its origin; our pages send no referrer, so that it may be "null", and then
-// the token alone must do.
-func (m *Manager) ours(r *http.Request) bool {
-	switch r.Header.Get("Sec-Fetch-Site") {
-	case "same-origin", "none":
-		return true
-	case "":
-	default:
-		return false
-	}
-	origin := r.Header.Get("Origin")
-	if origin == "" || origin == "null" || origin == m.o.Origin {
-		return true
-	}
-	u, err := url.Parse(origin)
-	return err == nil && u.Host != "" && u.Host == r.Host
 }

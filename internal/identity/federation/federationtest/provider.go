@@ -35,6 +35,7 @@ type Provider struct {
 	Userinfo  map[string]any                     // nil: there is no such endpoint
 	Forge     func(header, claims []byte) string // makes the token; nil: as is right
 	Down      error                              // of every call
+	Hidden    bool                               // the key set is
 	Calls     map[string]int                     // by path
 
 	mu    sync.Mutex
@@ -91,6 +92,9 @@ func (p *Provider) Do(_ context.Context, r outbound.Request) (outbound.Answer, e
 		maps.Copy(m, p.Metadata)
 		return document(http.StatusOK, m)
 	case "/jwks":
+		if p.Hidden {
+			return document(http.StatusServiceUnavailable, nil)
+		}
 		return p.jwks()
 	case "/token":
 		return p.token(r)
