@@ -9,7 +9,7 @@ type UserAttribute struct {
 	Type     string          `json:"type,omitempty" doc:"string, number, boolean or list (of strings); absent if the attribute is declared no more, and clients are not told of it."`
 	Claim    string          `json:"claim,omitempty" doc:"What clients are told it by."`
 	Scope    string          `json:"scope,omitempty" doc:"What a client asks for to be told, if an administrator lets it (person_scopes) and the person allows it."`
-	Editable string          `json:"editable,omitempty" doc:"Who changes it: administrator."`
+	Editable string          `json:"editable,omitempty" doc:"Who changes it: administrator, or person, that is administrators and the person itself."`
 	Value    json.RawMessage `json:"value,omitempty" doc:"Absent: none."`
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/mintmark/mintmark/internal/look"
 	"github.com/mintmark/mintmark/internal/realm"
 	"github.com/mintmark/mintmark/internal/registry"
+	"github.com/mintmark/mintmark/internal/web"
 )
 
 // check refuses a configuration that cannot work or is not safe, naming the setting.
@@ -121,7 +122,7 @@ func (c *Config) checkRealms() error {
 		if err := r.Look.Check(); err != nil {
 			return fmt.Errorf("%s: look: %w", at, err)
 		}
-		if err := attributes.Check(r.Attributes, attributes.Reserved{Claim: reservedClaim, Scope: reservedScope}); err != nil {
+		if err := attributes.Check(r.Attributes, attributes.Rules{Claim: reservedClaim, Scope: reservedScope, Languages: web.Languages()}); err != nil {
 			return fmt.Errorf("%s: %w", at, err)
 		}
 		if err := c.checkDirectory(r); err != nil {

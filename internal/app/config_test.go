@@ -65,6 +65,10 @@ func TestRefusesWithTheNameOfTheSetting(t *testing.T) {
 		{"an attribute by another's scope", "realms:\n  - name: employees\n    attributes: [{name: salary, scope: groups}]\n", "", "realms[0]: attributes[0]: scope \"groups\""},
 		{"an attribute by openid", "realms:\n  - name: employees\n    attributes: [{name: salary, scope: openid}]\n", "", "realms[0]: attributes[0]: scope \"openid\""},
 		{"a member of an attribute", "realms:\n  - name: employees\n    attributes: [{name: salary, kind: x}]\n", "", "kind"},
+		{"an attribute of nobody", "realms:\n  - name: employees\n    attributes: [{name: salary, editable: everybody}]\n", "", "realms[0]: attributes[0]: editable"},
+		{"a label in a language without pages", "realms:\n  - name: employees\n    attributes: [{name: salary, labels: {fr: Salaire}}]\n", "", "realms[0]: attributes[0]: labels"},
+		{"a member of a choice", "realms:\n  - name: employees\n    attributes: [{name: size, choices: [{value: s, labl: S}]}]\n", "", "labl"},
+		{"asked for and not editable", "realms:\n  - name: employees\n    attributes: [{name: size, at_registration: required}]\n", "", "at_registration"},
 		{"a colour by name", "realms:\n  - name: employees\n    look:\n      colour: red\n", "", "realms[0]: look: colour"},
 		{"the colour of the place", "", "MINTMARK_LOOK_COLOUR=#12", "look: colour"},
 		{"a link that runs", "look:\n  imprint: javascript:alert(1)\n", "", "look: imprint"},
@@ -103,6 +107,22 @@ func TestRefusesWithTheNameOfTheSetting(t *testing.T) {
 }
 
 // What owners may set reaches the registry: the defaults where nothing is said, and each value where it is.
+// A choice is a word, or a value with what people read of it.
+func TestChoicesOfAttributes(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "c.yaml")
+	if err := os.WriteFile(file, []byte("realms:\n  - name: employees\n    attributes:\n      - {name: size, editable: person, choices: [s, 38, {value: l, label: Large, labels: {de: Groß}}]}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := Load(Source{File: file})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := c.Realms[0].Attributes[0]
+	if len(a.Choices) != 3 || a.Choices[1].Title("de") != "38" || a.Choices[2].Value != "l" || a.Choices[2].Title("en") != "Large" || a.Choices[2].Title("de") != "Groß" || a.Title("de") != "size" {
+		t.Errorf("%+v", a)
+	}
+}
+
 func TestOwnerBounds(t *testing.T) {
 	for file, want := range map[string]registry.Bounds{
 		"": registry.DefaultBounds(),

@@ -22,7 +22,7 @@ func (a *App) makeAccounts() error {
 		return fmt.Errorf("%w: issuer: %w", ErrConfig, err)
 	}
 	a.outbox = mail.NewOutbox(a.db, a.keyring, mail.Options{Sender: sender, Mailbox: a.config.Mail.Kind == "mailbox", Domain: issuer.Hostname(), Looks: a.looks, Logger: a.log, Metrics: a.metrics})
-	a.accounts = account.New(a.db, a.keyring, a.identity, a.outbox, account.Options{Issuer: a.config.Issuer, Policies: a.config.accountPolicies(), Logger: a.log})
+	a.accounts = account.New(a.db, a.keyring, a.identity, a.outbox, account.Options{Issuer: a.config.Issuer, Policies: a.config.accountPolicies(), Attributes: a.personal, Logger: a.log})
 	return nil
 }
 

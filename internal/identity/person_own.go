@@ -12,8 +12,8 @@ import (
 
 // What people change of themselves. Whether their realm lets them is asked by package account.
 
-// ownPerson is the caller as a person who is enabled.
-func ownPerson(ctx context.Context, tx db.ReadTx, c access.Caller) (Person, error) {
+// OwnPerson is the caller as a person who is enabled. A client that acts for somebody is not that person.
+func OwnPerson(ctx context.Context, tx db.ReadTx, c access.Caller) (Person, error) {
 	if c.Kind != access.Person || c.ID == "" || c.ClientID != "" { // in person, not by some client's token
 		return Person{}, errNotOwn
 	}
@@ -26,7 +26,7 @@ func ownPerson(ctx context.Context, tx db.ReadTx, c access.Caller) (Person, erro
 
 // UpdateOwn changes what is known of the caller, but the address of mail: see ChangeOwnEmail.
 func (dir *Directory) UpdateOwn(ctx context.Context, tx db.WriteTx, c access.Caller, up PersonUpdate) error {
-	p, err := ownPerson(ctx, tx, c)
+	p, err := OwnPerson(ctx, tx, c)
 	if err != nil {
 		return err
 	}
@@ -39,7 +39,7 @@ func (dir *Directory) UpdateOwn(ctx context.Context, tx db.WriteTx, c access.Cal
 // ChangeOwnEmail gives the caller another address, at which it has shown to receive mail. The caller of this function has
 // seen that, in this transaction. Nobody is asked to verify it.
 func (dir *Directory) ChangeOwnEmail(ctx context.Context, tx db.WriteTx, c access.Caller, email string) error {
-	p, err := ownPerson(ctx, tx, c)
+	p, err := OwnPerson(ctx, tx, c)
 	if err != nil {
 		return err
 	}
@@ -76,7 +76,7 @@ func Language(ctx context.Context, tx db.ReadTx, userID string) (tag string, err
 
 // SetLanguage notes in which language the caller wants to be spoken to; "" for whatever its browser says.
 func (dir *Directory) SetLanguage(ctx context.Context, tx db.WriteTx, c access.Caller, tag string) error {
-	p, err := ownPerson(ctx, tx, c)
+	p, err := OwnPerson(ctx, tx, c)
 	if err != nil {
 		return err
 	}

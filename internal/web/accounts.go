@@ -13,6 +13,7 @@ import (
 	"github.com/mintmark/mintmark/internal/fault"
 	"github.com/mintmark/mintmark/internal/identity"
 	"github.com/mintmark/mintmark/internal/identity/account"
+	"github.com/mintmark/mintmark/internal/identity/attributes"
 	"github.com/mintmark/mintmark/internal/identity/mfa"
 	"github.com/mintmark/mintmark/internal/identity/session"
 	"github.com/mintmark/mintmark/internal/mail"
@@ -70,6 +71,8 @@ type accountData struct {
 	Account  string // whose it is
 
 	MinLength int // of a new password
+
+	Attributes []attributeField // that the realm asks for
 }
 
 // arrive takes the token out of the address. It has answered if it returns true.
@@ -331,6 +334,12 @@ func (p *Pages) registerOpen(w http.ResponseWriter, r *http.Request, status int,
 		return
 	}
 	d.Step, d.Realm, d.Email, d.ReturnTo = stepOpen, o.Realm, o.Email, returnTo(o.ReturnTo)
+	if d.Attributes = p.askedAttributes(o.Realm); r.Method == http.MethodPost {
+		said := typedAttributes(r.PostForm, p.info.Accounts.Asks(o.Realm))
+		if judge(d.Attributes, r.PostForm, said) {
+			d.Problem = "Not everything can be kept like this. What is wrong stands beside it."
+		}
+	}
 	p.account(w, r, status, "register", "Create your account", d)
 }
 
@@ -361,6 +370,9 @@ func (p *Pages) finishRegistration(w http.ResponseWriter, r *http.Request, err e
 	n := account.Newcomer{Username: strings.TrimSpace(form.Get("username")), DisplayName: strings.TrimSpace(form.Get("display_name"))}
 	if err == nil {
 		n.Password, err = newPassword(form)
+	}
+	if err == nil {
+		n.Attributes = func(list []attributes.Attribute) attributes.Values { return typedAttributes(form, list) }
 	}
 	var u identity.User
 	var to string

@@ -126,7 +126,8 @@ func (p *Pages) activityRow(r *http.Request, u identity.User, e *audit.Stored) a
 // eventTexts are the actions that need no more words than these.
 var eventTexts = map[string]string{
 	"user.create": "The account was created", "user.update": "The profile was changed", "user.disable": "The account was blocked", "user.enable": "The account was unblocked",
-	"user.invite": "An invitation was sent", "user.ask_reset": "A link to choose a new password was asked for",
+	"user.update_attributes": "Details of the profile were changed",
+	"user.invite":            "An invitation was sent", "user.ask_reset": "A link to choose a new password was asked for",
 	"user.change_password": "The password was changed", "user.set_password": "A new password was set", "user.recover_password": "A new password was chosen, by a link from a letter",
 	"user.remove_password": "The password was removed", "user.verify_email": "The e-mail address was confirmed", "user.change_email": "The e-mail address was changed",
 	"user.ask_email":  "Another e-mail address was given, and a link sent there",

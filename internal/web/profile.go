@@ -10,6 +10,7 @@ import (
 	"github.com/mintmark/mintmark/internal/fault"
 	"github.com/mintmark/mintmark/internal/identity"
 	"github.com/mintmark/mintmark/internal/identity/account"
+	"github.com/mintmark/mintmark/internal/identity/attributes"
 	"github.com/mintmark/mintmark/internal/identity/session"
 	"github.com/mintmark/mintmark/internal/route"
 )
@@ -30,6 +31,9 @@ type profileData struct {
 	Problem  string
 	Done     string
 
+	Attributes []attributeField // that the person edits
+	Facts      []attributeField // that it sees
+
 	mayChange func(account.Field) bool
 }
 
@@ -38,7 +42,7 @@ func (d profileData) May(field string) bool { return d.mayChange(account.Field(f
 
 // Limited tells whether there is something that an administrator alone changes.
 func (d profileData) Limited() bool {
-	return slices.ContainsFunc(account.Fields(), func(f account.Field) bool { return !d.mayChange(f) })
+	return len(d.Facts) > 0 || slices.ContainsFunc(account.Fields(), func(f account.Field) bool { return !d.mayChange(f) })
 }
 
 var profileTexts = map[string]string{"saved": "Your profile was saved.", "email": "Your new e-mail address counts from now on."}
@@ -49,12 +53,16 @@ func (p *Pages) Profile(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	p.profile(w, r, http.StatusOK, s, nil, "")
+	p.profile(w, r, http.StatusOK, s, nil, nil, "")
 }
 
 // profile shows the form, with what was typed if it was refused.
-func (p *Pages) profile(w http.ResponseWriter, r *http.Request, status int, s session.Session, typed *identity.PersonUpdate, problem string) {
+func (p *Pages) profile(w http.ResponseWriter, r *http.Request, status int, s session.Session, typed *identity.PersonUpdate, said attributes.Values, problem string) {
 	_, person, err := p.held(r, s)
+	var edits, sees []attributeField
+	if err == nil {
+		edits, sees, err = p.ownAttributes(r.Context(), self(r, s))
+	}
 	var tag string
 	if err == nil {
 		err = p.info.DB.Read(r.Context(), func(tx db.ReadTx) (err error) {
@@ -67,7 +75,10 @@ func (p *Pages) profile(w http.ResponseWriter, r *http.Request, status int, s se
 		return
 	}
 	d := profileData{frame: p.section("Profile", profilePage).of(s.User.Realm), CSRF: p.info.Sessions.Token(w, r), User: person.User, Person: person, Verified: !person.EmailVerified.IsZero(),
-		Problem: problem, mayChange: p.mayChange(person)}
+		Problem: problem, mayChange: p.mayChange(person), Attributes: edits, Facts: sees}
+	if judge(d.Attributes, r.PostForm, said) && d.Problem == "" {
+		d.Problem = "Not everything can be kept like this. What is wrong stands beside it."
+	}
 	if r.Method == http.MethodGet {
 		d.Done = profileTexts[r.URL.Query().Get("done")]
 	}
@@ -107,15 +118,25 @@ func (p *Pages) SaveProfile(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	tag := spoken(r.PostForm.Get("language"))
+	said, right := p.saidOf(r, s.User.Realm)
+	if !right {
+		p.profile(w, r, http.StatusBadRequest, s, &up, said, "")
+		return
+	}
 	err := p.info.DB.Write(r.Context(), func(tx db.WriteTx) error {
 		if err := p.info.Accounts.UpdateProfile(r.Context(), tx, self(r, s), up); err != nil {
 			return err
+		}
+		if len(said) > 0 {
+			if err := p.info.Attributes.SetOwn(r.Context(), tx, self(r, s), said); err != nil {
+				return err
+			}
 		}
 		return p.info.Directory.SetLanguage(r.Context(), tx, self(r, s), tag)
 	})
 	if f := fault.Of(err); err != nil && f.Kind == fault.Invalid {
 		route.NoteError(r.Context(), f.Code, err)
-		p.profile(w, r, http.StatusBadRequest, s, &up, told(f))
+		p.profile(w, r, http.StatusBadRequest, s, &up, said, told(f))
 		return
 	}
 	if err != nil {
@@ -129,6 +150,21 @@ func (p *Pages) SaveProfile(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	seeOther(w, profilePage+"?done=saved")
+}
+
+// saidOf is what a form says of the attributes that people of the realm edit, and whether all of it can be kept.
+func (p *Pages) saidOf(r *http.Request, realmName string) (said attributes.Values, right bool) {
+	if p.info.Attributes == nil {
+		return nil, true
+	}
+	list := p.info.Attributes.Editable(realmName)
+	said, right = typedAttributes(r.PostForm, list), true
+	for _, a := range list {
+		if value, is := said[a.Name]; is && a.Problem(value) != nil {
+			right = false
+		}
+	}
+	return said, right
 }
 
 type emailData struct {

@@ -34,6 +34,7 @@ import (
 	"github.com/mintmark/mintmark/internal/db"
 	"github.com/mintmark/mintmark/internal/identity"
 	"github.com/mintmark/mintmark/internal/identity/account"
+	"github.com/mintmark/mintmark/internal/identity/attributes"
 	"github.com/mintmark/mintmark/internal/identity/federation"
 	"github.com/mintmark/mintmark/internal/identity/mfa"
 	"github.com/mintmark/mintmark/internal/identity/session"
@@ -70,14 +71,15 @@ type Info struct {
 	// Ready answers nil, or why the server is not ready.
 	Ready func() error
 
-	Looks     *look.Set // nil: all pages look like the product's
-	Directory *identity.Directory
-	DB        *db.DB
-	Sessions  *session.Manager
-	Factors   *mfa.Service
-	Accounts  *account.Service    // nil: nobody registers or resets a password by itself
-	Outbox    *mail.Outbox        // nil: there is no mailbox page
-	Upstream  *federation.Service // nil: there are no providers of others
+	Looks      *look.Set // nil: all pages look like the product's
+	Directory  *identity.Directory
+	DB         *db.DB
+	Sessions   *session.Manager
+	Factors    *mfa.Service
+	Accounts   *account.Service    // nil: nobody registers or resets a password by itself
+	Attributes *attributes.Service // nil: no realm keeps anything besides
+	Outbox     *mail.Outbox        // nil: there is no mailbox page
+	Upstream   *federation.Service // nil: there are no providers of others
 	// Clients knows the clients that people use, and what they let them do. nil: there are none.
 	Clients Clients
 	// Destination tells, for an address of the authorization endpoint, which client a login leads to. It answers false
@@ -116,7 +118,7 @@ func New(info Info) (*Pages, error) {
 	p.templates = map[string]*template.Template{}
 	for _, name := range []string{"home", "login", "logout", "goodbye", "account", "consent", "select", "device", "error", "verify", "enrol", "codes", "security", "app", "password", "sessions",
 		"upstream", "reset", "register", "invitation", "confirm", "mailbox", "activity", "not_me", "approvals", "withdraw", "profile", "email"} {
-		t, err := template.ParseFS(pageFiles, "pages/layout.html", "pages/seed.html", "pages/parts.html", "pages/who.html", "pages/"+name+".html")
+		t, err := template.ParseFS(pageFiles, "pages/layout.html", "pages/seed.html", "pages/parts.html", "pages/attributes.html", "pages/who.html", "pages/"+name+".html")
 		if err != nil {
 			return nil, fmt.Errorf("parse the page %s: %w", name, err)
 		}

@@ -20,6 +20,7 @@ import (
 	"github.com/mintmark/mintmark/internal/fault"
 	"github.com/mintmark/mintmark/internal/identity"
 	"github.com/mintmark/mintmark/internal/identity/account"
+	"github.com/mintmark/mintmark/internal/identity/attributes"
 	"github.com/mintmark/mintmark/internal/identity/federation"
 	"github.com/mintmark/mintmark/internal/identity/federation/federationtest"
 	"github.com/mintmark/mintmark/internal/identity/mfa"
@@ -100,7 +101,7 @@ func twoSites(t *testing.T, f func(t *testing.T, sites []*site)) {
 	}
 }
 
-func newSiteOn(t testing.TB, d *db.DB, k *seal.Keyring, c *clock.Fake, looks *look.Set) *site {
+func newSiteOn(t testing.TB, d *db.DB, k *seal.Keyring, c *clock.Fake, looks *look.Set, keeps ...map[string][]attributes.Attribute) *site {
 	t.Helper()
 	s := &site{t: t, d: d, keyring: k, clock: c, refused: make(chan string, 1000)}
 	var err error
@@ -113,10 +114,15 @@ func newSiteOn(t testing.TB, d *db.DB, k *seal.Keyring, c *clock.Fake, looks *lo
 		t.Fatal(err)
 	}
 	s.factors.OnRefused(func(_ access.Caller, op string, err error) { s.refused <- op + " " + fault.Code(err) })
+	declared := map[string][]attributes.Attribute{}
+	for _, k := range keeps {
+		declared = k
+	}
+	personal := attributes.New(declared)
 	s.outbox = mail.NewOutbox(s.d, k, mail.Options{Mailbox: true, Domain: "mint.example.org"})
 	s.accounts = account.New(s.d, k, s.dir, s.outbox, account.Options{Issuer: "https://mint.example.org", Policies: map[string]account.Policy{
 		"employees": {Registration: account.Domains, Domains: []string{"example.org"}, VerifyEmail: true}, "customers": {Registration: account.Open},
-	}})
+	}, Attributes: personal})
 	s.factors.OnFactorsChanged(s.accounts.FactorsChanged)
 	sessions, err := session.New(s.d, k, s.dir, session.Options{Secure: true, Origin: "https://mint.example.org", Clock: s.clock, Admit: func(ctx context.Context, tx db.ReadTx, u identity.User, amr []string) error {
 		if err := s.factors.Admit(ctx, tx, u, amr); err != nil {
@@ -133,7 +139,7 @@ func newSiteOn(t testing.TB, d *db.DB, k *seal.Keyring, c *clock.Fake, looks *lo
 	s.factors.OtherWay(federation.Linked)
 	s.pages, err = web.New(web.Info{
 		Version: "test", Node: "nod_1", Engine: "SQLite, embedded", Issuer: "https://mint.example.org", Operations: "127.0.0.1:9090",
-		Started: start.Add(-time.Hour), Clock: s.clock, Ready: func() error { return nil }, Looks: looks, Directory: s.dir, DB: s.d, Sessions: sessions, Factors: s.factors, Accounts: s.accounts, Outbox: s.outbox, Upstream: s.upstream,
+		Started: start.Add(-time.Hour), Clock: s.clock, Ready: func() error { return nil }, Looks: looks, Directory: s.dir, DB: s.d, Sessions: sessions, Factors: s.factors, Accounts: s.accounts, Attributes: personal, Outbox: s.outbox, Upstream: s.upstream,
 		LogoutFrames: func(_ context.Context, sessionID string) ([]string, error) { return s.frames, s.frameErr },
 		Destination: func(_ context.Context, address string) (web.Destination, bool) {
 			if strings.Contains(address, "client_id=shop") {

@@ -30,6 +30,7 @@ import (
 	"github.com/mintmark/mintmark/internal/db"
 	"github.com/mintmark/mintmark/internal/fault"
 	"github.com/mintmark/mintmark/internal/identity"
+	"github.com/mintmark/mintmark/internal/identity/attributes"
 	"github.com/mintmark/mintmark/internal/mail"
 	"github.com/mintmark/mintmark/internal/redact"
 	"github.com/mintmark/mintmark/internal/seal"
@@ -78,6 +79,8 @@ type Options struct {
 	Issuer   string            // where links lead
 	Policies map[string]Policy // by realm, in canonical form
 	Logger   *slog.Logger      // nil: no log
+	// Attributes keeps what realms ask newcomers for. nil: nothing.
+	Attributes *attributes.Service
 }
 
 // Service leads accounts.

@@ -9,6 +9,7 @@ import (
 	"github.com/mintmark/mintmark/internal/db"
 	"github.com/mintmark/mintmark/internal/fault"
 	"github.com/mintmark/mintmark/internal/identity"
+	"github.com/mintmark/mintmark/internal/identity/attributes"
 	"github.com/mintmark/mintmark/internal/mail"
 	"github.com/mintmark/mintmark/internal/redact"
 )
@@ -85,6 +86,8 @@ type Newcomer struct {
 	Username    string // "": the address, if it can be a name
 	DisplayName string // "": the username
 	Password    redact.Secret
+	// Attributes says what the realm asks newcomers for besides. nil: nothing is said.
+	Attributes func(asked []attributes.Attribute) attributes.Values
 }
 
 // Register uses a link of purpose Register: the account begins, with its address verified. It answers where to go on, and
@@ -92,6 +95,13 @@ type Newcomer struct {
 func (s *Service) Register(ctx context.Context, who Asker, value redact.Secret, n Newcomer) (u identity.User, returnTo string, err error) {
 	o, err := s.open(ctx, Register, value)
 	if err != nil {
+		return u, "", err
+	}
+	var said attributes.Values
+	if n.Attributes != nil {
+		said = n.Attributes(s.Asks(o.Realm))
+	}
+	if err := s.checkAsked(o.Realm, said); err != nil {
 		return u, "", err
 	}
 	person := identity.NewPerson{Realm: o.Realm, Username: n.Username, DisplayName: n.DisplayName, Email: o.Email}
@@ -127,10 +137,31 @@ func (s *Service) Register(ctx context.Context, who Asker, value redact.Secret, 
 		if err := identity.MarkEmailVerified(ctx, tx, self(who, p), p, o.Email); err != nil {
 			return err
 		}
+		if len(said) > 0 {
+			if err := s.o.Attributes.SetOwn(ctx, tx, self(who, p), said); err != nil {
+				return err
+			}
+		}
 		u, returnTo = p.Proved(), o.ReturnTo
 		return nil
 	})
 	return u, returnTo, err
+}
+
+// Asks are the attributes that the realm asks newcomers for.
+func (s *Service) Asks(realm string) []attributes.Attribute {
+	if s.o.Attributes == nil {
+		return nil
+	}
+	return s.o.Attributes.Asked(realm)
+}
+
+// checkAsked refuses, before a password is hashed, what newcomers say that could not be stored.
+func (s *Service) checkAsked(realm string, said attributes.Values) error {
+	if s.o.Attributes == nil {
+		return nil
+	}
+	return s.o.Attributes.CheckRegistration(realm, said)
 }
 
 // Invitation is what Invite made.

@@ -270,9 +270,9 @@ func TestSizes(t *testing.T) {
 }
 
 func TestCheck(t *testing.T) {
-	reserved := attributes.Reserved{Claim: func(s string) bool { return s == "sub" }, Scope: func(s, _ string) bool { return s == "openid" }}
+	rules := attributes.Rules{Claim: func(s string) bool { return s == "sub" }, Scope: func(s, _ string) bool { return s == "openid" }, Languages: []string{"en", "de"}}
 	for _, list := range declared {
-		if err := attributes.Check(list, reserved); err != nil {
+		if err := attributes.Check(list, rules); err != nil {
 			t.Error(err)
 		}
 	}
@@ -292,7 +292,7 @@ func TestCheck(t *testing.T) {
 		"max 7":    {{Name: "a", Type: attributes.Number, Max: 7}},
 		"50 at":    slices.Repeat([]attributes.Attribute{{Name: "a"}}, 51),
 	} {
-		if err := attributes.Check(list, reserved); err == nil || !strings.Contains(err.Error(), want) {
+		if err := attributes.Check(list, rules); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%+v: %v does not say %q", list, err, want)
 		}
 	}

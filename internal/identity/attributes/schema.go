@@ -3,7 +3,8 @@
 //
 // What it guards:
 //   - A value is stored only if the configuration declares its attribute for the person's realm, and it is of the type and
-//     size that is declared there.
+//     size that is declared there, and one of the choices where there are any.
+//   - A person changes of itself what the configuration lets people edit, and nothing else (own.go).
 //   - Clients are told of an attribute under its own scope alone, which an administrator lets them ask for
 //     (person_scopes) and the person allows; and of none that is declared no more. Its claim is never one of the protocol.
 //   - How much is kept of one person is bounded, and so is what goes into an ID token.
@@ -16,7 +17,9 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"regexp"
 	"slices"
@@ -35,8 +38,17 @@ const (
 	List    = "list" // of strings
 )
 
-// ByAdministrator is who changes a value.
-const ByAdministrator = "administrator"
+// Who changes a value. What people edit themselves, an administrator changes, too.
+const (
+	ByAdministrator = "administrator"
+	ByPerson        = "person"
+)
+
+// Whether somebody who registers is asked for a value.
+const (
+	Asked    = "asked"
+	Required = "required" // and the person cannot take it away later
+)
 
 const (
 	// MaxDeclared is how many attributes a realm has at most.
@@ -48,6 +60,8 @@ const (
 	defaultList   = 20
 	maxEntry      = 200 // bytes of an entry
 	maxNumber     = 32  // bytes
+	maxChoices    = 200
+	maxLabel      = 100 // bytes
 	maxHeld       = 16 << 10
 )
 
@@ -60,8 +74,20 @@ type Attribute struct {
 	Claim string `yaml:"claim"`
 	// Scope is what a client asks for to be told, which an administrator lets it (person_scopes). Default: the name.
 	Scope string `yaml:"scope"`
-	// Editable is who changes it: administrator, and nobody else. Default: administrator.
+	// Label is what people read of it on pages, and Labels the same in other languages, such as de. Default: the name.
+	Label  string            `yaml:"label"`
+	Labels map[string]string `yaml:"labels"`
+	// Choices are the only strings, or entries of a list, that there may be: each a word, or a value with label and labels.
+	// Default: none, and anything may be.
+	Choices []Choice `yaml:"choices"`
+	// Editable is who changes it: administrator, or person, that is the person itself on the page of its profile, and
+	// administrators as well. Default: administrator.
 	Editable string `yaml:"editable"`
+	// AtRegistration is asked or required if the page at which people register asks for it; one that is required the person
+	// cannot take away later. It must be editable by the person. Default: it is not asked for.
+	AtRegistration string `yaml:"at_registration"`
+	// Hidden keeps it from the page of the profile. What is kept of a person the person can have all the same. Default: false.
+	Hidden bool `yaml:"hidden"`
 	// Max is the most bytes of a string (default 200, at most 1000) or entries of a list (default 20, at most 50).
 	Max int `yaml:"max"`
 }
@@ -77,20 +103,50 @@ func (a Attribute) complete() Attribute {
 	return a
 }
 
+// Choice is a value that is offered.
+type Choice struct {
+	Value  string            `yaml:"value"`
+	Label  string            `yaml:"label"` // Default: the value
+	Labels map[string]string `yaml:"labels"`
+}
+
+// UnmarshalYAML reads a choice that is nothing but a word, too.
+func (c *Choice) UnmarshalYAML(read func(any) error) error {
+	if read(&c.Value) == nil {
+		return nil
+	}
+	type members Choice
+	return read((*members)(c))
+}
+
+// Title is what people read of the attribute, in a language.
+func (a Attribute) Title(language string) string {
+	return cmp.Or(a.Labels[language], a.Label, a.Name)
+}
+
+// Title is what people read of the choice, in a language.
+func (c Choice) Title(language string) string { return cmp.Or(c.Labels[language], c.Label, c.Value) }
+
+// offers tells whether the text may be a value, or an entry of one.
+func (a Attribute) offers(text string) bool {
+	return len(a.Choices) == 0 || slices.ContainsFunc(a.Choices, func(c Choice) bool { return c.Value == text })
+}
+
 var (
 	nameForm  = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,49}$`)
 	claimForm = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_.:/-]{0,199}$`)
 )
 
-// Reserved tells what attributes must not take the place of.
-type Reserved struct {
+// Rules are what attributes must keep to besides. What they name is refused.
+type Rules struct {
 	Claim func(string) bool // one that says something else
 	// Scope is one that an administrator cannot let clients ask for, or that tells something else than this claim.
-	Scope func(scope, claim string) bool
+	Scope     func(scope, claim string) bool
+	Languages []string // of the pages: no label is in another
 }
 
 // Check refuses attributes of a realm that contradict one another, or the protocol.
-func Check(list []Attribute, reserved Reserved) error {
+func Check(list []Attribute, rules Rules) error {
 	if len(list) > MaxDeclared {
 		return fmt.Errorf("attributes: a realm has %d at most", MaxDeclared)
 	}
@@ -107,19 +163,68 @@ func Check(list []Attribute, reserved Reserved) error {
 			return fmt.Errorf("%s: claim %q is not a claim's name", at, a.Claim)
 		case claims[a.Claim]:
 			return fmt.Errorf("%s: claim %s is another attribute's", at, a.Claim)
-		case reserved.Claim(a.Claim):
+		case rules.Claim(a.Claim):
 			return fmt.Errorf("%s: claim %s says something else already", at, a.Claim)
-		case reserved.Scope(a.Scope, a.Claim):
+		case rules.Scope(a.Scope, a.Claim):
 			return fmt.Errorf("%s: scope %q cannot release claim %s", at, a.Scope, a.Claim)
-		case a.Editable != ByAdministrator:
-			return fmt.Errorf("%s: editable %q is not administrator", at, a.Editable)
+		case a.Editable != ByAdministrator && a.Editable != ByPerson:
+			return fmt.Errorf("%s: editable %q is neither administrator nor person", at, a.Editable)
 		}
 		if most, known := map[string]int{String: maxString, List: maxList, Number: 0, Boolean: 0}[a.Type]; !known {
 			return fmt.Errorf("%s: type %q is none of string, number, boolean, list", at, a.Type)
 		} else if a.Max < 0 || a.Max > most {
 			return fmt.Errorf("%s: max %d is outside 0 to %d", at, a.Max, most)
 		}
+		if err := a.checkForm(rules.Languages); err != nil {
+			return fmt.Errorf("%s: %w", at, err)
+		}
 		names[a.Name], claims[a.Claim] = true, true
+	}
+	return nil
+}
+
+// checkForm refuses what no form could show.
+func (a Attribute) checkForm(languages []string) error {
+	switch {
+	case !slices.Contains([]string{"", Asked, Required}, a.AtRegistration):
+		return fmt.Errorf("at_registration %q is neither asked nor required", a.AtRegistration)
+	case a.AtRegistration != "" && a.Editable != ByPerson:
+		return errors.New("at_registration asks the person for what an administrator alone changes: set editable to person")
+	case a.Hidden && a.Editable == ByPerson:
+		return errors.New("hidden keeps from the person what it is to edit")
+	case len(a.Choices) > maxChoices || len(a.Choices) > 0 && a.Type != String && a.Type != List:
+		return fmt.Errorf("choices are up to %d of a string or a list", maxChoices)
+	}
+	if err := checkLabels(a.Label, a.Labels, languages); err != nil {
+		return err
+	}
+	seen, most := map[string]bool{}, maxEntry
+	if a.Type == String {
+		most = a.Max
+	}
+	for _, c := range a.Choices {
+		if route.CheckLine("", c.Value, 1, most) != nil || seen[c.Value] || strings.TrimSpace(c.Value) != c.Value {
+			return fmt.Errorf("choice %q is no line of at most %d bytes, or there twice", c.Value, most)
+		}
+		seen[c.Value] = true
+		if err := checkLabels(c.Label, c.Labels, languages); err != nil {
+			return fmt.Errorf("choice %q: %w", c.Value, err)
+		}
+	}
+	return nil
+}
+
+func checkLabels(label string, labels map[string]string, languages []string) error {
+	if route.CheckLine("", label, 0, maxLabel) != nil {
+		return fmt.Errorf("label %q is no line of at most %d bytes", label, maxLabel)
+	}
+	for _, language := range slices.Sorted(maps.Keys(labels)) {
+		if !slices.Contains(languages, language) {
+			return fmt.Errorf("labels: there are no pages in language %q", language)
+		}
+		if route.CheckLine("", labels[language], 1, maxLabel) != nil {
+			return fmt.Errorf("label %q is no line of at most %d bytes", labels[language], maxLabel)
+		}
 	}
 	return nil
 }
@@ -142,6 +247,9 @@ func (a Attribute) value(said json.RawMessage) (string, error) {
 		if err := route.CheckLine(at, text, 1, a.Max); err != nil {
 			return "", err
 		}
+		if !a.offers(text) {
+			return "", a.notOffered(at)
+		}
 		return write(text)
 	case List:
 		var list []string
@@ -154,6 +262,9 @@ func (a Attribute) value(said json.RawMessage) (string, error) {
 		for _, entry := range list {
 			if err := route.CheckLine(at, entry, 1, maxEntry); err != nil {
 				return "", err
+			}
+			if !a.offers(entry) {
+				return "", a.notOffered(at)
 			}
 		}
 		return write(list)
@@ -172,6 +283,10 @@ func (a Attribute) value(said json.RawMessage) (string, error) {
 		return "", wrong()
 	}
 	return number.String(), nil
+}
+
+func (a Attribute) notOffered(at string) error {
+	return fault.InvalidAt(at, "not_offered", "The attribute %s has none but the declared choices.", a.Name)
 }
 
 func write(v any) (string, error) {
