@@ -6,7 +6,6 @@ import (
 	"github.com/mintmark/mintmark/internal/db"
 	"github.com/mintmark/mintmark/internal/fault"
 	"github.com/mintmark/mintmark/internal/identity"
-	"github.com/mintmark/mintmark/internal/identity/federation"
 	"github.com/mintmark/mintmark/internal/identity/session"
 	"github.com/mintmark/mintmark/internal/redact"
 	"github.com/mintmark/mintmark/internal/route"
@@ -61,7 +60,7 @@ func (p *Pages) ChangePassword(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	along, problem, err := p.changePassword(r, s)
+	problem, err := p.changePassword(w, r, s)
 	if err != nil {
 		f := fault.Of(err)
 		status := map[fault.Kind]int{fault.Invalid: http.StatusBadRequest, fault.Unauthenticated: http.StatusUnauthorized, fault.Limited: http.StatusTooManyRequests}[f.Kind]
@@ -76,19 +75,16 @@ func (p *Pages) ChangePassword(w http.ResponseWriter, r *http.Request) {
 		p.password(w, r, status, s, problem)
 		return
 	}
-	if err := p.carryOn(w, r, s, along); err != nil {
-		p.fail(w, r, err)
-		return
-	}
 	seeOther(w, securityPage+"?done=password")
 }
 
-// changePassword answers what the session takes along that goes on in place of this one.
-func (p *Pages) changePassword(r *http.Request, s session.Session) (along session.Proved, problem string, err error) {
+// changePassword has another session go on in place of this one. problem says in the form's words what is wrong, if they are
+// better than those of the error.
+func (p *Pages) changePassword(w http.ResponseWriter, r *http.Request, s session.Session) (problem string, err error) {
 	ctx, form, dir := r.Context(), r.PostForm, p.info.Directory
 	_, person, err := p.held(r, s)
 	if err != nil {
-		return along, "", err
+		return "", err
 	}
 	proved := s.User
 	if person.HasPassword {
@@ -99,30 +95,24 @@ func (p *Pages) changePassword(r *http.Request, s session.Session) (along sessio
 			case fault.Is(err, fault.Limited):
 				problem = fill("There were too many wrong passwords. Wait {0}, then try again.", wait(fault.Of(err).RetryAfter))
 			}
-			return along, problem, err
+			return problem, err
 		}
 	}
 	if form.Get("password") != form.Get("again") {
-		return along, "", fault.New(fault.Invalid, "password_twice", "The two new passwords are not the same.")
+		return "", fault.New(fault.Invalid, "password_twice", "The two new passwords are not the same.")
 	}
 	var words []string
 	if err := p.info.DB.Read(ctx, func(tx db.ReadTx) (err error) {
 		words, err = identity.PasswordWords(ctx, tx, s.User.ID)
 		return err
 	}); err != nil {
-		return along, "", err
+		return "", err
 	}
 	h, err := dir.HashPassword(ctx, s.User.Realm, redact.New(form.Get("password")), words...)
 	if err != nil {
-		return along, "", err
+		return "", err
 	}
-	err = p.info.DB.Write(ctx, func(tx db.WriteTx) (err error) {
-		if along, err = federation.Carried(ctx, tx, s.ID); err != nil {
-			return err
-		}
-		return dir.ChangePassword(ctx, tx, self(r, s), proved, h)
-	})
-	return along, "", err
+	return "", p.carryOn(w, r, s, func(tx db.WriteTx) error { return dir.ChangePassword(ctx, tx, self(r, s), proved, h) })
 }
 
 // RemovePassword takes the form at POST /account/password/remove: from then on the person signs in with a passkey.
@@ -131,18 +121,8 @@ func (p *Pages) RemovePassword(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	var along session.Proved
-	if err := p.info.DB.Write(r.Context(), func(tx db.WriteTx) (err error) {
-		if along, err = federation.Carried(r.Context(), tx, s.ID); err != nil {
-			return err
-		}
-		return p.info.Factors.RemovePassword(r.Context(), tx, self(r, s), s.User)
-	}); err != nil {
+	if err := p.carryOn(w, r, s, func(tx db.WriteTx) error { return p.info.Factors.RemovePassword(r.Context(), tx, self(r, s), s.User) }); err != nil {
 		p.refuseChange(w, r, s, err)
-		return
-	}
-	if err := p.carryOn(w, r, s, along); err != nil {
-		p.fail(w, r, err)
 		return
 	}
 	seeOther(w, securityPage+"?done=no-password")

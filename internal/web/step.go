@@ -12,6 +12,7 @@ import (
 	"github.com/mintmark/mintmark/internal/fault"
 	"github.com/mintmark/mintmark/internal/identity"
 	"github.com/mintmark/mintmark/internal/identity/account"
+	"github.com/mintmark/mintmark/internal/identity/federation"
 	"github.com/mintmark/mintmark/internal/identity/mfa"
 	"github.com/mintmark/mintmark/internal/identity/session"
 	"github.com/mintmark/mintmark/internal/route"
@@ -64,9 +65,16 @@ func (p *Pages) signIn(w http.ResponseWriter, r *http.Request, u identity.User, 
 	return p.signedAnew(w, r, s, u, err)
 }
 
-// carryOn makes a session in place of one that the person's own change has ended: no login, so it says when there was one.
-func (p *Pages) carryOn(w http.ResponseWriter, r *http.Request, before session.Session, along session.Proved) error {
-	s, err := p.info.Sessions.Carry(r.Context(), w, r, before, along)
+// carryOn makes a change by the person that ends the session, and another session in its place: no login, so it says when
+// there was one.
+func (p *Pages) carryOn(w http.ResponseWriter, r *http.Request, before session.Session, change func(tx db.WriteTx) error) error {
+	s, err := p.info.Sessions.Carry(r.Context(), w, r, before, func(tx db.WriteTx) (session.Proved, error) {
+		along, err := federation.Carried(r.Context(), tx, before.ID)
+		if err != nil {
+			return along, err
+		}
+		return along, change(tx)
+	})
 	return p.signedAnew(w, r, s, before.User, err)
 }
 

@@ -32,6 +32,7 @@ import (
 	"github.com/mintmark/mintmark/internal/audit"
 	"github.com/mintmark/mintmark/internal/clock"
 	"github.com/mintmark/mintmark/internal/db"
+	"github.com/mintmark/mintmark/internal/failpoint"
 	"github.com/mintmark/mintmark/internal/fault"
 	"github.com/mintmark/mintmark/internal/id"
 	"github.com/mintmark/mintmark/internal/identity"
@@ -201,32 +202,66 @@ func (m *Manager) BeginProved(ctx context.Context, w http.ResponseWriter, r *htt
 	return m.begin(ctx, w, r, Session{User: u, AMR: amr}, proved)
 }
 
-// Carry begins another session in place of one that a change by its own person has just ended, such as of the password.
-// That is no login: the new session says that the person proved to be it when the old one says so, and ends when the old
-// one would have ended; it says nothing else of when, so proved.At does not count. One whose time is over is
+// Carry runs a change by the session's own person that ends it, such as of the password, and begins another session in
+// its place, in one transaction: there is never one without the other. That is no login: the new session says that the
+// person proved to be it when the old one says so, and ends when the old one would have ended. What change answers says
+// nothing of when, so its At does not count; it may run several times. A session whose time is over is
 // identity.ErrCredentials.
-func (m *Manager) Carry(ctx context.Context, w http.ResponseWriter, r *http.Request, s Session, proved Proved) (Session, error) {
+//
+// If the answer is lost the change has been made, and the person signs in anew.
+func (m *Manager) Carry(ctx context.Context, w http.ResponseWriter, r *http.Request, s Session, change func(tx db.WriteTx) (Proved, error)) (Session, error) {
 	if s.AuthTime.IsZero() || !m.o.Clock.Now().Before(s.Expires) {
 		return Session{}, identity.ErrCredentials
 	}
-	return m.begin(ctx, w, r, Session{User: s.User, AMR: s.AMR, AuthTime: s.AuthTime, Expires: s.Expires}, Proved{Note: proved.Note})
-}
-
-func (m *Manager) begin(ctx context.Context, w http.ResponseWriter, r *http.Request, next Session, proved Proved) (Session, error) {
-	u := next.User
-	before, had, err := m.Current(ctx, r)
+	b, err := m.beginning(ctx, r, Session{User: s.User, AMR: s.AMR, AuthTime: s.AuthTime, Expires: s.Expires})
 	if err != nil {
 		return Session{}, err
 	}
-	b := &beginning{ctx: context.WithoutCancel(ctx), r: r, next: next, proved: proved, before: before, replaces: had && before.User.ID != u.ID, renews: had && before.User.ID == u.ID}
+	if err := m.d.Write(ctx, func(tx db.WriteTx) error {
+		proved, err := change(tx)
+		if err != nil {
+			return err
+		}
+		if err := failpoint.Hit("session.carried"); err != nil {
+			return err
+		}
+		b.proved = Proved{Note: proved.Note}
+		return m.writeBegins(ctx, tx, []*beginning{b})
+	}); err != nil {
+		return Session{}, err
+	}
+	return m.begun(w, r, b), nil
+}
+
+func (m *Manager) begin(ctx context.Context, w http.ResponseWriter, r *http.Request, next Session, proved Proved) (Session, error) {
+	b, err := m.beginning(ctx, r, next)
+	if err != nil {
+		return Session{}, err
+	}
+	b.proved = proved
 	if err := m.begins.Do(ctx, b); err != nil {
 		return Session{}, fmt.Errorf("begin a session: %w", err)
 	}
+	return m.begun(w, r, b), nil
+}
+
+// beginning finds out which session the browser has now.
+func (m *Manager) beginning(ctx context.Context, r *http.Request, next Session) (*beginning, error) {
+	before, had, err := m.Current(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	same := before.User.ID == next.User.ID
+	return &beginning{ctx: context.WithoutCancel(ctx), r: r, next: next, before: before, replaces: had && !same, renews: had && same}, nil
+}
+
+// begun tells the browser of its session, once it is stored.
+func (m *Manager) begun(w http.ResponseWriter, r *http.Request, b *beginning) Session {
 	m.setCookie(w, m.cookie, b.cookie.Reveal(), 0)
 	m.setCookie(w, m.visitor, "", -1) // forms from before the login are over
 	m.setCookie(w, m.device, b.device.Reveal(), int(deviceLife.Seconds()))
 	m.BrowserState(w, r, b.made)
-	return b.made, nil
+	return b.made
 }
 
 // beginning is a session that begins.
