@@ -24,7 +24,7 @@ const module = "github.com/mintmark/mintmark"
 // ladder is the server, lowest row first. A package may import packages of the rows above it in this list, never one of
 // its own row, never one of a row below. A package that stands nowhere here has no place in the house yet: give it one.
 var ladder = [][]string{
-	{"internal/clock", "internal/id", "internal/redact", "internal/fault", "internal/lifecycle", "internal/failpoint", "internal/realm", "internal/qr", "internal/look", "internal/translation"},
+	{"internal/clock", "internal/id", "internal/redact", "internal/fault", "internal/lifecycle", "internal/failpoint", "internal/realm", "internal/qr", "internal/look", "internal/translation", "internal/password/argon2id"},
 	{"internal/access", "internal/jose"}, // still the ground, but they answer with faults and hold secrets
 	{"internal/db", "internal/objstore", "internal/outbound", "internal/password"},
 	{"internal/seal", "internal/keyset"}, // keeps its keyring in the database

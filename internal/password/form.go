@@ -14,9 +14,10 @@ import (
 	"strconv"
 	"strings"
 
-	"golang.org/x/crypto/argon2"
 	"golang.org/x/crypto/bcrypt"
 	"golang.org/x/crypto/scrypt"
+
+	"github.com/mintmark/mintmark/internal/password/argon2id"
 )
 
 // ErrForm is in the chain of an error about a stored form that is not known, or that costs too much.
@@ -39,7 +40,7 @@ const (
 type kind int
 
 const (
-	argon2id kind = iota
+	argonHash kind = iota
 	bcryptHash
 	pbkdf2Hash
 	scryptHash
@@ -60,7 +61,7 @@ type hash struct {
 
 // String is the stored form of a new hash.
 func (h hash) String() string {
-	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, h.argon.Memory, h.argon.Time, h.argon.Threads,
+	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2id.Version, h.argon.Memory, h.argon.Time, h.argon.Threads,
 		base64.RawStdEncoding.EncodeToString(h.salt), base64.RawStdEncoding.EncodeToString(h.sum))
 }
 
@@ -68,8 +69,8 @@ func (h hash) matches(password []byte) bool {
 	var sum []byte
 	var err error
 	switch h.kind {
-	case argon2id:
-		sum = argon2.IDKey(password, h.salt, h.argon.Time, h.argon.Memory, h.argon.Threads, uint32(len(h.sum)))
+	case argonHash:
+		sum = argon2id.Key(password, h.salt, h.argon.Time, h.argon.Memory, h.argon.Threads, uint32(len(h.sum)))
 	case bcryptHash:
 		return bcrypt.CompareHashAndPassword([]byte(h.text), password) == nil
 	case pbkdf2Hash:
@@ -119,7 +120,7 @@ func parseArgon2(parts []string) (hash, error) {
 	if n[0] < 8*n[2] || n[0] > maxMemory || n[1] < 1 || n[1] > maxPasses || n[2] < 1 || n[2] > maxThreads {
 		return refuse("argon2id: it costs too much, or too little")
 	}
-	h := hash{kind: argon2id, argon: Params{Memory: uint32(n[0]), Time: uint32(n[1]), Threads: uint8(n[2])}}
+	h := hash{kind: argonHash, argon: Params{Memory: uint32(n[0]), Time: uint32(n[1]), Threads: uint8(n[2])}}
 	return h.filled(parts[4], parts[5])
 }
 

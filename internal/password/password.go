@@ -5,8 +5,8 @@
 //     they should go at the next login; none is ever made here.
 //   - A hash that would cost more than this program is willing to spend is refused when it is read, not when somebody
 //     logs in.
-//   - Hashes are computed on all cores but one at most; who finds no place within two seconds is told to come back. So a
-//     flood of logins costs bounded memory and leaves room for everybody else.
+//   - Hashes are computed on all cores but one at most, in memory that is used again (package argon2id); who finds no place
+//     within two seconds is told to come back. So a flood of logins costs bounded memory and leaves room for everybody else.
 //   - A password is compared whole: no truncation, no case rule; only its Unicode form is made one (RFC 8265,
 //     OpaqueString), so that the same characters typed on two keyboards are the same password.
 //
@@ -22,10 +22,10 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"golang.org/x/crypto/argon2"
 	"golang.org/x/text/secure/precis"
 
 	"github.com/mintmark/mintmark/internal/fault"
+	"github.com/mintmark/mintmark/internal/password/argon2id"
 	"github.com/mintmark/mintmark/internal/redact"
 )
 
@@ -87,7 +87,7 @@ func NewPool(o Options) *Pool {
 	}
 	p := &Pool{params: o.Params, wait: o.Wait, places: make(chan struct{}, o.AtOnce), queue: int64(min(queuePerSlot*o.AtOnce, maxQueue))}
 	// Nobody knows a password to this one: its hash is random, not computed.
-	p.dummy = hash{kind: argon2id, argon: o.Params, salt: random(saltSize), sum: random(hashSize)}
+	p.dummy = hash{kind: argonHash, argon: o.Params, salt: random(saltSize), sum: random(hashSize)}
 	return p
 }
 
@@ -103,9 +103,9 @@ func (p *Pool) Hash(ctx context.Context, password redact.Secret) (redact.Secret,
 	if err != nil {
 		return redact.Secret{}, err
 	}
-	h := hash{kind: argon2id, argon: p.params, salt: random(saltSize)}
+	h := hash{kind: argonHash, argon: p.params, salt: random(saltSize)}
 	err = p.enter(ctx, func() {
-		h.sum = argon2.IDKey(prepared, h.salt, h.argon.Time, h.argon.Memory, h.argon.Threads, hashSize)
+		h.sum = argon2id.Key(prepared, h.salt, h.argon.Time, h.argon.Memory, h.argon.Threads, hashSize)
 	})
 	if err != nil {
 		return redact.Secret{}, err
@@ -144,7 +144,7 @@ func (p *Pool) verify(ctx context.Context, h hash, password redact.Secret) (ok b
 // NeedsRehash tells whether a stored form is not what Hash would make now.
 func (p *Pool) NeedsRehash(stored redact.Secret) bool {
 	h, err := parse(stored.Reveal())
-	return err != nil || h.kind != argon2id || h.argon != p.params || len(h.salt) != saltSize || len(h.sum) != hashSize
+	return err != nil || h.kind != argonHash || h.argon != p.params || len(h.salt) != saltSize || len(h.sum) != hashSize
 }
 
 // Check tells whether stored is a form that Verify knows, and at a cost that it is willing to spend.
@@ -186,6 +186,10 @@ func (p *Pool) enter(ctx context.Context, f func()) error {
 		}
 	}
 	p.done.Add(1)
+	// On a thread of its own, a hash that gives way leaves the processor to whoever the system has waiting, and not only to
+	// what Go knows to be ready: without it those who ask for tokens wait twice as long.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	f()
 	return nil
 }
