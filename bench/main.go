@@ -142,6 +142,12 @@ func measure(ctx context.Context, o options, servers []*server) error {
 			return err
 		}
 	}
+	if strings.Contains("timings of refusals", o.only) {
+		n, err := printTimings(ctx, servers)
+		if exceeded += n; err != nil {
+			return err
+		}
+	}
 	if strings.Contains("start-up and idle", o.only) {
 		if err := printStarts(ctx, servers); err != nil {
 			return err

@@ -60,7 +60,7 @@ func (t table) print(on map[string][]*server, o options) (exceeded int) {
 					ratios[i] = results[i].PerThousand / floor[i].PerThousand
 				}
 				r := spreadOf(ratios)
-				ratio, gate = fmt.Sprintf("%.2f (%.2f-%.2f)", r.median, r.min, r.max), fmt.Sprintf("%.1f", op.gate)
+				ratio, gate = fmt.Sprintf("%.2f (%.2f-%.2f)", r.median, r.min, r.max), fmt.Sprintf("%.2f", op.gate)
 				target = fmt.Sprintf("%.0f, %.2f", op.rate, op.cpu)
 				if r.median > op.gate {
 					exceeded++

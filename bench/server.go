@@ -73,7 +73,8 @@ func (s *server) prepare(ctx context.Context) error {
 	return s.register(ctx)
 }
 
-// configure writes the configuration: all defaults, but for addresses, the database and one store that is a directory.
+// configure writes the configuration: all defaults, but for addresses, the database, one store that is a directory, and
+// letters that go nowhere, so that people can register and ask for another password.
 func (s *server) configure(ctx context.Context) error {
 	home := filepath.Join(s.dir, s.name)
 	bucket := filepath.Join(home, "store", "bench")
@@ -95,7 +96,8 @@ func (s *server) configure(ctx context.Context) error {
 		}
 	}
 	config := filepath.Join(home, "mintmark.yaml")
-	text := fmt.Sprintf("issuer: http://%s\ndata_dir: %s\ndatabase: {url: %q}\nlisten: {public: %q, operations: %q, s3: \"off\"}\nstores: [{name: bench, kind: directory, path: %s}]\n",
+	text := fmt.Sprintf("issuer: http://%s\ndata_dir: %s\ndatabase: {url: %q}\nlisten: {public: %q, operations: %q, s3: \"off\"}\nstores: [{name: bench, kind: directory, path: %s}]\n"+
+		"mail: {kind: mailbox}\nrealms: [{name: customers, registration: open}]\n",
 		public, home, database, public, operations, filepath.Join(home, "store"))
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return err
