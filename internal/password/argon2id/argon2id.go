@@ -27,7 +27,7 @@ const (
 
 	// yieldEvery is after how many blocks, of a third of a microsecond each, others get their turn. More often costs more
 	// than it gives: each turn of a hash with a thread of its own is one of the system's.
-	yieldEvery = 1024
+	yieldEvery = 512
 )
 
 type block [words]uint64
