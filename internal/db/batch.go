@@ -7,15 +7,20 @@ import (
 	"runtime/debug"
 	"slices"
 	"sync"
+	"time"
 
+	"github.com/mintmark/mintmark/internal/clock"
 	"github.com/mintmark/mintmark/internal/fault"
 )
 
 // waitingPerBatch bounds how many items wait, in batches. Who comes later is told to come back: memory is finite.
 const waitingPerBatch = 32
 
-// Batch shares one durable commit among writers that come at the same time. There is no timer: a lone writer does not
-// wait, and while one batch commits the next one gathers.
+// mostGathering bounds the wait for those who are expected, on whatever disk.
+const mostGathering = 2 * time.Millisecond
+
+// Batch shares one durable commit among writers that come at the same time. A lone writer does not wait: while one batch
+// commits the next one gathers, and only after a batch that many shared is there a short wait for them to come back.
 //
 // What it guards: Do returns nil only after the commit that holds its item, and an item that cannot be written fails
 // alone, because a batch that fails is halved until the guilty item is found.
@@ -27,9 +32,16 @@ type Batch[T any] struct {
 
 	mu      sync.Mutex
 	waiting []*parcel[T] // owned by mu
+	crowd   *crowd       // who the next batch waits for, nil if for nobody; owned by mu
 	running bool         // somebody writes; owned by mu
 	closed  bool         // owned by mu
 	idle    sync.Cond    // on mu: running became false
+}
+
+// crowd is a number of writers, and a channel that is closed when so many are there.
+type crowd struct {
+	size  int
+	there chan struct{}
 }
 
 type parcel[T any] struct {
@@ -114,6 +126,10 @@ func (b *Batch[T]) enqueue(p *parcel[T]) error {
 		return busy(errors.New("too many writes are waiting"))
 	}
 	b.waiting = append(b.waiting, p)
+	if b.crowd != nil && len(b.waiting) >= b.crowd.size {
+		close(b.crowd.there)
+		b.crowd = nil
+	}
 	if !b.running {
 		b.running = true
 		go b.run()
@@ -145,7 +161,33 @@ func (b *Batch[T]) run() {
 		taken := slices.Clone(b.waiting[:n])
 		b.waiting = slices.Delete(b.waiting, 0, n)
 		b.mu.Unlock()
+		stopwatch := clock.Stopwatch()
 		b.settle(taken)
+		b.gather(n, min(2*stopwatch(), mostGathering))
+	}
+}
+
+// gather waits until there are as many as have just been here: those who were written, who may have more to write, and
+// those who wait. Clients that each send one request after another would else fall into two groups that take turns, and
+// every commit would serve half of them.
+func (b *Batch[T]) gather(written int, limit time.Duration) {
+	b.mu.Lock()
+	size := min(b.limit, written+len(b.waiting))
+	if size < 2 || len(b.waiting) >= size || b.closed {
+		b.mu.Unlock()
+		return
+	}
+	c := &crowd{size: size, there: make(chan struct{})}
+	b.crowd = c
+	b.mu.Unlock()
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case <-c.there:
+	case <-timer.C:
+		b.mu.Lock()
+		b.crowd = nil
+		b.mu.Unlock()
 	}
 }
 

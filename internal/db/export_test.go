@@ -14,6 +14,24 @@ func Waiting[T any](b *Batch[T]) int {
 	return len(b.waiting)
 }
 
+// Idle is a Batch that writes nothing by itself.
+func Idle[T any](limit int) *Batch[T] {
+	return NewBatch[T](nil, limit, nil)
+}
+
+// Enqueue puts an item into an idle Batch.
+func Enqueue[T any](b *Batch[T], item T) {
+	b.mu.Lock()
+	b.running = true // nobody is started to write it
+	b.mu.Unlock()
+	if err := b.enqueue(&parcel[T]{item: item}); err != nil {
+		panic(err)
+	}
+}
+
+// Gather waits for those who are expected after a batch of so many.
+func Gather[T any](b *Batch[T], written int, limit time.Duration) { b.gather(written, limit) }
+
 // Settle looks a mark up, as Write does after a lost COMMIT.
 func Settle(d *DB, ctx context.Context, mark string) (committed bool, err error) {
 	return d.settle(ctx, mark)

@@ -51,9 +51,25 @@ func openPostgres(url string, maxConns int) (*postgresBackend, error) {
 	}
 	b := &postgresBackend{config: config, node: nodeName()}
 	for l, share := range [...]int{reading: 4, writing: 2, loading: 4} {
-		b.pools[l] = openPool(config, max(1, maxConns/share))
+		c := config
+		if lane(l) == writing {
+			c = lookingUp(config)
+		}
+		b.pools[l] = openPool(c, max(1, maxConns/share))
 	}
 	return b, nil
+}
+
+// lookingUp has the planner join by looking rows up. Writers ask for few rows, by their keys. The server keeps the plan of a
+// prepared statement, and while the tables are small it would choose to read the whole of them for each question.
+func lookingUp(config *pgx.ConnConfig) *pgx.ConnConfig {
+	c := config.Copy()
+	for _, name := range []string{"enable_hashjoin", "enable_mergejoin"} {
+		if _, set := c.RuntimeParams[name]; !set {
+			c.RuntimeParams[name] = "off"
+		}
+	}
+	return c
 }
 
 func openPool(config *pgx.ConnConfig, size int) *sql.DB {

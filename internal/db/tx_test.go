@@ -111,3 +111,25 @@ func TestNowIsTheDatabases(t *testing.T) {
 
 // yield lets other goroutines come to a point that the test waits for.
 func yield() { time.Sleep(time.Millisecond) }
+
+// A plan that was made while a table was small must not read the whole of it later.
+func TestWritersLookRowsUp(t *testing.T) {
+	dbtest.Run(t, func(t *testing.T, d *db.DB) {
+		if d.Engine() == db.SQLite {
+			return // it knows no other way
+		}
+		for lane, run := range map[string]func(func(db.ReadTx) error) error{
+			"on": func(f func(db.ReadTx) error) error { return d.Read(t.Context(), f) },
+			"off": func(f func(db.ReadTx) error) error {
+				return d.Write(t.Context(), func(tx db.WriteTx) error { return f(tx) })
+			},
+		} {
+			for _, name := range []string{"enable_hashjoin", "enable_mergejoin"} {
+				var got string
+				if err := run(func(tx db.ReadTx) error { return tx.QueryRow(t.Context(), "SHOW "+name).Scan(&got) }); err != nil || got != lane {
+					t.Errorf("%s is %q, %v; want %q", name, got, err, lane)
+				}
+			}
+		}
+	})
+}

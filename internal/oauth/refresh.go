@@ -72,6 +72,7 @@ type refresh struct {
 	asked      []string // scopes
 	resources  []string // asked for
 	caller     access.Caller
+	turned     successor // if it is this token's turn
 
 	// The outcome.
 	grant    *grant
@@ -80,6 +81,21 @@ type refresh struct {
 	next     redact.Secret
 	err      error
 	other    bool // another client's token
+}
+
+// successor is the token that takes the place of another. It depends on nothing but that one, so it is made before the
+// transaction, which others wait for, and is the same in each attempt at it.
+type successor struct {
+	token redact.Secret
+	mac   []byte
+	box   []byte // the token, for who brings the old one again
+}
+
+// newSuccessor makes the next token of the family.
+func (p *people) newSuccessor(token redact.Secret, grantID string, generation int64) (successor, error) {
+	next := p.newToken(grantID, generation+1)
+	box, err := sealSuccessor(token, grantID, generation+1, next)
+	return successor{token: next, mac: p.Keyring.MAC(macToken, next), box: box}, err
 }
 
 // refreshToken is the grant refresh_token (RFC 6749 section 6).
@@ -91,6 +107,10 @@ func (p *people) refreshToken(r *http.Request, client Client, q parameters, aske
 	var ok bool
 	if x.grantID, x.generation, ok = p.parseToken(x.token); !ok {
 		return nil, badCredentials()
+	}
+	var err error
+	if x.turned, err = p.newSuccessor(x.token, x.grantID, x.generation); err != nil {
+		return nil, err
 	}
 	if err := p.changes.Do(r.Context(), change{refresh: x}); err != nil {
 		return nil, notStored(err)
@@ -149,7 +169,8 @@ func (p *people) turn(ctx context.Context, tx db.WriteTx, x *refresh, g *grant) 
 		if !p.Keyring.VerifyMAC(macToken, x.token, g.tokenMAC) {
 			return nil // made by a database that is not this one's past
 		}
-		return p.rotate(x, g, now)
+		p.rotate(x, g, now)
+		return nil
 	case x.generation == g.generation-1 && now.Sub(g.rotated) <= retryWindow:
 		if next, ok := openSuccessor(x.token, g.id, g.generation, g.successor); ok {
 			return p.again(ctx, tx, x, g, next)
@@ -166,18 +187,13 @@ func (p *people) mayRefresh(x *refresh, g *grant) bool {
 	return x.err == nil
 }
 
-// rotate makes the next token of the family.
-func (p *people) rotate(x *refresh, g *grant, now time.Time) error {
+// rotate lets the successor take the token's place.
+func (p *people) rotate(x *refresh, g *grant, now time.Time) {
 	if !p.mayRefresh(x, g) {
-		return nil
-	}
-	next := p.newToken(g.id, g.generation+1)
-	box, err := sealSuccessor(x.token, g.id, g.generation+1, next)
-	if err != nil {
-		return err
+		return
 	}
 	g.generation++
-	g.tokenMAC, g.successor, g.rotated, g.retries, g.changed = p.Keyring.MAC(macToken, next), box, now, 0, true
+	g.tokenMAC, g.successor, g.rotated, g.retries, g.changed = x.turned.mac, x.turned.box, now, 0, true
 	// An hour's precision is enough for thirty days, and a column that stays as it is costs no index.
 	life := p.idleLife(x.client, g.realm)
 	if idle := now.Add(life); idle.Before(g.idleUntil) || idle.Sub(g.idleUntil) > min(time.Hour, life/30) {
@@ -186,8 +202,7 @@ func (p *people) rotate(x *refresh, g *grant, now time.Time) error {
 	if g.idleUntil.After(g.liveUntil) {
 		g.idleUntil = g.liveUntil
 	}
-	x.grant, x.next = g, next
-	return nil
+	x.grant, x.next = g, x.turned.token
 }
 
 // again answers what the client did not get. After a few times somebody does something else than to try again.
@@ -208,9 +223,9 @@ func (p *people) again(ctx context.Context, tx db.WriteTx, x *refresh, g *grant,
 }
 
 // successorKey is the key of a token's successor. It comes from the token alone, so the database, which holds no token,
-// holds nothing that could be opened.
+// holds nothing that could be opened. The token is as random as a key, so there is nothing to extract (RFC 5869 section 3.3).
 func successorKey(token redact.Secret) (cipher.AEAD, error) {
-	key, err := hkdf.Key(sha256.New, token.Bytes(), nil, "mintmark refresh successor 1", 32)
+	key, err := hkdf.Expand(sha256.New, token.Bytes(), "mintmark refresh successor 1", 32)
 	if err != nil {
 		return nil, err
 	}
