@@ -23,6 +23,7 @@ import (
 	"github.com/mintmark/mintmark/api"
 	"github.com/mintmark/mintmark/client"
 	"github.com/mintmark/mintmark/internal/app"
+	"github.com/mintmark/mintmark/internal/identity/attributes"
 	"github.com/mintmark/mintmark/internal/look"
 	"github.com/mintmark/mintmark/internal/testport"
 )
@@ -37,6 +38,19 @@ const (
 var trusting = &http.Client{
 	Transport:     &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}, //nolint:gosec // our own servers
 	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+}
+
+// keeps is what the employees' realm keeps of its people: a field of each kind, and what an administrator alone says.
+var keeps = []attributes.Attribute{
+	{Name: "nickname", Editable: "person", AtRegistration: "asked", Label: "What colleagues call you", Labels: map[string]string{"de": "Wie Kolleginnen und Kollegen Sie nennen"}},
+	{Name: "shirt", Editable: "person", AtRegistration: "required", Label: "Shirt size", Labels: map[string]string{"de": "Hemdgröße"},
+		Choices: []attributes.Choice{{Value: "s", Label: "Small", Labels: map[string]string{"de": "Klein"}}, {Value: "l", Label: "Large", Labels: map[string]string{"de": "Groß"}}}},
+	{Name: "desk", Type: "number", Editable: "person", Label: "Desk", Labels: map[string]string{"de": "Schreibtisch"}},
+	{Name: "remote", Type: "boolean", Editable: "person", Label: "Works from home", Labels: map[string]string{"de": "Arbeitet zu Hause"}},
+	{Name: "hobbies", Type: "list", Max: 5, Editable: "person", Label: "Hobbies", Labels: map[string]string{"de": "Liebhabereien"}},
+	{Name: "speaks", Type: "list", Editable: "person", Label: "Languages you speak", Labels: map[string]string{"de": "Sprachen, die Sie sprechen"},
+		Choices: []attributes.Choice{{Value: "de", Label: "German", Labels: map[string]string{"de": "Deutsch"}}, {Value: "en", Label: "English", Labels: map[string]string{"de": "Englisch"}}, {Value: "fr", Label: longName}}},
+	{Name: "department", Scope: "work", Label: "Department", Labels: map[string]string{"de": "Abteilung"}},
 }
 
 // world is a server, and an application of others that sends people to it.
@@ -63,7 +77,7 @@ func startAt(t *testing.T, scheme string, settings map[string]string) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.Realms = []app.Realm{{Name: "employees", Registration: "open"}}
+	c.Realms = []app.Realm{{Name: "employees", Registration: "open", SelfErase: true, Attributes: keeps}}
 	c.Outbound = app.Outbound{Allow: []string{"127.0.0.0/8", "::1/128"}, HTTP: true} // a provider on this machine
 	// A colour that nobody could read on a light page, and a logo that is wide.
 	logo := filepath.Join(t.TempDir(), "logo.svg")

@@ -203,6 +203,8 @@ type Realm struct {
 	// ProfileFixed lists what people of the realm cannot change of themselves, but administrators alone: name, email,
 	// phone, address. Default: nothing.
 	ProfileFixed []string `yaml:"profile_fixed"`
+	// SelfErase lets people of the realm erase their own accounts, and all that is kept of them, at once. Default: false.
+	SelfErase bool `yaml:"self_erase"`
 	// PasswordLength is the least length of a new password in characters: from 15 to 64, and from 8 where second_factor is
 	// required. Default: 15.
 	PasswordLength int `yaml:"password_length"`

@@ -104,6 +104,16 @@ func (c *Config) accountPolicies() map[string]account.Policy {
 	return policies
 }
 
+// selfErase are the realms whose people may erase their accounts themselves.
+func (c *Config) selfErase() (names []string) {
+	for _, r := range c.Realms {
+		if name, err := realm.Canonical(r.Name); err == nil && r.SelfErase {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
 // passwordLengths are the least lengths of new passwords, by realm, where they are not the usual.
 func (c *Config) passwordLengths() map[string]int {
 	lengths := map[string]int{}

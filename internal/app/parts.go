@@ -150,7 +150,7 @@ func (a *App) makeParts(ctx context.Context) (err error) {
 	if a.pages, err = web.New(web.Info{
 		Version: a.build.Version, Node: a.node, Engine: engineName(a.db.Engine()), Issuer: a.config.Issuer, S3: a.s3Address(),
 		Operations: a.config.Listen.Operations, Started: a.started, Clock: a.clock, Ready: a.ready.Err,
-		Looks: a.looks, Directory: a.identity, DB: a.db, Sessions: a.sessions, Factors: a.factors, Accounts: a.accounts, Attributes: a.personal, Outbox: a.outbox, Upstream: a.upstream, Clients: clientsOfPeople{a}, Destination: a.destination, LogoutFrames: a.oauth.LogoutFrames,
+		Looks: a.looks, Directory: a.identity, DB: a.db, Sessions: a.sessions, Factors: a.factors, Accounts: a.accounts, Attributes: a.personal, Transfer: a.transfer, Outbox: a.outbox, Upstream: a.upstream, Clients: clientsOfPeople{a}, Destination: a.destination, LogoutFrames: a.oauth.LogoutFrames,
 	}); err != nil {
 		return err
 	}
@@ -181,7 +181,9 @@ func (a *App) makePeople() (err error) {
 	}
 	a.groups = groups.New(a.identity.Realms())
 	a.personal = attributes.New(a.config.attributes())
-	a.transfer = transfer.New(a.db, a.identity, a.groups, a.personal)
+	a.transfer = transfer.New(a.db, a.identity, a.groups, a.personal, transfer.Options{SelfErase: a.config.selfErase(), Farewell: func(ctx context.Context, tx db.WriteTx, p identity.Person) error {
+		return a.accounts.Farewell(ctx, tx, p)
+	}})
 	if err := a.makeAccounts(); err != nil {
 		return err
 	}

@@ -115,6 +115,11 @@ func (dir *Directory) RemovePerson(ctx context.Context, tx db.WriteTx, c access.
 	if err != nil {
 		return err
 	}
+	return dir.removePerson(ctx, tx, c, u)
+}
+
+func (dir *Directory) removePerson(ctx context.Context, tx db.WriteTx, c access.Caller, u User) error {
+	userID := u.ID
 	if u.Disabled.IsZero() {
 		// The name is not told once more: the log would keep it.
 		if err := dir.disable(ctx, tx, c, u, "", map[string]any{"realm": u.Realm}); err != nil {

@@ -49,6 +49,22 @@ func (dir *Directory) ChangeOwnEmail(ctx context.Context, tx db.WriteTx, c acces
 	return dir.changeEmail(ctx, tx, c, p, email, true)
 }
 
+// RemoveOwn is RemovePerson by the person itself. An administrator goes by another one, so that somebody is left who can
+// let people in; and who is in a directory of the organisation would come back with the next login.
+func (dir *Directory) RemoveOwn(ctx context.Context, tx db.WriteTx, c access.Caller) error {
+	p, err := OwnPerson(ctx, tx, c)
+	if err != nil {
+		return err
+	}
+	if p.Admin {
+		return fault.New(fault.Conflict, "administrator_stays", "You are an administrator: another one must erase your account.")
+	}
+	if _, elsewhere := dir.PasswordElsewhere(p); elsewhere {
+		return fault.New(fault.Conflict, "directory_account", "The directory of your organisation keeps this account: it is ended there.")
+	}
+	return dir.removePerson(ctx, tx, c, p.User)
+}
+
 // EmailFree tells whether the person could have the address: nobody else of the realm has it, as an address or a name.
 func EmailFree(ctx context.Context, tx db.ReadTx, p Person, email string) (bool, error) {
 	mail, err := parseAddress(email)

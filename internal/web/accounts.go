@@ -53,6 +53,10 @@ func (p *Pages) AccountRoutes(m *route.Mux) {
 	m.Handle("POST "+profilePage, p.SaveProfile)
 	m.Handle("GET "+emailPage, p.EmailForm)
 	m.Handle("POST "+emailPage, p.ChangeEmail)
+	m.Handle("GET "+dataPage, p.Data)
+	m.Handle("POST "+dataPage+"/export", p.ExportData)
+	m.Handle("GET "+erasePage, p.EraseForm)
+	m.Handle("POST "+erasePage, p.Erase)
 	m.Handle("GET /mailbox/{id}", p.KeptLetter)
 }
 

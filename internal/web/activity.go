@@ -126,6 +126,7 @@ func (p *Pages) activityRow(r *http.Request, u identity.User, e *audit.Stored) a
 // eventTexts are the actions that need no more words than these.
 var eventTexts = map[string]string{
 	"user.create": "The account was created", "user.update": "The profile was changed", "user.disable": "The account was blocked", "user.enable": "The account was unblocked",
+	"user.export":            "A copy of all that is kept of you was given out",
 	"user.update_attributes": "Details of the profile were changed",
 	"user.invite":            "An invitation was sent", "user.ask_reset": "A link to choose a new password was asked for",
 	"user.change_password": "The password was changed", "user.set_password": "A new password was set", "user.recover_password": "A new password was chosen, by a link from a letter",

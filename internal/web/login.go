@@ -44,7 +44,7 @@ type loginData struct {
 	Username string
 	Problem  string
 	Step     string     // again or two, or ""
-	Done     string     // what was done just before: reset, or ""
+	Done     string     // what was done just before: reset, erased, or ""
 	Others   []otherWay // providers of others
 	Reset    bool       // whether there are links for who has forgotten, and for who has no account
 	Register bool

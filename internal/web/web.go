@@ -38,6 +38,7 @@ import (
 	"github.com/mintmark/mintmark/internal/identity/federation"
 	"github.com/mintmark/mintmark/internal/identity/mfa"
 	"github.com/mintmark/mintmark/internal/identity/session"
+	"github.com/mintmark/mintmark/internal/identity/transfer"
 	"github.com/mintmark/mintmark/internal/look"
 	"github.com/mintmark/mintmark/internal/mail"
 	"github.com/mintmark/mintmark/internal/route"
@@ -78,6 +79,7 @@ type Info struct {
 	Factors    *mfa.Service
 	Accounts   *account.Service    // nil: nobody registers or resets a password by itself
 	Attributes *attributes.Service // nil: no realm keeps anything besides
+	Transfer   *transfer.Service   // nil: people get nothing of what is kept of them, and erase nothing
 	Outbox     *mail.Outbox        // nil: there is no mailbox page
 	Upstream   *federation.Service // nil: there are no providers of others
 	// Clients knows the clients that people use, and what they let them do. nil: there are none.
@@ -117,7 +119,7 @@ func New(info Info) (*Pages, error) {
 	}
 	p.templates = map[string]*template.Template{}
 	for _, name := range []string{"home", "login", "logout", "goodbye", "account", "consent", "select", "device", "error", "verify", "enrol", "codes", "security", "app", "password", "sessions",
-		"upstream", "reset", "register", "invitation", "confirm", "mailbox", "activity", "not_me", "approvals", "withdraw", "profile", "email"} {
+		"upstream", "reset", "register", "invitation", "confirm", "mailbox", "activity", "not_me", "approvals", "withdraw", "profile", "email", "data", "erase"} {
 		t, err := template.ParseFS(pageFiles, "pages/layout.html", "pages/seed.html", "pages/parts.html", "pages/attributes.html", "pages/who.html", "pages/"+name+".html")
 		if err != nil {
 			return nil, fmt.Errorf("parse the page %s: %w", name, err)

@@ -23,8 +23,10 @@ import (
 	"github.com/mintmark/mintmark/internal/identity/attributes"
 	"github.com/mintmark/mintmark/internal/identity/federation"
 	"github.com/mintmark/mintmark/internal/identity/federation/federationtest"
+	"github.com/mintmark/mintmark/internal/identity/groups"
 	"github.com/mintmark/mintmark/internal/identity/mfa"
 	"github.com/mintmark/mintmark/internal/identity/session"
+	"github.com/mintmark/mintmark/internal/identity/transfer"
 	"github.com/mintmark/mintmark/internal/look"
 	"github.com/mintmark/mintmark/internal/mail"
 	"github.com/mintmark/mintmark/internal/password"
@@ -137,9 +139,11 @@ func newSiteOn(t testing.TB, d *db.DB, k *seal.Keyring, c *clock.Fake, looks *lo
 	s.org = federationtest.New("https://login.example.org", c)
 	s.upstream = federation.New(s.d, k, s.dir, federation.Options{Issuer: "https://mint.example.org", Outbound: s.org, Sessions: sessions, Clock: c})
 	s.factors.OtherWay(federation.Linked)
+	moves := transfer.New(s.d, s.dir, groups.New(s.dir.Realms()), personal, transfer.Options{SelfErase: []string{"employees"}, Farewell: s.accounts.Farewell})
+	s.dir.OnPersonRemoved(groups.Forget)
 	s.pages, err = web.New(web.Info{
 		Version: "test", Node: "nod_1", Engine: "SQLite, embedded", Issuer: "https://mint.example.org", Operations: "127.0.0.1:9090",
-		Started: start.Add(-time.Hour), Clock: s.clock, Ready: func() error { return nil }, Looks: looks, Directory: s.dir, DB: s.d, Sessions: sessions, Factors: s.factors, Accounts: s.accounts, Attributes: personal, Outbox: s.outbox, Upstream: s.upstream,
+		Started: start.Add(-time.Hour), Clock: s.clock, Ready: func() error { return nil }, Looks: looks, Directory: s.dir, DB: s.d, Sessions: sessions, Factors: s.factors, Accounts: s.accounts, Attributes: personal, Transfer: moves, Outbox: s.outbox, Upstream: s.upstream,
 		LogoutFrames: func(_ context.Context, sessionID string) ([]string, error) { return s.frames, s.frameErr },
 		Destination: func(_ context.Context, address string) (web.Destination, bool) {
 			if strings.Contains(address, "client_id=shop") {

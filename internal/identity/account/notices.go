@@ -95,3 +95,16 @@ func (s *Service) LinksChanged(ctx context.Context, tx db.WriteTx, u identity.Us
 	}
 	return s.notice(ctx, tx, u.ID, "links-changed", "How you sign in has changed", lines...)
 }
+
+// Farewell tells a person whose account is erased, in the transaction that does it and before, that it is gone.
+func (s *Service) Farewell(ctx context.Context, tx db.WriteTx, p identity.Person) error {
+	if p.Email == "" {
+		return nil
+	}
+	return s.outbox.Put(ctx, tx, mail.Letter{
+		Realm: p.Realm, Person: p.ID,
+		Kind: "erased", To: p.Email, Name: p.DisplayName, Subject: "Your account was erased", Expires: tx.Now().Add(noticeLife),
+		Lines: []string{mail.Fill("The account {0} ({1}) was erased by somebody who was signed in to it and had just proved to be you. What was kept of you is gone, and cannot be brought back.", p.Username, p.Realm)},
+		After: []string{"If it was not you, tell whoever runs the service."},
+	})
+}

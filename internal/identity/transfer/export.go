@@ -3,6 +3,7 @@ package transfer
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -71,6 +72,23 @@ func (s *Service) Export(ctx context.Context, tx db.WriteTx, c access.Caller, us
 	return out, audit.Done(ctx, tx, c, "user.export", "user", userID, map[string]any{"realm": u.Realm})
 }
 
+// ExportOwn is Export to the caller itself, at its account. One address gets it a few times within ten minutes: it reads
+// much.
+func (s *Service) ExportOwn(ctx context.Context, c access.Caller) (out Held, err error) {
+	if err := s.limit(c.IP); err != nil {
+		return Held{}, err
+	}
+	err = s.d.Write(ctx, func(tx db.WriteTx) error {
+		p, err := identity.OwnPerson(ctx, tx, c)
+		if err != nil {
+			return err
+		}
+		out, err = s.Export(ctx, tx, c, p.ID)
+		return err
+	})
+	return out, err
+}
+
 // eventsOf are the events of the log that the person made, and those that others made of it. Who the others are is theirs.
 func eventsOf(ctx context.Context, tx db.ReadTx, userID string) (list []Record, err error) {
 	newest := ` ORDER BY at DESC LIMIT ` + strconv.Itoa(maxRecords) + `) h` // inside: the order of a part binds nobody outside it
@@ -104,4 +122,30 @@ func (s *Service) Erase(ctx context.Context, tx db.WriteTx, c access.Caller, use
 		return fault.InvalidAt("body.confirm", "not_confirmed", "To erase a person, repeat the username. It cannot be undone.")
 	}
 	return s.dir.RemovePerson(ctx, tx, c, userID)
+}
+
+// errStays is the answer to somebody whose realm erases nobody at his own wish.
+var errStays error = fault.New(fault.Forbidden, "not_erased", "Accounts here are erased by an administrator.")
+
+// ErasesOwn tells whether people of the realm may erase their accounts themselves.
+func (s *Service) ErasesOwn(realmName string) bool { return slices.Contains(s.o.SelfErase, realmName) }
+
+// EraseOwn is Erase by the person itself, where its realm lets people do that. The person is told by a letter.
+func (s *Service) EraseOwn(ctx context.Context, tx db.WriteTx, c access.Caller, confirm string) error {
+	p, err := identity.OwnPerson(ctx, tx, c)
+	if err != nil {
+		return err
+	}
+	if !s.ErasesOwn(p.Realm) {
+		return errStays
+	}
+	if confirm != p.Username {
+		return fault.InvalidAt("confirm", "not_confirmed", "To erase the account, type its username as it stands here. It cannot be undone.")
+	}
+	if s.o.Farewell != nil { // while it is known where to and in which language
+		if err := s.o.Farewell(ctx, tx, p); err != nil {
+			return err
+		}
+	}
+	return s.dir.RemoveOwn(ctx, tx, c)
 }

@@ -17,3 +17,12 @@ func Shown() map[string]string {
 	}
 	return out
 }
+
+// Hidden are the columns of each table that the person is not given.
+func Hidden() map[string]string {
+	out := map[string]string{}
+	for _, h := range tables {
+		out[h.table] = h.hidden
+	}
+	return out
+}

@@ -16,9 +16,11 @@ import (
 type held struct {
 	table string
 	key   string // the column that names the person; "": user_id
-	// shown are the columns that the person is given, with ":time" or ":bool" behind those that are such; empty: none, for
-	// they are secrets, follow from others, or are counts that live for minutes.
+	// shown are the columns that the person is given, with ":time" or ":bool" behind those that are such; empty: none.
 	shown string
+	// hidden are the other columns, of which the person is given nothing: they are secrets, tell of others, name rows of
+	// ours, or follow from what is given. A column that stands in neither list fails a test, so none is forgotten.
+	hidden string
 	// query reads the columns of shown where the table alone does not tell; $1 is the person.
 	query string
 	// kept says why rows stay when the person is erased. They name the person by id, which is nobody's name then. Empty:
@@ -27,38 +29,38 @@ type held struct {
 }
 
 var tables = []held{
-	{table: "users", key: "id", shown: "id realm username display_name admin:bool created:time enabled_since:time disabled:time disabled_reason", kept: "the id must never come to mean somebody else; the name goes"},
-	{table: "people", shown: "email email_verified:time phone address language"},
+	{table: "users", key: "id", shown: "id realm username display_name admin:bool created:time enabled_since:time disabled:time disabled_reason", hidden: "application created_by", kept: "the id must never come to mean somebody else; the name goes"},
+	{table: "people", shown: "email email_verified:time phone address language", hidden: "realm email_key"},
 	{table: "mail_languages", shown: "language"},
-	{table: "person_external_ids", shown: "external_id"},
-	{table: "person_entries", shown: "entry seen:time"},
-	{table: "linked_identities", shown: "provider_id subject label created:time last_used:time"},
-	{table: "upstream_logins"},
-	{table: "person_keys"},
-	{table: "person_passwords", shown: "changed:time"},
-	{table: "group_members", shown: "name added:time", query: `FROM (SELECT g.name, m.added FROM group_members m JOIN groups g ON g.id = m.group_id WHERE m.user_id = $1) h`},
+	{table: "person_external_ids", shown: "external_id", hidden: "realm"},
+	{table: "person_entries", shown: "entry seen:time", hidden: "realm digest mark disabled"},
+	{table: "linked_identities", shown: "provider_id subject label created:time last_used:time", hidden: "id"},
+	{table: "upstream_logins", hidden: "id state browser provider_id kind session_id return_to two again begun expires answered box used"},
+	{table: "person_keys", hidden: "key realm"},
+	{table: "person_passwords", shown: "changed:time", hidden: "version box"},
+	{table: "group_members", shown: "name added:time", hidden: "group_id added_by", query: `FROM (SELECT g.name, m.added FROM group_members m JOIN groups g ON g.id = m.group_id WHERE m.user_id = $1) h`},
 	{table: "person_attributes", shown: "name value"},
-	{table: "user_roles", shown: "client_id role_id created:time"},
-	{table: "sessions", shown: "id amr auth_time:time last_seen:time expires:time ip user_agent"},
-	{table: "known_devices", shown: "id created:time last_used:time ip user_agent"},
-	{table: "totp_factors", shown: "id created:time last_used:time"},
-	{table: "totp_enrolments"},
-	{table: "recovery_codes", shown: "created:time used:time"},
-	{table: "passkeys", shown: "id name created:time last_used:time transports backed_up:bool"},
-	{table: "passkey_challenges"},
-	{table: "login_steps"},
-	{table: "login_attempts", shown: "failures last:time"},
-	{table: "factor_attempts", shown: "tries day_tries"},
-	{table: "access_keys", shown: "id label created:time expires:time last_used:time disabled:time"},
-	{table: "account_links", key: "account", shown: "purpose created:time expires:time used:time"},
-	{table: "approvals", shown: "client_id scopes since:time granted:time used:time"},
-	{table: "grants", shown: "id client_id scopes claims began_by created:time auth_time:time live_until:time ended:time ended_by", kept: "tokens are refused by it until they would be dead anyway; then it goes"},
-	{table: "logout_notices", shown: "client_id created:time", kept: "clients are still to be told that the sessions have ended"},
-	{table: "clients", key: "owner_user", shown: "id created:time", kept: "it is refused with its owner, and an administrator decides what becomes of it"},
-	{table: "typed_clients", key: "owner", shown: "client_id", kept: "it is refused with its owner"},
+	{table: "user_roles", shown: "client_id role_id created:time", hidden: "id created_by"},
+	{table: "sessions", shown: "id amr auth_time:time last_seen:time expires:time ip user_agent", hidden: "verifier device_id"},
+	{table: "known_devices", shown: "id created:time last_used:time ip user_agent", hidden: "verifier"},
+	{table: "totp_factors", shown: "id created:time last_used:time", hidden: "box last_step"},
+	{table: "totp_enrolments", hidden: "bound box expires"},
+	{table: "recovery_codes", shown: "created:time used:time", hidden: "mac"},
+	{table: "passkeys", shown: "id name created:time last_used:time transports backed_up:bool", hidden: "credential_id public_key sign_count aaguid backup_eligible"},
+	{table: "passkey_challenges", hidden: "mac browser purpose expires used"},
+	{table: "login_steps", hidden: "mac kind amr proof enabled_since return_to expires used upstream"},
+	{table: "login_attempts", shown: "failures last:time", hidden: "account total not_before"},
+	{table: "factor_attempts", shown: "tries day_tries", hidden: "account began day_began"},
+	{table: "access_keys", shown: "id label created:time expires:time last_used:time disabled:time", hidden: "verifier created_by"},
+	{table: "account_links", key: "account", shown: "purpose created:time expires:time used:time", hidden: "mac proof box mailed address"},
+	{table: "approvals", shown: "client_id scopes since:time granted:time used:time", hidden: "id"},
+	{table: "grants", shown: "id client_id scopes resources claims offline:bool began_by created:time auth_time:time live_until:time ended:time ended_by", hidden: "realm session_id front redirect_uri challenge nonce amr acr code_mac code_used generation token_mac successor_box rotated retries idle_until", kept: "tokens are refused by it until they would be dead anyway; then it goes"},
+	{table: "logout_notices", shown: "client_id created:time", hidden: "id session_id due expires attempts", kept: "clients are still to be told that the sessions have ended"},
+	{table: "clients", key: "owner_user", shown: "id created:time", hidden: "application owner_team untrusted confidential created_by expires enabled_since disabled", kept: "it is refused with its owner, and an administrator decides what becomes of it"},
+	{table: "typed_clients", key: "owner", shown: "client_id", hidden: "type_id settings priv_settings", kept: "it is refused with its owner"},
 	{table: "mithril_users", shown: "settings priv_settings block_reason"},
-	{table: "mithril_tokens", shown: "id name client_id grant_type scopes created:time expires:time"},
-	{table: "service_passwords", kept: "only service users have them"},
+	{table: "mithril_tokens", shown: "id name client_id grant_type scopes created:time expires:time", hidden: "mac prefix grant_id redirect_uri superseded revoked"},
+	{table: "service_passwords", hidden: "version state verifier prepared activated retired last_used", kept: "only service users have them"},
 }
 
 // column is the query's form of a column, as text, and how that text is meant.

@@ -43,12 +43,25 @@ type Service struct {
 	dir    *identity.Directory
 	groups *groups.Service
 	attrs  *attributes.Service
+	o      Options
+	limit  func(ip string) error
 }
 
+// Options configure a Service. Every field may be left at its zero value.
+type Options struct {
+	SelfErase []string // realms, by canonical name, whose people may erase their accounts themselves
+	// Farewell tells somebody, in the transaction that erases the account and before it does, that this was done. nil:
+	// nobody is told.
+	Farewell func(ctx context.Context, tx db.WriteTx, p identity.Person) error
+}
+
+// exportsPerAddress is how often people get all that is held of them at one address within ten minutes.
+const exportsPerAddress = 10
+
 // New makes a Service.
-func New(d *db.DB, dir *identity.Directory, g *groups.Service, a *attributes.Service) *Service {
+func New(d *db.DB, dir *identity.Directory, g *groups.Service, a *attributes.Service, o Options) *Service {
 	dir.OnPersonRemoved(forget)
-	return &Service{d: d, dir: dir, groups: g, attrs: a}
+	return &Service{d: d, dir: dir, groups: g, attrs: a, o: o, limit: dir.LimitAddresses(exportsPerAddress, "What is kept of people was asked for very often from your address. Please wait before you try again.")}
 }
 
 // Row is one person of an import.

@@ -59,7 +59,7 @@ func ports(t *testing.T, f func(p *port)) {
 			}
 			p := &port{T: t, d: d, dir: dir, groups: groups.New(dir.Realms())}
 			dir.OnPersonRemoved(groups.Forget)
-			p.s = transfer.New(d, dir, p.groups, attributes.New(map[string][]attributes.Attribute{"customers": {{Name: "plan"}, {Name: "seats", Type: attributes.Number}}}))
+			p.s = transfer.New(d, dir, p.groups, attributes.New(map[string][]attributes.Attribute{"customers": {{Name: "plan"}, {Name: "seats", Type: attributes.Number}}}), transfer.Options{})
 			p.m = route.New(route.Options{DB: d, Authenticate: func(r *http.Request) (access.Caller, error) {
 				who := admin
 				who.Admin = r.Header.Get("Authorization") == "Bearer admin"
