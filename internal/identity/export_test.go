@@ -22,7 +22,7 @@ const (
 
 // CountTry does in tx what counts a try to sign in as somebody of the employees before its password is looked at.
 func (dir *Directory) CountTry(ctx context.Context, tx db.WriteTx, name string, device redact.Secret) error {
-	a := &attempt{realm: "employees", device: device, network: dir.networkKey("password", "192.0.2.1")}
+	a := &attempt{realm: "employees", device: device, network: dir.NetworkKey("password", "192.0.2.1")}
 	a.username, a.email = loginNames(name)
 	return dir.people.count(ctx, tx, []*attempt{a})
 }

@@ -353,7 +353,7 @@ func (dir *Directory) VerifyPersonPassword(ctx context.Context, realmName, usern
 	if err != nil || r.Kind != realm.People {
 		return User{}, ErrCredentials // which realms there are is no secret
 	}
-	a := &attempt{realm: r.Name, device: origin.Device, network: p.dir.networkKey("password", origin.IP)}
+	a := &attempt{realm: r.Name, device: origin.Device, network: p.dir.NetworkKey("password", origin.IP)}
 	if a.username, a.email = loginNames(username); a.username == "" && a.email == "" {
 		a.username = " " // no name at all: the same work under a name that nobody can have
 	}

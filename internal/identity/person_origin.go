@@ -49,8 +49,8 @@ func (dir *Directory) LimitAddresses(limit int, refusal string) func(ip string) 
 	}
 }
 
-// networkKey names what is tried from an address in address_tries; "" for an address that is not counted.
-func (dir *Directory) networkKey(what, ip string) string {
+// NetworkKey names where something is tried from, without telling it; "" for an address that is not counted.
+func (dir *Directory) NetworkKey(what, ip string) string {
 	from, ok := network(ip)
 	if !ok {
 		return ""
@@ -61,7 +61,7 @@ func (dir *Directory) networkKey(what, ip string) string {
 // CountAddress counts what comes from an address, over all nodes, in the caller's transaction, and refuses it after limit
 // times within ten minutes.
 func (dir *Directory) CountAddress(ctx context.Context, tx db.WriteTx, what, ip string, limit int, refusal string) error {
-	key := dir.networkKey(what, ip)
+	key := dir.NetworkKey(what, ip)
 	if key == "" {
 		return nil
 	}

@@ -121,7 +121,8 @@ func (p *Pages) opened(r *http.Request, purpose account.Purpose) (o account.Open
 }
 
 func (p *Pages) asker(r *http.Request) account.Asker {
-	return account.Asker{IP: route.ClientIP(r.Context()), RequestID: route.RequestID(r.Context()), Agent: route.UserAgent(r.Context()), Language: p.languageOf(r)}
+	device, _ := p.info.Sessions.Device(r)
+	return account.Asker{IP: route.ClientIP(r.Context()), RequestID: route.RequestID(r.Context()), Agent: route.UserAgent(r.Context()), Language: p.languageOf(r), Device: device}
 }
 
 // refuseAccount shows the form again and why, or the page for what no form mends.

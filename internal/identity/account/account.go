@@ -151,12 +151,28 @@ var terms = map[Purpose]struct {
 	NewEmail: {24 * time.Hour, "/account/email"},
 }
 
-// linksPerHour is how many links of one purpose are made for one account within an hour, and linksPerAddress how many are
-// sent to one address, for whatever purpose, account and realm.
+// How many links are sent within an hour. Letters that strangers ask for and those that the person asks for herself are
+// counted apart (sender), so that nobody uses up somebody else's: a mailbox gets linksPerAddress of each kind, whatever for
+// and of whatever realm, and linksPerHour of the former from one network, of the latter for one purpose and account.
 const (
 	linksPerHour    = 3
 	linksPerAddress = 6
 )
+
+// sender is who has a link sent.
+type sender struct {
+	own     bool   // the mailbox is that of who asks, as far as a known browser or a password shows it, or an administrator asks
+	network string // of a stranger
+}
+
+// themselves has a link sent to its own person.
+var themselves = sender{own: true}
+
+// stranger is somebody who has shown nothing. The network is named together with the mailbox: no row tells which letters
+// one network asked for.
+func (s *Service) stranger(ip, to string) sender {
+	return sender{network: s.dir.NetworkKey("letters "+identity.EmailKey(to), ip)}
+}
 
 const (
 	linkPrefix = "mmw_"
@@ -216,31 +232,38 @@ func (s *Service) addressMAC(email string) string {
 	return hex.EncodeToString(s.keyring.MAC("account-letters", redact.New(identity.EmailKey(email))))
 }
 
-// tooMany tells whether so many links were sent to the address within the hour that there are to be no more.
-func (s *Service) tooMany(ctx context.Context, tx db.ReadTx, mac string) (bool, error) {
-	var recent int
-	if err := tx.QueryRow(ctx, `SELECT count(*) FROM account_links WHERE address <> '' AND address = $1 AND created > $2`, mac, db.Micros(tx.Now().Add(-time.Hour))).Scan(&recent); err != nil {
-		return false, fmt.Errorf("count letters: %w", err)
+// tooMany tells whether so many links were sent within the hour that there are to be no more.
+func (s *Service) tooMany(ctx context.Context, tx db.ReadTx, purpose Purpose, account, mac string, from sender) (bool, error) {
+	since := db.Micros(tx.Now().Add(-time.Hour))
+	reached := func(limit int, condition string, args ...any) (bool, error) {
+		var recent int
+		if err := tx.QueryRow(ctx, `SELECT count(*) FROM account_links WHERE `+condition, args...).Scan(&recent); err != nil {
+			return false, fmt.Errorf("count letters: %w", err)
+		}
+		return recent >= limit, nil
 	}
-	return recent >= linksPerAddress, nil
+	if many, err := reached(linksPerAddress, `address <> '' AND address = $1 AND own = $2 AND created > $3`, mac, from.own, since); err != nil || many {
+		return many, err
+	}
+	if !from.own {
+		if many, err := reached(linksPerHour, `address <> '' AND address = $1 AND own = $2 AND network = $3 AND created > $4`, mac, false, from.network, since); err != nil || many {
+			return many, err
+		}
+	}
+	if !from.own && purpose != NewEmail { // of that the account is not the stranger's choice
+		return false, nil
+	}
+	return reached(linksPerHour, `account = $1 AND purpose = $2 AND own = $3 AND created > $4`, account, string(purpose), from.own, since)
 }
 
 // make makes a link that is sent to an address, or handed over if that is empty, and answers its own address. It answers
 // false if there were too many.
-func (s *Service) make(ctx context.Context, tx db.WriteTx, purpose Purpose, account, proof, to string, b *beginner) (address string, expires time.Time, ok bool, err error) {
+func (s *Service) make(ctx context.Context, tx db.WriteTx, from sender, purpose Purpose, account, proof, to string, b *beginner) (address string, expires time.Time, ok bool, err error) {
 	mailed, toMAC := to != "", s.addressMAC(to)
-	if mailed {
-		if many, err := s.tooMany(ctx, tx, toMAC); err != nil || many {
+	if mailed { // who gets it in hand is an administrator
+		if many, err := s.tooMany(ctx, tx, purpose, account, toMAC, from); err != nil || many {
 			return "", expires, false, err
 		}
-	}
-	var recent int
-	if err := tx.QueryRow(ctx, `SELECT count(*) FROM account_links WHERE account = $1 AND purpose = $2 AND created > $3`,
-		account, string(purpose), db.Micros(tx.Now().Add(-time.Hour))).Scan(&recent); err != nil {
-		return "", expires, false, fmt.Errorf("count links: %w", err)
-	}
-	if recent >= linksPerHour && mailed { // who gets it in hand is an administrator
-		return "", expires, false, nil
 	}
 	value := seal.NewSecret(linkPrefix)
 	mac := s.keyring.MAC(macKind(purpose), value)
@@ -255,8 +278,8 @@ func (s *Service) make(ctx context.Context, tx db.WriteTx, purpose Purpose, acco
 		}
 	}
 	expires = tx.Now().Add(terms[purpose].life)
-	if err := db.One(tx.Exec(ctx, `INSERT INTO account_links (mac, purpose, account, proof, box, mailed, created, expires, used, address) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, $9)`,
-		mac, string(purpose), account, proof, box, mailed, db.Micros(tx.Now()), db.Micros(expires), toMAC)); err != nil {
+	if err := db.One(tx.Exec(ctx, `INSERT INTO account_links (mac, purpose, account, proof, box, mailed, created, expires, used, address, own, network) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, $9, $10, $11)`,
+		mac, string(purpose), account, proof, box, mailed, db.Micros(tx.Now()), db.Micros(expires), toMAC, from.own, from.network)); err != nil {
 		return "", expires, false, fmt.Errorf("store a link: %w", err)
 	}
 	return s.o.Issuer + terms[purpose].path + "?token=" + url.QueryEscape(value.Reveal()), expires, true, nil

@@ -130,6 +130,75 @@ func (o *office) firstMail() jobs.Job {
 	return j
 }
 
+// job is a claim of the only job of a kind.
+func (o *office) job(kind string, epoch int64) jobs.Job {
+	o.Helper()
+	j := jobs.Job{Kind: kind, Epoch: epoch}
+	o.write(func(tx db.WriteTx) error {
+		if err := tx.QueryRow(ctx, `SELECT key FROM jobs WHERE kind = $1`, kind).Scan(&j.Key); err != nil {
+			return err
+		}
+		return db.One(tx.Exec(ctx, `UPDATE jobs SET node = 'test', epoch = $3 WHERE kind = $1 AND key = $2`, kind, j.Key, epoch))
+	})
+	return j
+}
+
+// asks asks for a new password and does the job.
+func (o *office) asks(name, ip string, device redact.Secret) {
+	o.Helper()
+	if err := o.accounts.AskReset(ctx, account.Asker{IP: ip, Device: device}, "employees", name); err != nil {
+		o.Fatal(err)
+	}
+	j := o.job(account.JobKind, 1)
+	if _, err := o.accounts.Handle(ctx, j); err != nil {
+		o.Fatal(err)
+	}
+	o.write(func(tx db.WriteTx) error { return jobs.Cancel(ctx, tx, account.JobKind, j.Key) })
+}
+
+// Strangers use up neither what the person asks for in a browser of her own, nor at once what she asks for elsewhere; and
+// whatever they do together, few letters go to one mailbox.
+func TestB8_157_StrangersLeaveTheOwnersLetters(t *testing.T) {
+	offices(t, func(t *testing.T, o *office) {
+		jane, bob := o.person("jane", "jane@example.org"), o.person("bob", "")
+		knows := func(u identity.User) (device redact.Secret) {
+			o.write(func(tx db.WriteTx) (err error) {
+				_, device, err = o.dir.RememberDevice(ctx, tx, u, redact.Secret{}, "203.0.113.9", "Firefox")
+				return err
+			})
+			return device
+		}
+		hers, his := knows(jane), knows(bob)
+		o.drain()
+		for _, c := range []struct {
+			who, ip string
+			device  redact.Secret
+			times   int
+			letters int
+		}{
+			{"a stranger", "192.0.2.1", redact.Secret{}, 5, 3},
+			{"the person, in a browser that is new", "198.51.100.1", redact.Secret{}, 1, 1},
+			{"another person in a browser of his", "192.0.2.1", his, 1, 0},
+			{"another stranger", "192.0.2.2", redact.Secret{}, 5, 2},
+			{"one more", "192.0.2.3", redact.Secret{}, 1, 0},
+			{"one who made a device up", "192.0.2.4", redact.New("mmn_" + strings.Repeat("a", 43)), 1, 0},
+			{"the person, in a browser of hers", "192.0.2.1", hers, 4, 3},
+		} {
+			for range c.times {
+				o.asks("jane", c.ip, c.device)
+			}
+			if got := o.drain(); len(got) != c.letters {
+				t.Errorf("%s asks %d times: %q", c.who, c.times, got)
+			}
+		}
+		o.clock.Advance(time.Hour)
+		o.asks("jane", "192.0.2.1", redact.Secret{})
+		if got := o.drain(); len(got) != 1 {
+			t.Errorf("after the hour: %q", got)
+		}
+	})
+}
+
 // TestNotices holds of what people are told by mail, and of what not.
 func TestNotices(t *testing.T) {
 	offices(t, func(t *testing.T, o *office) {

@@ -7,25 +7,11 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/mintmark/mintmark/internal/db"
 	"github.com/mintmark/mintmark/internal/failpoint"
 	"github.com/mintmark/mintmark/internal/identity/account"
 	"github.com/mintmark/mintmark/internal/jobs"
 	"github.com/mintmark/mintmark/internal/mail"
 )
-
-// job is a claim of the only job of a kind.
-func (o *office) job(kind string, epoch int64) jobs.Job {
-	o.Helper()
-	j := jobs.Job{Kind: kind, Epoch: epoch}
-	o.write(func(tx db.WriteTx) error {
-		if err := tx.QueryRow(ctx, `SELECT key FROM jobs WHERE kind = $1`, kind).Scan(&j.Key); err != nil {
-			return err
-		}
-		return db.One(tx.Exec(ctx, `UPDATE jobs SET node = 'test', epoch = $3 WHERE kind = $1 AND key = $2`, kind, j.Key, epoch))
-	})
-	return j
-}
 
 // TestAnswerIsWholeOrNothing fails the answer to a request at each place: before it is claimed, when all of it is written
 // and nothing committed, and after another node has taken it over. In the end there is one letter.

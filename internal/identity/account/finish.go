@@ -192,7 +192,7 @@ func (s *Service) Invite(ctx context.Context, tx db.WriteTx, c access.Caller, us
 	if sent {
 		to = p.Email
 	}
-	address, expires, ok, err := s.make(ctx, tx, Invite, p.ID, proof(p), to, nil)
+	address, expires, ok, err := s.make(ctx, tx, themselves, Invite, p.ID, proof(p), to, nil)
 	if err != nil {
 		return Invitation{}, err
 	}
@@ -242,7 +242,7 @@ func (s *Service) SendVerification(ctx context.Context, tx db.WriteTx, userID st
 	if p.Email == "" || !p.EmailVerified.IsZero() || !p.Disabled.IsZero() || !s.outbox.Works() {
 		return nil
 	}
-	address, expires, ok, err := s.make(ctx, tx, Verify, p.ID, verifyProof(p), p.Email, nil)
+	address, expires, ok, err := s.make(ctx, tx, themselves, Verify, p.ID, verifyProof(p), p.Email, nil)
 	if err != nil || !ok {
 		return err
 	}

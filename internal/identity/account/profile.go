@@ -89,7 +89,7 @@ func (s *Service) AskEmail(ctx context.Context, c access.Caller, email string) e
 		if err != nil {
 			return err
 		}
-		address, expires, made, err := s.make(ctx, tx, NewEmail, p.ID, proof(p), email, &beginner{Realm: p.Realm, Email: email})
+		address, expires, made, err := s.make(ctx, tx, s.stranger(c.IP, email), NewEmail, p.ID, proof(p), email, &beginner{Realm: p.Realm, Email: email})
 		if err != nil || !made {
 			return err
 		}

@@ -32,7 +32,10 @@ const JobKind = "account.answer"
 var JobPolicy = jobs.Policy{Concurrency: 4, Timeout: 30 * time.Second, BackoffMin: time.Second, BackoffMax: time.Minute}
 
 // Asker is who asks, for limits and the audit log.
-type Asker struct{ IP, RequestID, Agent, Language string }
+type Asker struct {
+	IP, RequestID, Agent, Language string
+	Device                         redact.Secret // what the browser keeps to be known again; empty: nothing
+}
 
 // request is what somebody typed, as its row holds it sealed.
 type request struct {
@@ -44,6 +47,7 @@ type request struct {
 	Agent     string  `json:"agent,omitempty"`
 	RequestID string  `json:"request_id"`
 	Language  string  `json:"language,omitempty"` // of the page that asked
+	Device    string  `json:"device,omitempty"`   // what the browser is known by, if it is
 }
 
 const maxTyped = 400
@@ -90,7 +94,7 @@ func (s *Service) ask(ctx context.Context, who Asker, q request) error {
 	if err := s.limit(who.IP); err != nil {
 		return err
 	}
-	q.IP, q.RequestID, q.Agent, q.Language = who.IP, who.RequestID, who.Agent, who.Language
+	q.IP, q.RequestID, q.Agent, q.Language, q.Device = who.IP, who.RequestID, who.Agent, who.Language, who.Device.Reveal()
 	text, err := json.Marshal(q)
 	if err != nil {
 		return errors.New("write a request") // the cause could quote it
@@ -157,10 +161,16 @@ func (s *Service) answer(ctx context.Context, tx db.WriteTx, q request) error {
 	if !ok || p.Email == "" || !p.Disabled.IsZero() {
 		return nil
 	}
-	if policy, elsewhere := s.dir.PasswordElsewhere(p); elsewhere {
-		return s.answerElsewhere(ctx, tx, p, policy)
+	from := s.stranger(q.IP, p.Email)
+	if _, known, err := s.dir.KnownDevice(ctx, tx, p.ID, redact.New(q.Device)); err != nil {
+		return err
+	} else if known {
+		from = themselves
 	}
-	address, expires, made, err := s.make(ctx, tx, Reset, p.ID, proof(p), p.Email, nil)
+	if policy, elsewhere := s.dir.PasswordElsewhere(p); elsewhere {
+		return s.answerElsewhere(ctx, tx, from, p, policy)
+	}
+	address, expires, made, err := s.make(ctx, tx, from, Reset, p.ID, proof(p), p.Email, nil)
 	if err != nil || !made {
 		return err
 	}
@@ -178,8 +188,8 @@ func (s *Service) answer(ctx context.Context, tx db.WriteTx, q request) error {
 
 // answerElsewhere tells somebody whose password a directory keeps where it is changed. It holds no link of ours, and goes
 // as often as one that does.
-func (s *Service) answerElsewhere(ctx context.Context, tx db.WriteTx, p identity.Person, policy identity.SourcePolicy) error {
-	_, expires, made, err := s.make(ctx, tx, Reset, p.ID, proof(p), p.Email, nil)
+func (s *Service) answerElsewhere(ctx context.Context, tx db.WriteTx, from sender, p identity.Person, policy identity.SourcePolicy) error {
+	_, expires, made, err := s.make(ctx, tx, from, Reset, p.ID, proof(p), p.Email, nil)
 	if err != nil || !made {
 		return err
 	}
@@ -203,7 +213,7 @@ func (s *Service) answerRegistration(ctx context.Context, tx db.WriteTx, q reque
 		return nil
 	}
 	account := hex.EncodeToString(s.keyring.MAC("account-address", redact.New(q.Realm+"/"+key)))
-	address, expires, made, err := s.make(ctx, tx, Register, account, "", q.Name, &beginner{q.Realm, q.Name, q.ReturnTo})
+	address, expires, made, err := s.make(ctx, tx, s.stranger(q.IP, q.Name), Register, account, "", q.Name, &beginner{q.Realm, q.Name, q.ReturnTo})
 	if err != nil || !made {
 		return err
 	}
