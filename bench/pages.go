@@ -22,7 +22,10 @@ const (
 var pages = []struct{ name, address string }{
 	{"sign in", "/login"},
 	{"consent", ""}, // of a request of its own
+	{"register", "/register"},
+	{"forgotten", "/reset"},
 	{"account", "/account"},
+	{"profile", "/account/profile"},
 	{"password", "/account/password"},
 	{"security", "/account/security"},
 	{"sessions", "/account/sessions"},

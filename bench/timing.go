@@ -18,8 +18,12 @@ import (
 const (
 	timedPeople = 60   // of each kind
 	timedTries  = 4    // for one name: the sixth wrong password in a row would have to wait
-	timedAsks   = 20   // likewise, where no password is
+	timedAsks   = 10   // likewise, where no password is
 	timedGate   = 1.05 // the slowest median by the quickest
+
+	// timedRest is how long the server is left alone after each answer: what was asked for is done behind it, and would
+	// make the next answer wait, whoever it is for.
+	timedRest = 4 * time.Millisecond
 )
 
 // kinds are the people whom no answer may tell apart by its time.
@@ -80,8 +84,8 @@ func (s *server) registerTimed(ctx context.Context) error {
 	return nil
 }
 
-// printTimings tells how long it takes to be refused, or to be told nothing, for each kind of person: the kinds in turn, in
-// an order of chance, one request after the other over one connection, so that whatever else goes on hits all alike.
+// printTimings tells how long it takes to be refused, or to be told nothing, for each kind of person: the kinds in turn,
+// in an order of chance, one request after the other over one connection, so that whatever else goes on hits all alike.
 func printTimings(ctx context.Context, servers []*server) (exceeded int, err error) {
 	fmt.Printf("\nTime of answers that must not tell whether somebody has the name; %d of each kind, or %d where no password is.\n\n", timedPeople*timedTries, timedPeople*timedAsks)
 	fmt.Printf("| form | server | median ms: %s | slowest by quickest, gate %.2f |\n|---|---|---|---|\n", strings.Join(kinds, ", "), timedGate)
@@ -144,6 +148,7 @@ func (s *server) time(ctx context.Context, f alike, set string) (map[string][]fl
 			a, err := do(request)
 			kind, _, _ := strings.Cut(who, "-")
 			took[kind] = append(took[kind], ms(time.Since(begin)))
+			time.Sleep(timedRest)
 			return expect(f.status)(a, err)
 		}})
 	if err == nil && r.Errors > 0 {

@@ -214,6 +214,14 @@ func BenchmarkKey(b *testing.B) {
 	}
 }
 
+// The same where the processor has no such vectors.
+func BenchmarkPortable(b *testing.B) {
+	has := vectors
+	defer func() { vectors = has }()
+	vectors = false
+	BenchmarkKey(b)
+}
+
 // The same by golang.org/x/crypto.
 func BenchmarkReference(b *testing.B) {
 	b.ReportAllocs()
