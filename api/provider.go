@@ -31,6 +31,28 @@ type ProviderClaims struct {
 	Email         string `json:"email,omitempty" maxLength:"100" doc:"email unless said otherwise."`
 	EmailVerified string `json:"email_verified,omitempty" maxLength:"100" doc:"Tells whether the provider has verified the address; email_verified unless said otherwise. Without it, the address is not used."`
 	Phone         string `json:"phone,omitempty" maxLength:"100" doc:"phone_number unless said otherwise."`
+
+	Attributes []ProviderAttribute `json:"attributes,omitempty" maxItems:"50" doc:"Attributes of people that the provider keeps."`
+	Groups     ProviderGroups      `json:"groups,omitempty" doc:"Groups that the provider puts people into. It makes none, and takes nobody out of one that an administrator put somebody into."`
+}
+
+// ProviderAttribute has a claim of a provider be an attribute that the realm declares.
+type ProviderAttribute struct {
+	Claim     string `json:"claim" minLength:"1" maxLength:"100"`
+	Attribute string `json:"attribute" minLength:"1" maxLength:"50"`
+}
+
+// ProviderGroups say which groups a provider puts people into, at each login.
+type ProviderGroups struct {
+	Claim  string          `json:"claim,omitempty" maxLength:"100" doc:"Lists the groups of the person there. Without it, there are none."`
+	Map    []ProviderGroup `json:"map,omitempty" maxItems:"200" doc:"Which group there is which one here. Others count for nothing."`
+	Prefix string          `json:"prefix,omitempty" maxLength:"50" doc:"Also, each group there is the group here that is called so behind this prefix, if there is one; the prefix ends with one of . _ : / -" example:"example-org:"`
+}
+
+// ProviderGroup has a group of a provider be a group of the realm.
+type ProviderGroup struct {
+	Value string `json:"value" minLength:"1" maxLength:"500" doc:"As the provider says it."`
+	Group string `json:"group" minLength:"1" maxLength:"100" doc:"By name."`
 }
 
 // ProviderPolicy says what a login with a provider counts for.

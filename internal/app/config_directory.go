@@ -8,7 +8,9 @@ import (
 	"slices"
 	"time"
 
+	"github.com/mintmark/mintmark/internal/identity/attributes"
 	"github.com/mintmark/mintmark/internal/identity/directory"
+	"github.com/mintmark/mintmark/internal/identity/sourced"
 	"github.com/mintmark/mintmark/internal/realm"
 )
 
@@ -34,6 +36,10 @@ type RealmDirectory struct {
 
 	Attributes DirectoryAttributes `yaml:"attributes"`
 	TrustEmail bool                `yaml:"trust_email"` // addresses of the directory count as verified
+	// Keeps are attributes that the realm declares, each with the attribute of the directory that says it.
+	Keeps map[string]string `yaml:"keeps"`
+	// Groups say into which groups of the realm the directory puts people.
+	Groups DirectoryGroups `yaml:"groups"`
 
 	// LocalAccounts is administrators if nobody of the realm signs in with a password kept here but administrators who
 	// have no entry, or beside, where accounts that were made here stay what they are. Default: administrators.
@@ -53,6 +59,25 @@ type DirectoryAttributes struct {
 	Email           string `yaml:"email"`            // Default: mail
 	Phone           string `yaml:"phone"`            // Default: telephoneNumber
 	PasswordChanged string `yaml:"password_changed"` // when it changes, sessions end. Default: pwdChangedTime or pwdLastSet
+}
+
+// DirectoryGroups say which groups of a directory are which of the realm's. The groups must be there; a directory makes
+// none, and takes nobody out of one that an administrator put somebody into.
+type DirectoryGroups struct {
+	Attribute string            `yaml:"attribute"` // of a person's entry, lists the DNs of its groups. Default: memberOf
+	Map       map[string]string `yaml:"map"`       // from the DN there to the name here
+}
+
+// rules are those of both.
+func (d *RealmDirectory) rules() sourced.Rules {
+	r := sourced.Rules{Attributes: map[string]string{}, Map: d.Groups.Map}
+	for name, from := range d.Keeps {
+		r.Attributes[from] = name
+	}
+	if len(d.Groups.Map) > 0 {
+		r.Groups = cmp.Or(d.Groups.Attribute, "memberOf")
+	}
+	return r
 }
 
 // DirectorySync says how people are compared with the directory, so that who is gone is disabled.
@@ -112,6 +137,15 @@ func (c *Config) checkDirectory(r Realm) error {
 	if every := time.Duration(d.Sync.Every); every != 0 && every < time.Minute {
 		return fmt.Errorf("directory.sync.every: %s is less than a minute", every)
 	}
+	rules := d.rules()
+	if len(rules.Attributes) != len(d.Keeps) {
+		return errors.New("directory.keeps: each attribute of the directory is one of the realm at most")
+	}
+	if name, err := realm.Canonical(r.Name); err == nil { // checked elsewhere
+		if err := sourced.New(nil, attributes.New(map[string][]attributes.Attribute{name: r.Attributes})).Check("directory", name, rules); err != nil {
+			return fmt.Errorf("directory.keeps and groups: %w", err)
+		}
+	}
 	made, err := d.config("x")
 	if err != nil {
 		return fmt.Errorf("directory: %w", err)
@@ -139,7 +173,7 @@ func (d *RealmDirectory) config(realmName string) (directory.Config, error) {
 			Key: attribute(a.Key, u.Key), Username: attribute(a.Username, u.Username), DisplayName: attribute(a.DisplayName, u.DisplayName),
 			Email: attribute(a.Email, u.Email), Phone: attribute(a.Phone, u.Phone), PasswordChanged: attribute(a.PasswordChanged, u.PasswordChanged),
 		},
-		TrustEmail: d.TrustEmail, Only: d.LocalAccounts != "beside", Adopt: d.Adopt, PasswordPage: d.PasswordPage,
+		TrustEmail: d.TrustEmail, Rules: d.rules(), Only: d.LocalAccounts != "beside", Adopt: d.Adopt, PasswordPage: d.PasswordPage,
 		Sync: directory.SyncConfig{Every: cmp.Or(time.Duration(d.Sync.Every), time.Hour), Page: d.Sync.Page, Entries: d.Sync.Entries, AtMost: d.Sync.AtMost, AtMostOf: d.Sync.Percent},
 	}
 	if d.Sync.Off {

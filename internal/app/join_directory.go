@@ -14,7 +14,7 @@ func (a *App) makeDirectories() error {
 	if err != nil {
 		return err
 	}
-	if a.directory, err = directory.New(a.db, a.identity, directory.Options{Realms: realms, Clock: a.clock, Logger: a.log, Metrics: a.metrics}); err != nil {
+	if a.directory, err = directory.New(a.db, a.identity, directory.Options{Realms: realms, Sourced: a.sourced, Clock: a.clock, Logger: a.log, Metrics: a.metrics}); err != nil {
 		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	return nil
@@ -28,7 +28,7 @@ func (a *App) lookAtDirectories(ctx context.Context, add func(check string, err 
 	}
 	var s *directory.Service
 	if err == nil {
-		s, err = directory.New(a.db, a.identity, directory.Options{Realms: realms, Clock: a.clock})
+		s, err = directory.New(a.db, a.identity, directory.Options{Realms: realms, Sourced: a.sourced, Clock: a.clock})
 	}
 	if err != nil {
 		add("directories", err, "", "Mend the settings of the realm's directory.")

@@ -26,6 +26,7 @@ import (
 	"github.com/mintmark/mintmark/internal/identity/groups"
 	"github.com/mintmark/mintmark/internal/identity/mfa"
 	"github.com/mintmark/mintmark/internal/identity/session"
+	"github.com/mintmark/mintmark/internal/identity/sourced"
 	"github.com/mintmark/mintmark/internal/identity/transfer"
 	"github.com/mintmark/mintmark/internal/jobs"
 	"github.com/mintmark/mintmark/internal/keys"
@@ -63,6 +64,7 @@ type parts struct {
 	accounts  *account.Service
 	groups    *groups.Service
 	personal  *attributes.Service // attributes of people
+	sourced   *sourced.Service    // what providers and directories say of both
 	transfer  *transfer.Service
 	sessions  *session.Manager
 	upstream  *federation.Service // providers of others
@@ -176,11 +178,12 @@ func (a *App) makePeople() (err error) {
 	if a.looks, err = look.NewSet(a.config.Look, a.config.looks(), look.Options{Logger: a.log}); err != nil {
 		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}
+	a.groups = groups.New(a.identity.Realms())
+	a.personal = attributes.New(a.config.attributes())
+	a.sourced = sourced.New(a.groups, a.personal)
 	if err := a.makeDirectories(); err != nil {
 		return err
 	}
-	a.groups = groups.New(a.identity.Realms())
-	a.personal = attributes.New(a.config.attributes())
 	a.transfer = transfer.New(a.db, a.identity, a.groups, a.personal, transfer.Options{SelfErase: a.config.selfErase(), Farewell: func(ctx context.Context, tx db.WriteTx, p identity.Person) error {
 		return a.accounts.Farewell(ctx, tx, p)
 	}})
@@ -193,7 +196,7 @@ func (a *App) makePeople() (err error) {
 		return fmt.Errorf("make the sessions: %w", err)
 	}
 	a.upstream = federation.New(a.db, a.keyring, a.identity, federation.Options{
-		Issuer: a.config.Issuer, Outbound: a.outbound, Signers: a.keys, Sessions: a.sessions, Clock: a.clock, Logger: a.log,
+		Issuer: a.config.Issuer, Outbound: a.outbound, Signers: a.keys, Sessions: a.sessions, Sourced: a.sourced, Clock: a.clock, Logger: a.log,
 	})
 	return nil
 }

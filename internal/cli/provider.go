@@ -87,6 +87,7 @@ func (s *Session) showProvider(w io.Writer, p api.LoginProvider) {
 		}
 		return "no"
 	}
+	attributes, groups := ruleTexts(p.Claims)
 	fields(w, "id", p.ID, "name", p.Name, "realm", p.Realm, "state", providerState(p), "issuer", p.Issuer, "client id", p.ClientID, "client auth", p.ClientAuth,
 		"scopes", strings.Join(p.Scopes, " "), "redirect uri", p.RedirectURI, "logout uri", p.LogoutURI, "linked people", fmt.Sprint(p.Linked),
 		"creates users", on(p.Policy.CreateUsers), "follows claims", on(p.Policy.Sync), "tells auth_time", on(!p.Policy.NoAuthTime), "trusted to ask anew", on(p.Policy.TrustPromptLogin), "asks userinfo", on(p.Policy.Userinfo),
@@ -94,6 +95,7 @@ func (s *Session) showProvider(w io.Writer, p api.LoginProvider) {
 		"needs acr", strings.Join(p.Policy.RequiredACR, " "), "needs amr", strings.Join(p.Policy.RequiredAMR, " "),
 		"second factor acr", strings.Join(p.Policy.SecondFactorACR, " "), "second factor amr", strings.Join(p.Policy.SecondFactorAMR, " "),
 		"username from", p.Claims.Username, "name from", p.Claims.Name, "email from", p.Claims.Email, "verified by", p.Claims.EmailVerified, "phone from", p.Claims.Phone,
+		"attributes", strings.Join(attributes, ", "), "groups from", p.Claims.Groups.Claim, "groups", strings.Join(groups, ", "), "group prefix", p.Claims.Groups.Prefix,
 		"changed", s.at(p.LastModified)+" by "+p.LastModifiedBy)
 }
 
@@ -125,6 +127,11 @@ type providerSet struct {
 	EmailClaim         string `placeholder:"CLAIM" help:"Default: email."`
 	EmailVerifiedClaim string `placeholder:"CLAIM" help:"Tells whether the address is verified; others are not used. Default: email_verified."`
 	PhoneClaim         string `placeholder:"CLAIM" help:"Default: phone_number."`
+
+	Attribute   []string `sep:"none" placeholder:"NAME=CLAIM" help:"The provider keeps this attribute of people, by this claim. Repeat it for more; an empty text removes all."`
+	GroupClaim  *string  `placeholder:"CLAIM" help:"Lists the groups of the person there. An empty text: it puts people into no group."`
+	Group       []string `sep:"none" placeholder:"VALUE=GROUP" help:"Whoever has this value there is in this group here. Repeat it for more; an empty text removes all."`
+	GroupPrefix *string  `placeholder:"PREFIX" help:"Whoever has a value there is also in the group here whose name is this prefix and the value, if there is one. It ends with one of . _ : / -"`
 }
 
 func (providerSet) Help() string {
@@ -134,6 +141,7 @@ Examples:
 
     mintmark provider set example-org --realm employees --name "Example Org" --issuer https://login.example.org --client-id mintmark --secret-file secret
     mintmark provider set google --realm customers --name Google --issuer https://accounts.google.com --client-id 123.apps.googleusercontent.com --secret-file - --no-auth-time --create-users
+    mintmark provider set example-org --group-claim groups --group "Engineering Team=engineering" --attribute department=dept
     mintmark provider set example-org --disabled`
 }
 
@@ -197,6 +205,9 @@ func (cmd *providerSet) change(b *api.PutLoginProvider, in io.Reader) error {
 			*to = *value
 		}
 	}
+	if err := cmd.changeRules(&b.Claims); err != nil {
+		return err
+	}
 	if cmd.SecretFile == "" {
 		return nil
 	}
@@ -208,6 +219,54 @@ func (cmd *providerSet) change(b *api.PutLoginProvider, in io.Reader) error {
 		b.ClientAuth = "" // a secret is there now
 	}
 	return nil
+}
+
+// changeRules puts in which groups and attributes the provider gives.
+func (cmd *providerSet) changeRules(c *api.ProviderClaims) error {
+	for to, text := range map[*string]*string{&c.Groups.Claim: cmd.GroupClaim, &c.Groups.Prefix: cmd.GroupPrefix} {
+		if text != nil {
+			*to = *text
+		}
+	}
+	if cmd.GroupClaim != nil && *cmd.GroupClaim == "" {
+		c.Groups = api.ProviderGroups{}
+	}
+	if cmd.Attribute != nil {
+		c.Attributes = nil
+	}
+	if cmd.Group != nil {
+		c.Groups.Map = nil
+	}
+	for _, text := range cmd.Attribute {
+		name, claim, ok := strings.Cut(text, "=")
+		if text != "" && !ok {
+			return usage(fmt.Errorf("--attribute %s: write NAME=CLAIM", plain(text)))
+		}
+		if text != "" {
+			c.Attributes = append(c.Attributes, api.ProviderAttribute{Claim: claim, Attribute: name})
+		}
+	}
+	for _, text := range cmd.Group {
+		i := strings.LastIndexByte(text, '=') // the provider's own words may hold one
+		if text != "" && i < 0 {
+			return usage(fmt.Errorf("--group %s: write VALUE=GROUP", plain(text)))
+		}
+		if text != "" {
+			c.Groups.Map = append(c.Groups.Map, api.ProviderGroup{Value: text[:i], Group: text[i+1:]})
+		}
+	}
+	return nil
+}
+
+// ruleTexts are the rules as they are typed.
+func ruleTexts(c api.ProviderClaims) (attributes, groups []string) {
+	for _, a := range c.Attributes {
+		attributes = append(attributes, a.Attribute+"="+a.Claim)
+	}
+	for _, g := range c.Groups.Map {
+		groups = append(groups, g.Value+"="+g.Group)
+	}
+	return attributes, groups
 }
 
 // secretLine reads the one line of a file, or, with -, of standard input.

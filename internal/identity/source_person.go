@@ -24,6 +24,7 @@ type Entry struct {
 	Email         string
 	EmailVerified bool // the operator trusts the addresses of the source
 	Phone         string
+	Besides       string `json:",omitempty"` // what else the source says, in whatever form: it is only compared with what it was
 	Mark          string // of when the password was changed, as the source says it; "": it does not
 }
 

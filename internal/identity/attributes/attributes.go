@@ -143,7 +143,7 @@ func (s *Service) set(ctx context.Context, tx db.WriteTx, c access.Caller, p ide
 			err = db.One(tx.Exec(ctx, `DELETE FROM person_attributes WHERE user_id = $1 AND name = $2`, p.ID, name))
 		} else {
 			kept[name] = value
-			err = db.One(tx.Exec(ctx, `INSERT INTO person_attributes (user_id, name, value) VALUES ($1, $2, $3) ON CONFLICT (user_id, name) DO UPDATE SET value = excluded.value`, p.ID, name, value))
+			err = db.One(tx.Exec(ctx, `INSERT INTO person_attributes (user_id, name, value) VALUES ($1, $2, $3) ON CONFLICT (user_id, name) DO UPDATE SET value = excluded.value, source = ''`, p.ID, name, value))
 		}
 		if err != nil {
 			return fmt.Errorf("store an attribute: %w", err)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/go-ldap/ldap/v3"
 
+	"github.com/mintmark/mintmark/internal/identity/sourced"
 	"github.com/mintmark/mintmark/internal/redact"
 )
 
@@ -35,7 +36,8 @@ type Config struct {
 	Filter   string // which entry a name means: {name} stands for the name, escaped
 	Disabled string // entries that may not sign in; "": no such filter
 	Attributes
-	TrustEmail bool // addresses count as verified
+	TrustEmail bool          // addresses count as verified
+	Rules      sourced.Rules // which groups (by DN) and attributes it gives
 
 	Only, Adopt  bool   // see identity.SourcePolicy
 	PasswordPage string // where people change their password
@@ -90,6 +92,14 @@ func (c *Config) Check() error {
 	if c.Key == "" || c.Username == "" {
 		return errors.New("attributes: key and username must be named")
 	}
+	for dn := range c.Rules.Map {
+		if key, err := dnKey(dn); err != nil || key == "" {
+			return fmt.Errorf("groups.map: %q is not the DN of a group", dn)
+		}
+	}
+	if c.Rules.Prefix != "" {
+		return errors.New("groups: the groups of a directory are named by a map")
+	}
 	if c.Adopt && !c.Only {
 		return errors.New("adopt goes with local_accounts administrators: where others may stay beside, the accounts of a name stay what they are")
 	}
@@ -122,6 +132,15 @@ func (c *Config) enabled(filter string) string {
 		return filter
 	}
 	return "(&" + filter + "(!" + c.Disabled + "))"
+}
+
+// dnKey is the form in which DNs are compared (RFC 4514): without case, and with one space where there are several (RFC 4518).
+func dnKey(text string) (string, error) {
+	dn, err := ldap.ParseDN(text)
+	if err != nil {
+		return "", fmt.Errorf("read a DN: %w", err)
+	}
+	return strings.ToLower(strings.Join(strings.Fields(dn.String()), " ")), nil
 }
 
 // binaryKey tells whether the key is bytes, which are kept in hexadecimal.

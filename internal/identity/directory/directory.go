@@ -12,6 +12,7 @@
 //     whoever is made to wait there is not asked for here.
 //   - People who are gone from the directory are disabled by a comparison of all (sync.go), which does nothing to anybody
 //     when the directory fails, shows nothing, or would disable more than the operator allows.
+//   - Groups and attributes that the directory says count by package sourced, as far as the operator's rules name them.
 //   - What a server says is bounded in size and time, and nothing in it is followed: no referral, no alias.
 //
 // Stored form: person_entries and directory_syncs, see their migration.
@@ -28,11 +29,13 @@ import (
 	"github.com/mintmark/mintmark/internal/clock"
 	"github.com/mintmark/mintmark/internal/db"
 	"github.com/mintmark/mintmark/internal/identity"
+	"github.com/mintmark/mintmark/internal/identity/sourced"
 )
 
 // Options configure a Service.
 type Options struct {
 	Realms  []Config
+	Sourced *sourced.Service      // nil: directories give neither groups nor attributes
 	Clock   clock.Clock           // nil: clock.System
 	Logger  *slog.Logger          // nil: no log
 	Metrics prometheus.Registerer // nil: none
@@ -68,6 +71,9 @@ func New(d *db.DB, dir *identity.Directory, o Options) (*Service, error) {
 		c.defaults()
 		if err := c.Check(); err != nil {
 			return nil, fmt.Errorf("directory of realm %s: %w", c.Realm, err)
+		}
+		if !c.Rules.Empty() && o.Sourced == nil {
+			return nil, fmt.Errorf("directory of realm %s: there is nobody to keep groups and attributes", c.Realm)
 		}
 		src := &source{s: s, c: c}
 		var err error

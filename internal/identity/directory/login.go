@@ -114,8 +114,18 @@ func (src *source) bindNobody(ctx context.Context, c *conn) error {
 func (src *source) admit(ctx context.Context, f found, o identity.Origin) (u identity.User, err error) {
 	store := func() error {
 		return src.s.d.Write(ctx, func(tx db.WriteTx) (err error) {
-			u, err = src.s.dir.EntryLogin(ctx, tx, system(o), src.c.Realm, f.Entry)
-			return err
+			k, err := src.kept(ctx, tx)
+			if err != nil {
+				return err
+			}
+			entry, ids, err := k.complete(f)
+			if err != nil {
+				return err
+			}
+			if u, err = src.s.dir.EntryLogin(ctx, tx, system(o), src.c.Realm, entry); err != nil {
+				return err
+			}
+			return src.follow(ctx, tx, system(o), u.ID, f.said, ids)
 		})
 	}
 	if err = store(); fault.Is(err, fault.Conflict) || fault.Code(err) == "directory_name_taken" {

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -14,18 +15,20 @@ import (
 
 	"github.com/mintmark/mintmark/internal/fault"
 	"github.com/mintmark/mintmark/internal/identity"
+	"github.com/mintmark/mintmark/internal/identity/sourced"
 )
 
 // found is an entry of a person.
 type found struct {
-	dn string
+	dn   string
+	said sourced.Said // of groups and attributes
 	identity.Entry
 }
 
 // attributeNames are what is asked for of a person's entry.
 func (c *Config) attributeNames() []string {
 	var names []string
-	for _, name := range []string{c.Key, c.Username, c.DisplayName, c.Email, c.Phone, c.PasswordChanged} {
+	for _, name := range slices.Concat([]string{c.Key, c.Username, c.DisplayName, c.Email, c.Phone, c.PasswordChanged, c.Rules.Groups}, slices.Sorted(maps.Keys(c.Rules.Attributes))) {
 		if name != "" && !slices.Contains(names, name) {
 			names = append(names, name)
 		}
@@ -72,7 +75,7 @@ func (p *pool) find(ctx context.Context, c *conn, filter string) (found, error) 
 
 // read takes from an entry what counts here.
 func (c *Config) read(e *ldap.Entry) (found, error) {
-	f := found{dn: e.DN}
+	f := found{dn: e.DN, said: c.said(e)}
 	// With an empty DN a bind proves nothing at all (RFC 4513, section 5.1.2).
 	if _, err := ldap.ParseDN(e.DN); err != nil || strings.TrimSpace(e.DN) == "" {
 		return f, noEntry("directory_entry", "The entry has no name.")

@@ -113,6 +113,7 @@ include /etc/ldap/schema/cosine.schema
 include /etc/ldap/schema/inetorgperson.schema
 modulepath /usr/lib/ldap
 moduleload back_mdb
+moduleload memberof
 TLSCACertificateFile %[1]s/ca.pem
 TLSCertificateFile %[1]s/cert.pem
 TLSCertificateKeyFile %[1]s/key.pem
@@ -126,6 +127,7 @@ directory %[1]s/data
 dbnosync
 maxsize 268435456
 index objectClass,uid,mail,entryUUID eq
+overlay memberof
 access to attrs=userPassword by anonymous auth by * none
 access to * by * read
 `, s.dir, base)

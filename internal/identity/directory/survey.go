@@ -12,6 +12,7 @@ import (
 	"github.com/mintmark/mintmark/internal/db"
 	"github.com/mintmark/mintmark/internal/fault"
 	"github.com/mintmark/mintmark/internal/identity"
+	"github.com/mintmark/mintmark/internal/identity/sourced"
 )
 
 const (
@@ -38,6 +39,8 @@ type survey struct {
 type change struct {
 	person identity.EntryState
 	entry  identity.Entry
+	said   sourced.Said
+	groups []string // ids
 }
 
 // held is why a comparison disables nobody, or "".
@@ -50,8 +53,15 @@ func (src *source) survey(ctx context.Context, now time.Time, allow int) (s surv
 	if err != nil {
 		return s, "", err
 	}
+	var k kept
+	if err := src.s.d.Read(ctx, func(tx db.ReadTx) (err error) {
+		k, err = src.kept(ctx, tx)
+		return err
+	}); err != nil {
+		return s, "", err
+	}
 	err = src.pool.with(ctx, func(ctx context.Context, c *conn) error {
-		shown, err := src.shown(ctx, c, known, &s)
+		shown, err := src.shown(ctx, c, known, k, &s)
 		if err != nil {
 			return err
 		}
@@ -89,7 +99,7 @@ func (src *source) known(ctx context.Context) (map[string]identity.EntryState, e
 }
 
 // shown reads all entries, and answers which of those known may sign in. It notes what has changed of them.
-func (src *source) shown(ctx context.Context, c *conn, known map[string]identity.EntryState, s *survey) (map[string]bool, error) {
+func (src *source) shown(ctx context.Context, c *conn, known map[string]identity.EntryState, k kept, s *survey) (map[string]bool, error) {
 	shown := map[string]bool{}
 	err := src.each(ctx, c, src.c.allFilter(), src.c.attributeNames(), func(e *ldap.Entry) {
 		s.entries++
@@ -102,8 +112,12 @@ func (src *source) shown(ctx context.Context, c *conn, known map[string]identity
 			return
 		}
 		shown[key] = true
-		if f, err := src.c.read(e); err == nil && !person.Same(f.Entry) {
-			s.changed = append(s.changed, change{person, f.Entry})
+		f, err := src.c.read(e)
+		if err != nil {
+			return
+		}
+		if entry, ids, err := k.complete(f); err == nil && !person.Same(entry) {
+			s.changed = append(s.changed, change{person, entry, f.said, ids})
 		}
 	})
 	if err != nil || src.c.Disabled == "" {

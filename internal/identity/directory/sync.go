@@ -141,7 +141,10 @@ func (src *source) sync(ctx context.Context, j jobs.Job, now time.Time, allow in
 		return r, err
 	}
 	if err := inBatches(ctx, src, j, s.changed, &r.Refreshed, &r.Skipped, func(tx db.WriteTx, e change, fresh identity.EntryState) (bool, error) {
-		return true, src.s.dir.RefreshEntry(ctx, tx, c, fresh, e.entry)
+		if err := src.s.dir.RefreshEntry(ctx, tx, c, fresh, e.entry); err != nil {
+			return false, err
+		}
+		return true, src.follow(ctx, tx, c, fresh.UserID, e.said, e.groups)
 	}, func(e change) identity.EntryState { return e.person }); err != nil {
 		return r, err
 	}

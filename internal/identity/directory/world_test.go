@@ -11,7 +11,10 @@ import (
 	"github.com/mintmark/mintmark/internal/db/dbtest"
 	"github.com/mintmark/mintmark/internal/fault"
 	"github.com/mintmark/mintmark/internal/identity"
+	"github.com/mintmark/mintmark/internal/identity/attributes"
 	"github.com/mintmark/mintmark/internal/identity/directory"
+	"github.com/mintmark/mintmark/internal/identity/groups"
+	"github.com/mintmark/mintmark/internal/identity/sourced"
 	"github.com/mintmark/mintmark/internal/password"
 	"github.com/mintmark/mintmark/internal/redact"
 	"github.com/mintmark/mintmark/internal/seal/sealtest"
@@ -30,6 +33,8 @@ type world struct {
 	clock   *clock.Fake
 	dir     *identity.Directory
 	service *directory.Service
+	groups  *groups.Service
+	sourced *sourced.Service
 	refused chan error
 }
 
@@ -49,9 +54,10 @@ func newWorld(t testing.TB, d *db.DB, c *clock.Fake, configs ...directory.Config
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, d: d, clock: c, dir: dir, refused: make(chan error, 1000)}
+	w := &world{t: t, d: d, clock: c, dir: dir, groups: groups.New(dir.Realms()), refused: make(chan error, 1000)}
+	w.sourced = sourced.New(w.groups, attributes.New(map[string][]attributes.Attribute{"employees": {{Name: "department"}, {Name: "floors", Type: attributes.List}, {Name: "contractor", Type: attributes.Boolean}}}))
 	dir.OnLoginRefused(func(_ access.Caller, err error) { w.refused <- err })
-	if w.service, err = directory.New(d, dir, directory.Options{Realms: configs, Clock: c}); err != nil {
+	if w.service, err = directory.New(d, dir, directory.Options{Realms: configs, Sourced: w.sourced, Clock: c}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(w.service.Close)
@@ -124,7 +130,7 @@ func dbtestOpen(t testing.TB) *db.DB { return dbtest.Open(t, db.SQLite, clock.Ne
 // replace has the realm have another directory, as after a change of the configuration and a restart.
 func (w *world) replace(config directory.Config) {
 	w.t.Helper()
-	service, err := directory.New(w.d, w.dir, directory.Options{Realms: []directory.Config{config}, Clock: w.clock})
+	service, err := directory.New(w.d, w.dir, directory.Options{Realms: []directory.Config{config}, Sourced: w.sourced, Clock: w.clock})
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -14,6 +14,8 @@
 //     people and nobody else. What it answers is read within bounds, and never makes an error of ours.
 //   - What a login there is worth here, an administrator says: a second factor that was used there counts only if the policy
 //     of the provider says so, and when somebody signed in there is what we say of the session.
+//   - What else it says of people, their groups and attributes, counts by package sourced as far as an administrator's rules
+//     name it.
 //   - Linking needs proof of both: a login with the provider, and a session here whose person has just proved to be it.
 //
 // Stored form: login_providers, linked_identities, upstream_logins, upstream_sessions; see their migration. The client
@@ -31,6 +33,7 @@ import (
 	"github.com/mintmark/mintmark/internal/db"
 	"github.com/mintmark/mintmark/internal/identity"
 	"github.com/mintmark/mintmark/internal/identity/session"
+	"github.com/mintmark/mintmark/internal/identity/sourced"
 	"github.com/mintmark/mintmark/internal/keys"
 	"github.com/mintmark/mintmark/internal/keyset"
 	"github.com/mintmark/mintmark/internal/outbound"
@@ -56,8 +59,9 @@ type Options struct {
 	Outbound Outbound
 	Signers  Signers
 	Sessions *session.Manager
-	Clock    clock.Clock  // nil: clock.System
-	Logger   *slog.Logger // nil: no log
+	Sourced  *sourced.Service // nil: providers give neither groups nor attributes
+	Clock    clock.Clock      // nil: clock.System
+	Logger   *slog.Logger     // nil: no log
 }
 
 // Service signs people in with providers.

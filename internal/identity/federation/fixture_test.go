@@ -16,9 +16,12 @@ import (
 	"github.com/mintmark/mintmark/internal/db/dbtest"
 	"github.com/mintmark/mintmark/internal/fault"
 	"github.com/mintmark/mintmark/internal/identity"
+	"github.com/mintmark/mintmark/internal/identity/attributes"
 	"github.com/mintmark/mintmark/internal/identity/federation"
 	"github.com/mintmark/mintmark/internal/identity/federation/federationtest"
+	"github.com/mintmark/mintmark/internal/identity/groups"
 	"github.com/mintmark/mintmark/internal/identity/session"
+	"github.com/mintmark/mintmark/internal/identity/sourced"
 	"github.com/mintmark/mintmark/internal/keys"
 	"github.com/mintmark/mintmark/internal/redact"
 	"github.com/mintmark/mintmark/internal/seal"
@@ -38,6 +41,7 @@ type place struct {
 	clock    *clock.Fake
 	dir      *identity.Directory
 	sessions *session.Manager
+	groups   *groups.Service
 	*federation.Service
 	org, other *federationtest.Provider
 	told       []federation.Change
@@ -72,7 +76,9 @@ func newPlace(t *testing.T, d *db.DB, c *clock.Fake) *place {
 	if err := ring.Ensure(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	s.Service = federation.New(d, s.keyring, s.dir, federation.Options{Issuer: "https://mint.example.org", Outbound: federationtest.Several{s.org, s.other}, Signers: ring, Sessions: s.sessions, Clock: c})
+	personal := attributes.New(map[string][]attributes.Attribute{"employees": {{Name: "department"}, {Name: "floors", Type: attributes.List}, {Name: "grade", Type: attributes.Number}, {Name: "contractor", Type: attributes.Boolean}}})
+	s.groups = groups.New(s.dir.Realms())
+	s.Service = federation.New(d, s.keyring, s.dir, federation.Options{Issuer: "https://mint.example.org", Outbound: federationtest.Several{s.org, s.other}, Signers: ring, Sessions: s.sessions, Sourced: sourced.New(s.groups, personal), Clock: c})
 	s.OnLinksChanged(func(_ context.Context, _ db.WriteTx, c federation.Change) error {
 		s.told = append(s.told, c)
 		return nil
@@ -240,4 +246,13 @@ var errDown = errors.New("connection refused")
 
 func disable(s *place, userID string) func(tx db.WriteTx) error {
 	return func(tx db.WriteTx) error { return s.dir.DisablePerson(s.t.Context(), tx, admin, userID) }
+}
+
+// federationBegin is a login with this provider, or, of somebody, a link.
+func federationBegin(provider string, u identity.User) federation.Begin {
+	b := federation.Begin{Provider: provider, UserID: u.ID}
+	if u.ID != "" {
+		b.SessionID = "ses_1"
+	}
+	return b
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/mintmark/mintmark/internal/fault"
 	"github.com/mintmark/mintmark/internal/identity"
 	"github.com/mintmark/mintmark/internal/identity/mfa"
+	"github.com/mintmark/mintmark/internal/identity/sourced"
 	"github.com/mintmark/mintmark/internal/jose"
 )
 
@@ -27,6 +28,8 @@ type Found struct {
 	Email    string `json:"email,omitempty"` // verified, or empty
 	Phone    string `json:"phone,omitempty"`
 	Label    string `json:"label,omitempty"` // for the person itself
+
+	Said sourced.Said `json:"said"` // of groups and attributes
 }
 
 // Federated is the method of a login with a provider, among those of RFC 8176, as others use it, too.
@@ -116,6 +119,7 @@ func (f *Found) describe(p Provider, claim func(name string) []byte) {
 		}
 		return strings.TrimSpace(value)
 	}
+	f.Said = rules(p).Read(claim)
 	f.Username, f.Name, f.Phone = text(p.Claims.Username), text(p.Claims.Name), text(p.Claims.Phone)
 	if f.Email = ""; verified(claim(p.Claims.EmailVerified)) {
 		if email := text(p.Claims.Email); identity.EmailKey(email) != "" {

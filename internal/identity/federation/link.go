@@ -137,6 +137,9 @@ func (s *Service) Unlink(ctx context.Context, tx db.WriteTx, c access.Caller, us
 	if err := db.One(tx.Exec(ctx, `DELETE FROM linked_identities WHERE id = $1 AND user_id = $2`, linkID, userID)); err != nil {
 		return fmt.Errorf("unlink: %w", err)
 	}
+	if err := s.leave(ctx, tx, userID, provider); err != nil {
+		return err
+	}
 	if _, err := s.endSessions(ctx, tx, c, "unlinked", sessionsOf{provider: provider, subject: subject, except: keepSession}); err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/mintmark/mintmark/internal/audit"
 	"github.com/mintmark/mintmark/internal/db"
 	"github.com/mintmark/mintmark/internal/fault"
+	"github.com/mintmark/mintmark/internal/identity/sourced"
 	"github.com/mintmark/mintmark/internal/realm"
 	"github.com/mintmark/mintmark/internal/redact"
 	"github.com/mintmark/mintmark/internal/route"
@@ -313,6 +314,11 @@ func (s *Service) DeleteProvider(ctx context.Context, tx db.WriteTx, c access.Ca
 			return fmt.Errorf("forget the logins of a provider: %w", err)
 		}
 	}
+	if s.o.Sourced != nil {
+		if err := s.o.Sourced.End(ctx, tx, sourced.Provider(id)); err != nil {
+			return err
+		}
+	}
 	if err := db.One(tx.Exec(ctx, `DELETE FROM login_providers WHERE id = $1`, id)); err != nil {
 		return fmt.Errorf("delete provider: %w", err)
 	}
@@ -349,7 +355,10 @@ func (s *Service) checked(id string, b api.PutLoginProvider, before Provider) (P
 	if err := p.checkAuth(b.ClientSecret, s.o.Issuer); err != nil {
 		return p, err
 	}
-	return p, p.checkSettings()
+	if err := p.checkSettings(); err != nil {
+		return p, err
+	}
+	return p, s.checkRules(p)
 }
 
 func (s *Service) checkIssuer(issuer string) error {

@@ -105,6 +105,9 @@ func (s *Service) enter(ctx context.Context, tx db.WriteTx, p Provider, f Found,
 			return identity.User{}, err
 		}
 	}
+	if err := s.follow(ctx, tx, p, person, f, a); err != nil {
+		return identity.User{}, err
+	}
 	return person.Proved(), nil
 }
 

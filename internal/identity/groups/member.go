@@ -12,7 +12,7 @@ import (
 	"github.com/mintmark/mintmark/internal/identity"
 )
 
-// Add puts a person into a group. Whoever is in it already stays.
+// Add puts a person into a group. Whoever is in it already stays, from now on whatever sources outside say.
 func (s *Service) Add(ctx context.Context, tx db.WriteTx, c access.Caller, groupID, userID string) error {
 	if err := allow(c, groupID); err != nil {
 		return err
@@ -33,7 +33,7 @@ func (s *Service) Add(ctx context.Context, tx db.WriteTx, c access.Caller, group
 		return fmt.Errorf("count the groups of a person: %w", err)
 	}
 	if already > 0 {
-		return nil
+		return pin(ctx, tx, c, g, userID)
 	}
 	if count >= MaxGroups {
 		return fault.New(fault.Conflict, "too_many_groups", "One person can be in %d groups.", MaxGroups)
@@ -41,7 +41,7 @@ func (s *Service) Add(ctx context.Context, tx db.WriteTx, c access.Caller, group
 	if err := db.One(tx.Exec(ctx, `INSERT INTO group_members (group_id, user_id, added, added_by) VALUES ($1, $2, $3, $4)`, groupID, userID, db.Micros(tx.Now()), c.String())); err != nil {
 		return fmt.Errorf("put somebody into a group: %w", err)
 	}
-	return member(ctx, tx, c, "group.add_member", g, userID)
+	return member(ctx, tx, c, "group.add_member", g, userID, "")
 }
 
 var errNoMember error = fault.New(fault.NotFound, "member_not_found", "There is no such person in the group.")
@@ -62,12 +62,17 @@ func (s *Service) Remove(ctx context.Context, tx db.WriteTx, c access.Caller, gr
 	if n == 0 {
 		return errNoMember
 	}
-	return member(ctx, tx, c, "group.remove_member", g, userID)
+	return member(ctx, tx, c, "group.remove_member", g, userID, "")
 }
 
-// member records a change of a membership, and announces the person.
-func member(ctx context.Context, tx db.WriteTx, c access.Caller, action string, g Group, userID string) error {
-	if err := audit.Done(ctx, tx, c, action, "group", g.ID, map[string]any{"realm": g.Realm, "name": g.Name, "user_id": userID}); err != nil {
+// member records a change of a membership, which a source outside has said unless source is empty, and announces the
+// person.
+func member(ctx context.Context, tx db.WriteTx, c access.Caller, action string, g Group, userID, source string) error {
+	details := map[string]any{"realm": g.Realm, "name": g.Name, "user_id": userID}
+	if source != "" {
+		details["source"] = source
+	}
+	if err := audit.Done(ctx, tx, c, action, "group", g.ID, details); err != nil {
 		return err
 	}
 	return tx.Changed(ctx, identity.TopicUser, userID)
