@@ -190,14 +190,20 @@ func (p *people) userinfo(w http.ResponseWriter, r *http.Request) {
 		p.s.refused(w, r, refuse(invalidRequest, "Send one Authorization header.")) // a proxy might have looked at the other one
 		return
 	}
-	token, ok := bearer(r)
-	if !ok && r.Method == http.MethodPost && isForm(r) {
+	token, inHeader := bearer(r)
+	if r.Method == http.MethodPost && isForm(r) {
 		form, err := readForm(r)
+		inForm, given := form.find("access_token")
+		if err == nil && inHeader && given {
+			err = refuse(invalidRequest, "Send the access token in one way.") // RFC 6750 section 2
+		}
 		if err != nil {
 			p.s.refused(w, r, err)
 			return
 		}
-		token = form.get("access_token")
+		if given {
+			token = inForm
+		}
 	}
 	person, c, asked, err := p.whose(r.Context(), token)
 	if err != nil {

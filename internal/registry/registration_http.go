@@ -154,7 +154,11 @@ func refuseRegistration(w http.ResponseWriter, q *http.Request, err error) {
 	f := fault.Of(err)
 	switch f.Kind {
 	case fault.Unauthenticated:
-		w.Header().Set("WWW-Authenticate", `Bearer error="invalid_token"`)
+		challenge := "Bearer" // who shows nothing is told no more (RFC 6750 section 3.1)
+		if len(q.Header.Values("Authorization")) > 0 {
+			challenge += ` error="invalid_token"`
+		}
+		w.Header().Set("WWW-Authenticate", challenge)
 		writeRefusal(w, q, http.StatusUnauthorized, "invalid_token", f.Detail, nil)
 	case fault.Invalid, fault.Conflict:
 		code := f.Code
