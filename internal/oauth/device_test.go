@@ -316,8 +316,10 @@ func TestB5_97_DevicePolls(t *testing.T) {
 		if err := w.server.Sweep(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if dump := w.dump("device_authorizations"); dump != "" {
-			t.Errorf("left after the sweep: %s", dump)
+		for _, table := range []string{"device_authorizations", "device_guesses"} {
+			if dump := w.dump(table); dump != "" {
+				t.Errorf("left in %s after the sweep: %s", table, dump)
+			}
 		}
 	})
 }

@@ -149,6 +149,7 @@ func TestB5_89_AssertionsThatDoNotCount(t *testing.T) {
 		}
 		for name, assertion := range map[string]string{
 			"not a JWT":             "x",
+			"meant for too long":    good("iat", at(-2*time.Hour), "exp", at(30*time.Minute)),
 			"unknown issuer":        good("iss", "https://evil.test"),
 			"issuer with slash":     good("iss", cluster+"/"),
 			"no issuer":             good("iss", nil),
