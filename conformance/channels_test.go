@@ -60,10 +60,9 @@ func (p *party) told(t *testing.T, path string) (raw string, claims map[string]a
 
 // The plan oidcc-backchannel-rp-initiated-logout-certification-test-plan, and the other ways in which a session ends.
 func TestBackchannelLogoutPlan(t *testing.T) {
-	m := metadata(t)
-	if m["backchannel_logout_supported"] != true || m["backchannel_logout_session_supported"] != true {
-		t.Fatal("discovery does not say that clients are told")
-	}
+	t.Run("oidcc-backchannel-logout-discovery-endpoint-verification", func(t *testing.T) {
+		supported(t, []string{"backchannel_logout_supported", "backchannel_logout_session_supported"}, "end_session_endpoint")
+	})
 	for name, end := range map[string]func(t *testing.T, b *browser, hint string){
 		"oidcc-backchannel-rp-initiated-logout": func(t *testing.T, b *browser, hint string) {
 			if page := b.open(t, leave(change{"id_token_hint": hint, "post_logout_redirect_uri": goodbye, "state": "s"})); page.at != goodbye {

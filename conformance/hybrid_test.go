@@ -106,14 +106,6 @@ func frontPlan(t *testing.T, kinds ...string) {
 				}
 				p.checkFront(t, ask, kind, page.answered(t, ask))
 			})
-			t.Run("oidcc-ensure-request-without-nonce", func(t *testing.T) {
-				ask := p.ask(as, change{"nonce": ""})
-				if strings.Contains(kind, "id_token") { // oidcc-ensure-request-without-nonce-fails
-					b.open(t, ask).refusedBack(t, ask, "invalid_request")
-				} else { // oidcc-ensure-request-without-nonce-succeeds-for-code-flow
-					p.checkFront(t, ask, kind, b.walk(t, ask).answered(t, ask))
-				}
-			})
 			t.Run("oidcc-prompt-none-not-logged-in", func(t *testing.T) {
 				ask := p.ask(as, change{"prompt": "none"})
 				page := newBrowser(t, b.person).open(t, ask)

@@ -27,6 +27,7 @@ func (p *party) stays(t *testing.T, b *browser) bool {
 
 // The plan oidcc-rp-initiated-logout-certification-test-plan.
 func TestLogoutPlan(t *testing.T) {
+	t.Run("oidcc-rp-initiated-logout-discovery-endpoint-verification", func(t *testing.T) { supported(t, nil, "end_session_endpoint") })
 	p := newParty(t, func(in *api.PostClient) {
 		in.PostLogoutRedirectURIs = []string{goodbye, goodbye + "?foo=bar"}
 	})
