@@ -289,3 +289,51 @@ func TestEncryptedLogoutTokens(t *testing.T) {
 		}
 	})
 }
+
+// Tokens through the browser need both that an administrator gave: the type of answer, and the grant.
+func TestResponseTypeWithoutItsGrant(t *testing.T) {
+	w := aWorldOfPeople(t)
+	b := w.browser().login(w.alice)
+	b.allow(asks(w.shop))
+	for name, c := range map[string]struct {
+		change func(c *oauth.Client)
+		code   string
+	}{
+		"the type alone":  {func(c *oauth.Client) { c.Metadata.ResponseTypes = []string{"id_token"} }, "unauthorized_client"},
+		"the grant alone": {func(c *oauth.Client) { opens()(c) }, "unsupported_response_type"},
+		"both":            {opens("id_token"), ""},
+	} {
+		w.say(w.shop, c.change)
+		v := w.fragment(b.get(at(asks(w.shop, "response_type", "id_token", "nonce", "n"))), shopBack)
+		if v.Get("error") != c.code || v.Has("id_token") != (c.code == "") {
+			t.Errorf("%s: %v", name, v)
+		}
+	}
+}
+
+// A device that never waits is told to wait longer each time, up to a minute.
+func TestPauseOfADeviceIsBounded(t *testing.T) {
+	w := newFolk(t, dbtest.Engines(t)[0])
+	w.allowDevices("tool", registry.RefreshOffline)
+	d := w.device(w.tool, "openid")
+	w.expect(w.poll(w.tool, d), 400, "authorization_pending")
+	for range 20 {
+		w.expect(w.poll(w.tool, d), 400, "slow_down")
+	}
+	w.clock.Advance(59 * time.Second)
+	w.expect(w.poll(w.tool, d), 400, "slow_down")
+	w.clock.Advance(time.Minute)
+	w.expect(w.poll(w.tool, d), 400, "authorization_pending")
+}
+
+// The state of the session is for clients of OpenID Connect.
+func TestSessionStateNeedsOpenID(t *testing.T) {
+	w := aWorldOfPeople(t)
+	b := w.browser().login(w.alice)
+	for scope, want := range map[string]bool{"openid": true, "profile": false} {
+		b.allow(asks(w.shop, "scope", scope))
+		if got := w.backTo(b.get(at(asks(w.shop, "scope", scope))), shopBack).Has("session_state"); got != want {
+			t.Errorf("scope %s: %v", scope, got)
+		}
+	}
+}
