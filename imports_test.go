@@ -24,7 +24,7 @@ const module = "github.com/mintmark/mintmark"
 // ladder is the server, lowest row first. A package may import packages of the rows above it in this list, never one of
 // its own row, never one of a row below. A package that stands nowhere here has no place in the house yet: give it one.
 var ladder = [][]string{
-	{"internal/clock", "internal/id", "internal/redact", "internal/fault", "internal/lifecycle", "internal/failpoint", "internal/realm", "internal/qr", "internal/look", "internal/translation", "internal/password/argon2id"},
+	{"internal/clock", "internal/id", "internal/redact", "internal/fault", "internal/lifecycle", "internal/failpoint", "internal/realm", "internal/qr", "internal/look", "internal/translation", "internal/roster", "internal/password/argon2id"},
 	{"internal/access", "internal/jose"}, // still the ground, but they answer with faults and hold secrets
 	{"internal/db", "internal/objstore", "internal/outbound", "internal/password"},
 	{"internal/seal", "internal/keyset"}, // keeps its keyring in the database
@@ -48,7 +48,7 @@ var outside = map[string][]string{
 	"api":            {},
 	"client":         {"api"},
 	"internal/agent": {"api", "client", "internal/clock", "internal/redact", "internal/failpoint"},
-	"internal/cli":   {"api", "client", "internal/agent", "internal/clock", "internal/redact", "internal/qr"},
+	"internal/cli":   {"api", "client", "internal/agent", "internal/clock", "internal/redact", "internal/qr", "internal/roster"},
 	"internal/demo":  {"api", "client", "internal/agent", "internal/app", "internal/clock", "internal/redact", "internal/witness"},
 	"cmd/mintmark":   {"api", "client", "internal/agent", "internal/app", "internal/cli", "internal/demo", "internal/clock", "internal/redact"},
 

@@ -16,6 +16,8 @@ type ImportUser struct {
 	Groups        []string `json:"groups,omitempty" doc:"Names of groups of the realm, which must be there. People are put into them, and out of none."`
 
 	Attributes map[string]json.RawMessage `json:"attributes,omitempty" doc:"Values of the realm's attributes by name, each of the type that is declared."`
+	// AttributeTexts are what Attributes are to programs that know no types.
+	AttributeTexts map[string]string `json:"attribute_texts,omitempty" doc:"Values as text, as a file of CSV has them: a number or true and false as they are written, the entries of a list with semicolons between them. None that is among attributes as well."`
 }
 
 // ImportUsers is a batch of an import: all rows that are not refused are stored together.
@@ -23,12 +25,14 @@ type ImportUsers struct {
 	Realm    string       `json:"realm" maxLength:"41" example:"customers" doc:"A realm of people."`
 	Existing string       `json:"existing,omitempty" enum:"skip,update" doc:"What to do with people who are there already: leave them alone (the default), or change them to what the rows say."`
 	DryRun   bool         `json:"dry_run,omitempty" doc:"Tell what would be, and change nothing."`
-	Rows     []ImportUser `json:"rows" maxItems:"200"`
+	Rows     []ImportUser `json:"rows,omitempty" maxItems:"200"`
+	CSV      string       `json:"csv,omitempty" doc:"In place of rows: up to 200 people as CSV (RFC 4180), with a header of their members' names, in which groups have semicolons between them and attribute.NAME is an attribute."`
 }
 
 // RefusedRow is a person of a batch who was not stored, and why.
 type RefusedRow struct {
 	Row    int    `json:"row" doc:"Its place in the batch, from 0 on."`
+	Line   int    `json:"line,omitempty" doc:"Of csv, where it begins, from 1 on."`
 	Field  string `json:"field,omitempty" example:"username"`
 	Code   string `json:"code" example:"user_exists"`
 	Reason string `json:"reason" doc:"In words. Nothing of the row is repeated."`

@@ -1,31 +1,31 @@
 package cli
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/mintmark/mintmark/api"
 	"github.com/mintmark/mintmark/client"
+	"github.com/mintmark/mintmark/internal/roster"
 )
 
 // The bounds of an import: what is held of the file at once, and how often it is told how far it is.
 const (
 	importRows  = 100
 	importBytes = 512 << 10 // of the lines of a batch; the server takes 1 MiB
-	importLine  = 64 << 10
-	importTell  = 5000 // lines
+	importTell  = 5000      // lines
 )
 
 type userImport struct {
 	Realm    string `arg:"" help:"Such as customers."`
-	File     string `arg:"" help:"JSON lines, one person each; - reads standard input."`
+	File     string `arg:"" help:"JSON lines, or CSV with a header, one person each; - reads standard input."`
+	Format   string `enum:"auto,json,csv" default:"auto" help:"What the file is: json, csv, or auto, by which it is CSV if its name ends in .csv."`
 	Existing string `enum:"skip,update" default:"skip" help:"What to do with people who are there already: skip or update. Their passwords stay in either case."`
 	DryRun   bool   `help:"Tell what would be, and change nothing."`
 	FromLine int    `default:"1" placeholder:"N" help:"Leave out the lines before this one."`
@@ -37,6 +37,12 @@ func (userImport) Help() string {
     {"external_id":"4711","username":"jane","display_name":"Jane Doe","email":"jane@example.org","email_verified":true,
      "phone":"+41 31 555 01 01","address":"...","password_hash":"$2b$12$...","groups":["engineering"],"attributes":{"department":"sales"}}
 
+CSV has a header with the same names, in any order, and commas, semicolons or tabs between the fields (RFC 4180). Groups have semicolons between them, attribute.NAME is an attribute, of which a list has semicolons, too. What is empty says nothing:
+
+    username,display_name,email,email_verified,groups,attribute.department,attribute.skills
+    jane,Jane Doe,jane@example.org,true,engineering;on-call,sales,Go;SQL
+    joe,"Roe, Joe",,,,,
+
 A hash is Argon2id, bcrypt, PBKDF2 or scrypt as a PHC string; it is replaced at the first login. Groups must be there, and attributes be declared for the realm.
 
 Each line that is refused is printed as one JSON line with its number, field, code and reason, never with what it holds; how far it is goes to standard error. Lines are stored a hundred at a time. Stopped anywhere, run it again: who is there already is found by external_id or name, and skipped.
@@ -44,7 +50,7 @@ Each line that is refused is printed as one JSON line with its number, field, co
 Examples:
 
     mintmark user import customers people.jsonl --dry-run > refused.jsonl
-    mintmark user import customers people.jsonl > refused.jsonl
+    mintmark user import customers people.csv > refused.jsonl
     mintmark user import customers people.jsonl --existing update --from-line 120001`
 }
 
@@ -88,7 +94,11 @@ func (cmd *userImport) Run(ctx context.Context, s *Session, in io.Reader) (err e
 		in = f
 	}
 	r := &importRun{cmd: cmd, s: s, c: c, report: json.NewEncoder(s.out)}
-	if err := r.all(ctx, bufio.NewReaderSize(in, importLine)); err != nil {
+	people, err := cmd.people(in)
+	if err != nil {
+		return err
+	}
+	if err := r.all(ctx, people); err != nil {
 		s.say("stopped before line %d is certain: run it again, or from there with --from-line %d", r.open(), r.open())
 		return err
 	}
@@ -103,6 +113,18 @@ func (cmd *userImport) Run(ctx context.Context, s *Session, in io.Reader) (err e
 	return nil
 }
 
+// people reads the file in its format.
+func (cmd *userImport) people(in io.Reader) (*roster.Reader, error) {
+	if cmd.Format == "json" || cmd.Format == "auto" && !strings.EqualFold(filepath.Ext(cmd.File), ".csv") {
+		return roster.JSON(in), nil
+	}
+	people, err := roster.CSV(in)
+	if err != nil {
+		return nil, fmt.Errorf("read the header of %s: %w", cmd.File, err)
+	}
+	return people, nil
+}
+
 // open is the first line of which it is not certain what became of it.
 func (r *importRun) open() int {
 	if len(r.lines) > 0 {
@@ -111,77 +133,40 @@ func (r *importRun) open() int {
 	return r.line + 1
 }
 
-func (r *importRun) all(ctx context.Context, in *bufio.Reader) error {
+func (r *importRun) all(ctx context.Context, people *roster.Reader) error {
 	for {
-		line, tooLong, err := readLine(in)
-		if errors.Is(err, io.EOF) {
+		e, err := people.Next()
+		var wrong *roster.Wrong
+		r.line = people.Line()
+		switch {
+		case errors.Is(err, io.EOF):
 			return r.send(ctx)
-		}
-		if err != nil {
+		case errors.As(err, &wrong):
+			if wrong.Line < r.cmd.FromLine {
+				continue
+			}
+			if err := r.refuse(refusedLine{Line: wrong.Line, Field: wrong.Field, Code: wrong.Code, Reason: wrong.Reason}); err != nil {
+				return err
+			}
+		case err != nil:
 			return fmt.Errorf("read the people: %w", err)
-		}
-		r.line++
-		if r.line < r.cmd.FromLine || len(bytes.TrimSpace(line)) == 0 && !tooLong {
-			continue
-		}
-		if err := r.take(ctx, line, tooLong); err != nil {
-			return err
+		case e.Line >= r.cmd.FromLine:
+			if err := r.take(ctx, e); err != nil {
+				return err
+			}
 		}
 	}
 }
 
-// readLine reads one line of bounded length; of a longer one it tells only that it was.
-func readLine(in *bufio.Reader) (line []byte, tooLong bool, err error) {
-	line, err = in.ReadSlice('\n')
-	for errors.Is(err, bufio.ErrBufferFull) {
-		tooLong = true
-		line, err = in.ReadSlice('\n')
-	}
-	if errors.Is(err, io.EOF) && (len(line) > 0 || tooLong) {
-		err = nil // the last line needs no end
-	}
-	return line, tooLong, err
-}
-
-func (r *importRun) take(ctx context.Context, line []byte, tooLong bool) error {
-	var row api.ImportUser
-	bad := refusedLine{Line: r.line}
-	if tooLong {
-		bad.Code, bad.Reason = "line_too_long", fmt.Sprintf("A line has at most %d bytes.", importLine)
-	} else if err := decodeRow(line, &row); err != nil {
-		bad.Code, bad.Reason, bad.Field = "bad_line", "The line is not one JSON object of the known members.", badField(err)
-	}
-	if bad.Code != "" {
-		return r.refuse(bad)
-	}
-	if len(r.rows) == importRows || r.size+len(line) > importBytes {
+// take puts a person into the batch, which goes first if it is full.
+func (r *importRun) take(ctx context.Context, e roster.Entry) error {
+	if len(r.rows) == importRows || r.size+e.Size > importBytes {
 		if err := r.send(ctx); err != nil {
 			return err
 		}
 	}
-	r.rows, r.lines, r.size = append(r.rows, row), append(r.lines, r.line), r.size+len(line)
+	r.rows, r.lines, r.size = append(r.rows, e.Person), append(r.lines, e.Line), r.size+e.Size
 	return nil
-}
-
-func decodeRow(line []byte, row *api.ImportUser) error {
-	d := json.NewDecoder(bytes.NewReader(line))
-	d.DisallowUnknownFields()
-	if err := d.Decode(row); err != nil {
-		return err
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return errors.New("more than one value")
-	}
-	return nil
-}
-
-// badField is the member that is meant, if the error tells. The error itself is not shown: it may hold a part of the line.
-func badField(err error) string {
-	var wrong *json.UnmarshalTypeError
-	if errors.As(err, &wrong) {
-		return wrong.Field
-	}
-	return ""
 }
 
 func (r *importRun) refuse(l refusedLine) error {

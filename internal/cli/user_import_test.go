@@ -81,3 +81,44 @@ func TestUserImport(t *testing.T) {
 		t.Errorf("batches %v\n%s", batches, r.golden())
 	}
 }
+
+// A file of CSV goes the same way, from its records on.
+func TestUserImportCSV(t *testing.T) {
+	alone(t)
+	dir := t.TempDir()
+	file := filepath.Join(dir, "people.CSV")
+	text := "username;display_name;groups;attribute.seats;password_hash\njane;\"Jane\nDoe\";gold;12;\njoe;x\ntaken;Tim;;;hunter2\n\nlast;\"hunter2\n"
+	for name, text := range map[string]string{file: text, filepath.Join(dir, "token"): "mmk_test", filepath.Join(dir, "bad.csv"): "username,hunter2\n"} {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("MINTMARK_TOKEN_FILE", filepath.Join(dir, "token"))
+	var got []api.ImportUser
+	s := newServer(t, map[string]any{"POST /api/users/import": func(w http.ResponseWriter, r *http.Request) {
+		var in api.ImportUsers
+		if err := json.NewDecoder(r.Body).Decode(&in); err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		got = append(got, in.Rows...)
+		json.NewEncoder(w).Encode(api.ImportedUsers{Created: 1, Refused: []api.RefusedRow{{Row: len(in.Rows) - 1, Field: "username", Code: "user_exists", Reason: "Somebody has the name."}}})
+	}})
+	t.Setenv("MINTMARK_URL", s.URL)
+	r := run(t, "", "user", "import", "customers", file)
+	if len(got) != 2 || got[0].DisplayName != "Jane\nDoe" || got[0].Groups[0] != "gold" || got[0].AttributeTexts["seats"] != "12" || strings.Contains(r.stdout+r.stderr, "hunter2") {
+		t.Errorf("%+v\n%s", got, r.golden())
+	}
+	for _, want := range []string{`{"line":4,"code":"bad_line"`, `{"line":5,"field":"username","code":"user_exists"`, `{"line":7,"code":"bad_line","reason":"A quote is not closed`} {
+		if !strings.Contains(r.stdout, want) {
+			t.Errorf("the report lacks %s:\n%s", want, r.golden())
+		}
+	}
+	if r = run(t, "", "user", "import", "customers", filepath.Join(dir, "bad.csv")); r.code == 0 || !strings.Contains(r.stderr, "column 2") || strings.Contains(r.stderr, "hunter2") {
+		t.Errorf("%s", r.golden())
+	}
+	got = nil
+	if run(t, text, "user", "import", "customers", "-", "--format", "csv", "--from-line", "5"); len(got) != 1 || got[0].Username != "taken" {
+		t.Errorf("%+v", got)
+	}
+}

@@ -193,7 +193,7 @@ _mintmark() {
     "user disable") words="--help --output --reason --server --timeout --token-file" ;;
     "user enable") words="--help --output --server --timeout --token-file" ;;
     "user update") words="--address --attribute --display-name --email --help --output --phone --server --timeout --token-file" ;;
-    "user import") words="--dry-run --existing --from-line --help --output --server --timeout --token-file" ;;
+    "user import") words="--dry-run --existing --format --from-line --help --output --server --timeout --token-file" ;;
     "user export") words="--help --output --server --timeout --token-file" ;;
     "user erase") words="--help --output --server --timeout --token-file --yes" ;;
     "user invite") words="--help --output --server --timeout --token-file" ;;

@@ -193,7 +193,7 @@ _mintmark() {
     "user disable") words_here="--help --output --reason --server --timeout --token-file" ;;
     "user enable") words_here="--help --output --server --timeout --token-file" ;;
     "user update") words_here="--address --attribute --display-name --email --help --output --phone --server --timeout --token-file" ;;
-    "user import") words_here="--dry-run --existing --from-line --help --output --server --timeout --token-file" ;;
+    "user import") words_here="--dry-run --existing --format --from-line --help --output --server --timeout --token-file" ;;
     "user export") words_here="--help --output --server --timeout --token-file" ;;
     "user erase") words_here="--help --output --server --timeout --token-file --yes" ;;
     "user invite") words_here="--help --output --server --timeout --token-file" ;;

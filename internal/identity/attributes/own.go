@@ -141,3 +141,17 @@ func (v Value) Texts() []string {
 	}
 	return []string{v.JSON}
 }
+
+// FromTexts are values that are known as text alone: the entries of a list have semicolons between them.
+func (s *Service) FromTexts(realmName string, texts map[string]string) Values {
+	said := Values{}
+	for name, text := range texts {
+		a, _ := s.declared.find(realmName, name) // the name of none is refused with the value
+		entries := []string{text}
+		if a.Type == List {
+			entries = strings.Split(text, ";")
+		}
+		said[name] = a.Typed(entries)
+	}
+	return said
+}

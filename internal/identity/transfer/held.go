@@ -53,7 +53,7 @@ var tables = []held{
 	{table: "login_attempts", shown: "failures last:time", hidden: "account total not_before"},
 	{table: "factor_attempts", shown: "tries day_tries", hidden: "account began day_began"},
 	{table: "access_keys", shown: "id label created:time expires:time last_used:time disabled:time", hidden: "verifier created_by"},
-	{table: "account_links", key: "account", shown: "purpose created:time expires:time used:time", hidden: "mac proof box mailed address"},
+	{table: "account_links", key: "account", shown: "purpose created:time expires:time used:time", hidden: "mac proof box mailed address own network"},
 	{table: "approvals", shown: "client_id scopes since:time granted:time used:time", hidden: "id"},
 	{table: "grants", shown: "id client_id scopes resources claims offline:bool began_by created:time auth_time:time live_until:time ended:time ended_by", hidden: "realm session_id front redirect_uri challenge nonce amr acr code_mac code_used generation token_mac successor_box rotated retries idle_until", kept: "tokens are refused by it until they would be dead anyway; then it goes"},
 	{table: "logout_notices", shown: "client_id created:time", hidden: "id session_id due expires attempts", kept: "clients are still to be told that the sessions have ended"},

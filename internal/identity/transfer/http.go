@@ -2,7 +2,11 @@ package transfer
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io"
 	"net/http"
+	"strings"
 
 	"github.com/mintmark/mintmark/api"
 	"github.com/mintmark/mintmark/internal/access"
@@ -10,6 +14,7 @@ import (
 	"github.com/mintmark/mintmark/internal/fault"
 	"github.com/mintmark/mintmark/internal/identity"
 	"github.com/mintmark/mintmark/internal/redact"
+	"github.com/mintmark/mintmark/internal/roster"
 	"github.com/mintmark/mintmark/internal/route"
 )
 
@@ -58,13 +63,50 @@ func (s *Service) postErase(ctx context.Context, tx db.WriteTx, c access.Caller,
 	return nil, s.Erase(ctx, tx, c, in.ID, in.Body.Confirm)
 }
 
+// read takes the people out of a request; lines are where they stand in its CSV.
+func (b *Batch) read(in api.ImportUsers) (lines []int, err error) {
+	for _, r := range in.Rows {
+		b.Rows = append(b.Rows, rowOf(r))
+	}
+	if in.CSV == "" {
+		return nil, nil
+	}
+	if len(in.Rows) > 0 {
+		return nil, fault.InvalidAt("body.csv", "rows_twice", "People come as rows or as csv, and not as both.")
+	}
+	file, err := roster.CSV(strings.NewReader(in.CSV))
+	if err != nil {
+		return nil, fault.InvalidAt("body.csv", "csv_header", "The header of csv cannot be used: %s.", err)
+	}
+	for len(b.Rows) <= MaxRows { // one more is refused with all
+		e, err := file.Next()
+		var wrong *roster.Wrong
+		row, line := rowOf(e.Person), e.Line
+		switch {
+		case errors.Is(err, io.EOF):
+			return lines, nil
+		case errors.As(err, &wrong):
+			row, line = Row{Wrong: fault.InvalidAt(wrong.Field, wrong.Code, "%s", wrong.Reason)}, wrong.Line
+		case err != nil:
+			return nil, fmt.Errorf("read csv: %w", err)
+		}
+		b.Rows, lines = append(b.Rows, row), append(lines, line)
+	}
+	return lines, nil
+}
+
+func rowOf(r api.ImportUser) Row {
+	return Row{
+		ExternalID: r.ExternalID, Username: r.Username, DisplayName: r.DisplayName, Email: r.Email, EmailVerified: r.EmailVerified, Phone: r.Phone, Address: r.Address,
+		PasswordHash: redact.New(r.PasswordHash), Groups: r.Groups, Attributes: r.Attributes, Texts: r.AttributeTexts,
+	}
+}
+
 func (s *Service) postImport(ctx context.Context, c access.Caller, in *importInput) (*importOutput, error) {
 	b := Batch{Realm: in.Body.Realm, Update: in.Body.Existing == "update", DryRun: in.Body.DryRun}
-	for _, r := range in.Body.Rows {
-		b.Rows = append(b.Rows, Row{
-			ExternalID: r.ExternalID, Username: r.Username, DisplayName: r.DisplayName, Email: r.Email, EmailVerified: r.EmailVerified, Phone: r.Phone, Address: r.Address,
-			PasswordHash: redact.New(r.PasswordHash), Groups: r.Groups, Attributes: r.Attributes,
-		})
+	lines, err := b.read(in.Body)
+	if err != nil {
+		return nil, err
 	}
 	results, err := s.Import(ctx, c, b)
 	if err != nil {
@@ -80,16 +122,19 @@ func (s *Service) postImport(ctx context.Context, c access.Caller, in *importInp
 		case Skipped:
 			out.Body.Skipped++
 		case Refused:
-			out.Body.Refused = append(out.Body.Refused, refusedRow(i, r.Err))
+			out.Body.Refused = append(out.Body.Refused, refusedRow(i, lines, r.Err))
 		}
 	}
 	return out, nil
 }
 
 // refusedRow says what is wrong with a row, in words and fields that hold nothing of it.
-func refusedRow(i int, err error) api.RefusedRow {
+func refusedRow(i int, lines []int, err error) api.RefusedRow {
 	f := fault.Of(err)
 	row := api.RefusedRow{Row: i, Code: f.Code, Reason: f.Detail}
+	if i < len(lines) {
+		row.Line = lines[i]
+	}
 	if len(f.Fields) > 0 {
 		row.Field = f.Fields[0].Location
 	}

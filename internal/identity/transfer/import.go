@@ -76,6 +76,8 @@ type Row struct {
 	PasswordHash  redact.Secret // Argon2id, bcrypt, PBKDF2 or scrypt; empty: none
 	Groups        []string      // names of groups of the realm
 	Attributes    attributes.Values
+	Texts         map[string]string // attributes that are known as text alone
+	Wrong         error             // the row could not be read: a fault that says why
 }
 
 // Batch is a part of an import.
@@ -184,6 +186,12 @@ type prepared struct {
 }
 
 func (s *Service) prepare(ctx context.Context, tx db.ReadTx, b Batch, row Row) (p prepared, err error) {
+	if row.Wrong != nil {
+		return p, row.Wrong
+	}
+	if row.Attributes, err = s.together(b.Realm, row); err != nil {
+		return p, err
+	}
 	p.row = row
 	if !utf8.ValidString(row.ExternalID) {
 		return p, fault.InvalidAt("external_id", "bad_text", "This must be UTF-8 text.")
@@ -252,6 +260,21 @@ func (s *Service) known(ctx context.Context, tx db.ReadTx, realmName string, row
 		return "", fmt.Errorf("read whom another system means: %w", err)
 	}
 	return "", fault.New(fault.Conflict, "external_id", "The name belongs to somebody else of the other system.").At("external_id", "another one")
+}
+
+// together are the attributes of a row, however they were said.
+func (s *Service) together(realmName string, row Row) (attributes.Values, error) {
+	if len(row.Texts) == 0 {
+		return row.Attributes, nil
+	}
+	said := s.attrs.FromTexts(realmName, row.Texts)
+	for name, value := range row.Attributes {
+		if _, twice := said[name]; twice {
+			return nil, fault.InvalidAt("attributes", "attribute_twice", "An attribute is said twice.")
+		}
+		said[name] = value
+	}
+	return said, nil
 }
 
 func (s *Service) store(ctx context.Context, tx db.WriteTx, c access.Caller, b Batch, p prepared) (Result, error) {

@@ -262,3 +262,43 @@ func TestImportRefusesALateRowWhole(t *testing.T) {
 		}
 	})
 }
+
+// People come as CSV the same way, with attributes that are known as text.
+func TestImportCSV(t *testing.T) {
+	ports(t, func(p *port) {
+		p.group("Gold")
+		send := func(want int, csv string, into any) string {
+			body, err := json.Marshal(api.ImportUsers{Realm: "customers", CSV: csv})
+			if err != nil {
+				p.Fatal(err)
+			}
+			return p.call(want, "POST", "/api/users/import", "admin", string(body), into)
+		}
+		var got api.ImportedUsers
+		answer := send(200, "username,groups,attribute.plan,attribute.seats,password_hash\n\"ann\",gold,Basic,12,\nbob,,,many,\n\ncat,silver,,,\ndan,,,hunter2\neve,,,,hunter2\nfay,,,7,\n", &got)
+		var refused []string
+		for _, r := range got.Refused {
+			refused = append(refused, fmt.Sprint(r.Row, " ", r.Line, " ", r.Field, " ", r.Code))
+		}
+		if diff := cmp.Diff([]string{"1 3 body.attributes.seats attribute_type", "2 5 groups group_not_found", "3 6  bad_line", "4 7 password_hash password_hash"}, refused); diff != "" || got.Created != 2 {
+			p.Errorf("%d created\n%s", got.Created, diff)
+		}
+		if strings.Contains(answer, "hunter2") {
+			p.Errorf("a line is repeated: %s", answer)
+		}
+		if kept := p.texts(`SELECT u.username || ' ' || a.name || ' ' || a.value FROM person_attributes a JOIN users u ON u.id = a.user_id ORDER BY u.username, a.name`); !cmp.Equal(kept, []string{`ann plan "Basic"`, `ann seats 12`, `fay seats 7`}) {
+			p.Errorf("%v", kept)
+		}
+		for _, bad := range []string{"email\nx\n", "username,hunter2\nx,y\n", "username\n", "username\n" + strings.Repeat("x\n", transfer.MaxRows+1)} {
+			if answer := send(400, bad, nil); strings.Contains(answer, "hunter2") {
+				p.Error(answer)
+			}
+		}
+		p.call(400, "POST", "/api/users/import", "admin", `{"realm":"customers","csv":"username\nx\n","rows":[{"username":"y"}]}`, nil)
+		p.call(403, "POST", "/api/users/import", "jane", `{"realm":"customers","csv":"username\nx\n"}`, nil)
+		p.call(200, "POST", "/api/users/import", "admin", `{"realm":"customers","rows":[{"username":"gil","attributes":{"plan":"A"},"attribute_texts":{"plan":"B"}},{"username":"hal","attribute_texts":{"size":"B"}}]}`, &got)
+		if len(got.Refused) != 2 || got.Refused[0].Code != "attribute_twice" || got.Refused[1].Code != "unknown_attribute" {
+			p.Errorf("%+v", got)
+		}
+	})
+}
