@@ -65,6 +65,8 @@ type attempt struct {
 	again                  bool   // of such a try: the name that led there has failed of late
 
 	network string // key of the count of where it comes from; "": that is not counted
+	full    error  // that this node's memory has counted enough from there
+	known   bool   // it comes from a device of the person
 	crowd   bool   // there were TriesPerAddress from there: the try is not looked at
 	account string // key of the count that is told of: of the name as it was typed, or of a device
 	hidden  string // key of the count that nobody is told of: of the person; "" for a device, whose count is one's own
@@ -125,9 +127,17 @@ const (
 	foundByID = `(SELECT id FROM users WHERE id = $1) AS found`
 )
 
-// reserveBoth counts the try by where it comes from and by its account, or refuses to look at it.
+// reserveBoth counts the try by where it comes from and by its account, or refuses to look at it. A device of the person
+// has a count of its own alone: else whoever shares its address with a stranger could be kept out by him.
 func (a *attempt) reserveBoth(ctx context.Context, tx db.WriteTx) (err error) {
 	a.crowd = false
+	if a.known {
+		return a.reserve(ctx, tx)
+	}
+	if a.full != nil {
+		a.wait, a.crowd = fault.Of(a.full).RetryAfter, true
+		return nil
+	}
 	if a.network != "" {
 		if a.wait, err = waitOfAddress(ctx, tx, a.network, TriesPerAddress); err != nil {
 			return err
@@ -144,7 +154,7 @@ func (a *attempt) reserveBoth(ctx context.Context, tx db.WriteTx) (err error) {
 
 // takeBack takes the try off the count of where it came from: it was no wrong password.
 func (a *attempt) takeBack(ctx context.Context, tx db.WriteTx) error {
-	if a.network == "" {
+	if a.network == "" || a.known {
 		return nil
 	}
 	return countAddress(ctx, tx, a.network, -1)
@@ -152,7 +162,7 @@ func (a *attempt) takeBack(ctx context.Context, tx db.WriteTx) error {
 
 // find looks the account up by name or address in one query, which costs the same whether it finds something.
 func (p *people) find(ctx context.Context, tx db.ReadTx, a *attempt) (err error) {
-	a.user, a.entry, a.version, a.box = User{}, "", 0, nil // the function may run again
+	a.user, a.entry, a.version, a.box, a.known = User{}, "", 0, nil, false // the function may run again
 	defer func() {
 		// Also for a name that nobody has: the work must not tell.
 		if err == nil && !a.device.Empty() {
@@ -196,7 +206,7 @@ func (p *people) nameKey(realmName, name string) string { return p.key("name", r
 func (p *people) findDevice(ctx context.Context, tx db.ReadTx, a *attempt) error {
 	deviceID, known, err := p.dir.KnownDevice(ctx, tx, a.user.ID, a.device)
 	if known {
-		a.account, a.hidden = p.key("device", deviceID), ""
+		a.account, a.hidden, a.known = p.key("device", deviceID), "", true
 	}
 	return err
 }
@@ -359,12 +369,19 @@ func (dir *Directory) VerifyPersonPassword(ctx context.Context, realmName, usern
 	}
 	back, err := p.addresses.take(origin.IP)
 	if err != nil {
-		p.refused(a, origin, err)
-		return User{}, err
+		if origin.Device.Empty() {
+			p.refused(a, origin, err)
+			return User{}, err
+		}
+		a.full, back = err, func() {} // it may be a device of the person
 	}
 	if err := p.attempts.Do(ctx, a); err != nil {
 		back()
 		return User{}, unavailable(err)
+	}
+	if a.known {
+		back()
+		back = func() {}
 	}
 	if a.wait > 0 {
 		back()
@@ -456,7 +473,7 @@ func (p *people) succeeded(ctx context.Context, a *attempt, secret redact.Secret
 		}
 	}
 	if fresh.form.Empty() { // together with the tries of others, which does not get into their way
-		if err := p.attempts.Do(ctx, &attempt{account: a.account, hidden: a.hidden, network: a.network, forget: true}); err != nil {
+		if err := p.attempts.Do(ctx, &attempt{account: a.account, hidden: a.hidden, network: a.network, known: a.known, forget: true}); err != nil {
 			return unavailable(err)
 		}
 		return nil

@@ -3,6 +3,7 @@ package identity_test
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -57,6 +58,46 @@ func TestAddressThatTriesManyAccountsIsStopped(t *testing.T) {
 		h.clock.Advance(10 * time.Minute)
 		if err := h.signInFrom("2001:db8:7::1", "jane", janes); err != nil {
 			t.Errorf("it never ends: %v", err)
+		}
+	})
+}
+
+// Whoever shares an address with a stranger is not kept out of his own devices by him; other devices are no way around.
+func TestAddressOfAStrangerAndAKnownDevice(t *testing.T) {
+	inHouse(t, func(t *testing.T, h *house) {
+		jane, joe := h.person("employees", "jane", "", janes), h.person("employees", "joe", "", janes)
+		_, hers := h.remember(jane, redact.Secret{})
+		_, his := h.remember(joe, redact.Secret{})
+		from := func(ip string, device redact.Secret, name, secret string) error {
+			_, err := h.dir.VerifyPersonPassword(ctx, "employees", name, redact.New(secret), identity.Origin{IP: ip, Device: device})
+			return err
+		}
+		// Her own mistakes are counted there alone.
+		for range identity.FreeTries - 1 {
+			if err := from("192.0.2.1", hers, "jane", other); !errors.Is(err, identity.ErrCredentials) {
+				t.Fatal(err)
+			}
+		}
+		for i := range identity.TriesPerAddress {
+			if err := h.signInFrom("192.0.2.1", fmt.Sprintf("user%d", i), other); !errors.Is(err, identity.ErrCredentials) {
+				t.Fatalf("try %d: %v", i, err)
+			}
+		}
+		for name, device := range map[string]redact.Secret{"none": {}, "another's": his, "made up": redact.New("mmn_" + strings.Repeat("a", 43))} {
+			if err := from("192.0.2.1", device, "jane", janes); !fault.Is(err, fault.Limited) {
+				t.Errorf("with device %s: %v", name, err)
+			}
+		}
+		if err := from("192.0.2.1", hers, "jane", janes); err != nil {
+			t.Errorf("on her own device: %v", err)
+		}
+		for range identity.FreeTries {
+			if err := from("192.0.2.1", hers, "jane", other); !errors.Is(err, identity.ErrCredentials) {
+				t.Fatal(err)
+			}
+		}
+		if err := from("192.0.2.1", hers, "jane", janes); !fault.Is(err, fault.Limited) {
+			t.Errorf("her device guesses without end: %v", err)
 		}
 	})
 }

@@ -52,6 +52,7 @@ func call(h http.Handler, caller, method, path, body string, headers ...string) 
 func TestStoryOverHTTP(t *testing.T) {
 	onBoth(t, func(t *testing.T, w *world) {
 		h := w.serve()
+		w.person("employees", "zoe", "")
 		for _, step := range []struct {
 			caller, method, path, body string
 			want                       int

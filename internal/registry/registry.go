@@ -246,6 +246,10 @@ func (r *Registry) PutTeam(ctx context.Context, tx db.WriteTx, c access.Caller, 
 	if err := check(stored.Revision); err != nil {
 		return Team{}, err
 	}
+	joined, left := difference(t.Members, stored.Members), difference(stored.Members, t.Members)
+	if err := needPeople(ctx, tx, joined); err != nil {
+		return Team{}, err
+	}
 	now, who := tx.Now(), c.String()
 	t.Revision, t.Created, t.CreatedBy, t.Modified, t.ModifiedBy = stored.Revision+1, stored.Created, stored.CreatedBy, now, who
 	action := "team.change"
@@ -255,13 +259,27 @@ func (r *Registry) PutTeam(ctx context.Context, tx db.WriteTx, c access.Caller, 
 	if err := storeTeam(ctx, tx, t, exists); err != nil {
 		return Team{}, err
 	}
-	joined, left := difference(t.Members, stored.Members), difference(stored.Members, t.Members)
 	for _, m := range slices.Concat(joined, left) {
 		if err := announceMember(ctx, tx, m); err != nil {
 			return Team{}, err
 		}
 	}
 	return t, audit.Done(ctx, tx, c, action, "team", t.ID, map[string]any{"name": t.Name, "joined": names(joined), "left": names(left)})
+}
+
+// needPeople refuses members whom nobody is: whoever took the name later, by registering or by a directory, would be in
+// the team. From then on places follow the person, as renamed and the removal of people see to.
+func needPeople(ctx context.Context, tx db.ReadTx, joined []Member) error {
+	for _, m := range joined {
+		u, err := identity.FindUser(ctx, tx, m.Realm, m.Username)
+		if fault.Is(err, fault.NotFound) || err == nil && u.Application != "" {
+			return fault.InvalidAt("body.members", "member_not_found", "Nobody is called %s yet. Make the person known first, or have her sign in once.", m)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // announceMember has the nodes look anew in which teams somebody is, if there is somebody of that name.
@@ -316,7 +334,11 @@ func (r *Registry) canonicalMembers(given []Member) ([]Member, error) {
 		if err := route.CheckLine(location, m.Username, 1, maxLine); err != nil {
 			return nil, err
 		}
-		members = append(members, Member{at.Name, m.Username})
+		username, err := identity.CanonicalUsername(m.Username)
+		if err != nil {
+			return nil, fault.InvalidAt(location, "unknown_name", "This is no name that a person can have.")
+		}
+		members = append(members, Member{at.Name, username})
 	}
 	slices.SortFunc(members, func(a, b Member) int { return strings.Compare(a.String(), b.String()) })
 	return slices.Compact(members), nil

@@ -21,14 +21,18 @@ func TestTeams(t *testing.T) {
 			err = w.d.Write(ctx, func(tx db.WriteTx) (err error) { got, err = w.r.PutTeam(ctx, tx, c, team, at.Check); return err })
 			return got, err
 		}
+		w.person("employees", "ann", "")
+		w.person("employees", "zoe", "")
 		for name, c := range map[string]struct {
 			caller access.Caller
 			team   registry.Team
 			want   fault.Kind
 		}{
+			"nobody yet":      {admin, registry.Team{ID: "new", Name: "x", Members: []registry.Member{{Realm: "employees", Username: "later"}}}, fault.Invalid},
+			"no name":         {admin, registry.Team{ID: "new", Name: "x", Members: []registry.Member{{Realm: "employees", Username: "a b\u202e"}}}, fault.Invalid},
 			"by a member":     {jane, registry.Team{ID: "shop", Name: "x"}, fault.Forbidden},
 			"bad id":          {admin, registry.Team{ID: "a_b", Name: "x"}, fault.Invalid},
-			"no name":         {admin, registry.Team{ID: "new"}, fault.Invalid},
+			"no title":        {admin, registry.Team{ID: "new"}, fault.Invalid},
 			"unknown realm":   {admin, registry.Team{ID: "new", Name: "x", Members: []registry.Member{{Realm: "martians", Username: "a"}}}, fault.Invalid},
 			"realm of robots": {admin, registry.Team{ID: "new", Name: "x", Members: []registry.Member{{Realm: "services", Username: "a"}}}, fault.Invalid},
 			"nameless member": {admin, registry.Team{ID: "new", Name: "x", Members: []registry.Member{{Realm: "employees"}}}, fault.Invalid},
@@ -38,7 +42,7 @@ func TestTeams(t *testing.T) {
 				t.Errorf("%s: %v", name, err)
 			}
 		}
-		got, err := put(admin, registry.Team{ID: "shop", Name: "Shop", Members: []registry.Member{{"employees", "zoe"}, {"/employee", "ann"}, {"employees", "ann"}}}, route.IfMatch{IfMatch: route.ETag(1)})
+		got, err := put(admin, registry.Team{ID: "shop", Name: "Shop", Members: []registry.Member{{"employees", "Zoe"}, {"/employee", "ann"}, {"employees", "ann"}}}, route.IfMatch{IfMatch: route.ETag(1)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -98,6 +102,7 @@ func TestTeamsFollowTheName(t *testing.T) {
 			return got, err
 		}
 		ann := w.person("employees", "ann@example.org", "ann@example.org")
+		w.person("employees", "zoe", "")
 		read, err := put(route.IfMatch{}, "ann@example.org", "zoe")
 		if err != nil {
 			t.Fatal(err)
@@ -134,7 +139,7 @@ func TestTeamsFollowTheName(t *testing.T) {
 func TestTeamsOfCallers(t *testing.T) {
 	onBoth(t, func(t *testing.T, w *world) {
 		a := w.app("kio")
-		jane, namesake := w.person("employees", "jane", ""), w.person("customers", "jane", "")
+		namesake := w.person("customers", "jane", "")
 		of := func(c access.Caller) string {
 			t.Helper()
 			teams, err := w.r.Clients().TeamsOf(ctx, c)

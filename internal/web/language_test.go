@@ -176,7 +176,7 @@ func TestRefusalsInGerman(t *testing.T) {
 	b := s.browser()
 	b.get("/login?lang=de")
 	a := b.signIn("/login", "jane", wrong)
-	if !strings.Contains(a.body, "Der Name oder das Passwort stimmt nicht.") {
+	if !strings.Contains(a.body, "Der Name oder das Passwort stimmt nicht, oder das Konto ist gesperrt.") {
 		t.Errorf("not in German: %s", a.body)
 	}
 	s.failure = "The redirect URI <b>is</b> not one of the client's."

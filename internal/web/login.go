@@ -184,8 +184,8 @@ func (p *Pages) refuseLogin(w http.ResponseWriter, r *http.Request, d loginData,
 	case errors.Is(err, session.ErrForm):
 		status, d.Problem = http.StatusForbidden, "This page was open for too long, or cookies are switched off. Please try again."
 	case f.Kind == fault.Unauthenticated:
-		// Unknown, wrong, disabled: one answer.
-		status, d.Problem = http.StatusUnauthorized, "The name or the password is not right. Check the realm, too. After very many wrong passwords only a passkey helps, or a new password from an administrator."
+		// Unknown, wrong, disabled: one answer (docs/adr/0010-nobody-is-told-that-an-account-is-blocked.md).
+		status, d.Problem = http.StatusUnauthorized, "The name or the password is not right, or the account is blocked. Check the realm, too. After very many wrong passwords only a passkey helps, or a new password. If you are sure of both, ask whoever runs this service."
 		w.Header().Set("WWW-Authenticate", `Form realm="mintmark"`)
 	case f.Kind == fault.Limited:
 		status, d.Problem = http.StatusTooManyRequests, fill("There were too many wrong passwords. Wait {0}, then try again.", wait(f.RetryAfter))

@@ -119,6 +119,9 @@ func TestChangeOfEmail(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *site) {
 		jane, b := s.verified("jane", "jane@example.org"), s.browser()
 		b.signIn("/login", "jane", janes).leads(t, "/account")
+		if a := b.send("/account/email", "/account/email", url.Values{"email": {"jane@example.net"}}); a.Code != 400 || !strings.Contains(a.body, "certain domains") {
+			t.Errorf("an address of a domain that the realm does not take: %d\n%s", a.Code, a.body)
+		}
 		s.askEmail(b, "New@Example.org")
 		if p := s.load(jane.ID); p.Email != "jane@example.org" {
 			t.Fatalf("it counts before anybody confirmed it: %+v", p)

@@ -9,7 +9,8 @@ CREATE TABLE teams (
     modified_by TEXT NOT NULL
 );
 
--- Who is in a team, by name: people may come from a realm that mintmark keeps no users for.
+-- Who is in a team, by the name of somebody who is known when he is put there. It follows the person to another name, and
+-- goes with the person, so that nobody takes a place over with a name.
 CREATE TABLE team_members (
     team TEXT NOT NULL REFERENCES teams (id) ON DELETE CASCADE,
     realm TEXT NOT NULL,

@@ -74,6 +74,9 @@ func (p Policy) allows(emailKey string) bool {
 	return p.Registration == Open || p.Registration == Domains && slices.Contains(p.Domains, domain)
 }
 
+// takes tells whether somebody of the realm may have this address, however the account came about.
+func (p Policy) takes(emailKey string) bool { return p.Registration != Domains || p.allows(emailKey) }
+
 // Options configure a Service.
 type Options struct {
 	Issuer   string            // where links lead
@@ -351,8 +354,8 @@ func (s *Service) Open(ctx context.Context, tx db.ReadTx, purpose Purpose, value
 		if err != nil {
 			return Opened{}, err
 		}
-		if o.Email = b.Email; !s.free(p.Realm, Email) {
-			return Opened{}, ErrLink // the realm fixed it since
+		if o.Email = b.Email; !s.free(p.Realm, Email) || !s.o.Policies[p.Realm].takes(identity.EmailKey(b.Email)) {
+			return Opened{}, ErrLink // the realm fixed it since, or takes other domains
 		}
 	}
 	return o, nil

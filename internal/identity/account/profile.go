@@ -85,6 +85,9 @@ func (s *Service) AskEmail(ctx context.Context, c access.Caller, email string) e
 		if email == p.Email || identity.EmailKey(p.Email) == key && !p.EmailVerified.IsZero() {
 			return fault.New(fault.Conflict, "same_email", "This is your address already.")
 		}
+		if !s.o.Policies[p.Realm].takes(key) {
+			return fault.New(fault.Invalid, "email_domain", "Only e-mail addresses of certain domains can be used here.").At("email", "another domain")
+		}
 		free, err := identity.EmailFree(ctx, tx, p, email)
 		if err != nil {
 			return err
