@@ -161,7 +161,7 @@ func TestRegistration(t *testing.T) {
 				t.Errorf("a token for %q: %d", who, got.status)
 			}
 		}
-		it := w.initial(t, `{"label":"partners","team_id":"shop","scopes":["sales_order.read","gone.scope"],"redirect_hosts":[".example.org"],"max_uses":2}`)
+		it := w.initial(t, `{"label":"partners","team_id":"shop","scopes":["sales_order.read","sales_order.read_all","gone.scope"],"redirect_hosts":[".example.org"],"max_uses":2}`)
 		post := func(body string) (int, registered) {
 			t.Helper()
 			status, out, _ := knockFrom(t, w, "192.0.2.1", "POST", "/oauth2/register", it.Token, body)
@@ -171,7 +171,7 @@ func TestRegistration(t *testing.T) {
 			t.Errorf("a host that is not allowed: %d %+v", status, out)
 		}
 		status, out := post(`{"client_name":"Tool","redirect_uris":["https://tool.example.org/cb"],"grant_types":["authorization_code","refresh_token"],
-			"scope":"openid sales_order.read sales_order.write gone.scope","token_endpoint_auth_method":"client_secret_post","made_up":{"a":1},"contacts":["a@example.org"],
+			"scope":"openid sales_order.read sales_order.read_all sales_order.write gone.scope","token_endpoint_auth_method":"client_secret_post","made_up":{"a":1},"contacts":["a@example.org"],
 			"client_id":"cli_x","client_secret":"mine","first_party":true,"team_id":"other","CLIENT_NAME":"x"}`)
 		if status != 201 || out.ClientSecret == "" || out.ClientSecret == "mine" || out.ClientID == "cli_x" || out.SecretExpires == nil || *out.SecretExpires != 0 {
 			t.Fatalf("registered: %d %+v", status, out)
