@@ -60,11 +60,12 @@ func (j personClaims) groupsClaim(ctx context.Context, userID string, brief bool
 	return []oauth.PersonClaim{{Name: oauth.ScopeGroups, Value: b}}, nil
 }
 
-func (j personClaims) Text(_ context.Context, _ db.ReadTx, realmName, scope string) (string, error) {
+func (j personClaims) Text(_ context.Context, _ db.ReadTx, realmName, scope string) (t oauth.ScopeText, err error) {
 	if scope == oauth.ScopeGroups {
-		return "See which groups you are in.", nil
+		return oauth.ScopeText{Text: "See which groups you are in."}, nil
 	}
-	return j.attributes.Text(realmName, scope), nil
+	t.Text, t.Of = j.attributes.Text(realmName, scope)
+	return t, nil
 }
 
 func (j personClaims) Known() (scopes, claims []string) {

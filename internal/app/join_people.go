@@ -78,7 +78,7 @@ func (j oauthPages) Error(w http.ResponseWriter, r *http.Request, status int, co
 func (j oauthPages) Consent(w http.ResponseWriter, r *http.Request, v oauth.ConsentView) {
 	view := web.ConsentView{ClientName: v.ClientName, Team: v.Team, Untrusted: v.Untrusted, RedirectURI: v.RedirectURI, User: v.User, Lasts: v.Lasts, Offline: v.Offline, Flow: v.Flow}
 	for _, s := range v.Scopes {
-		view.Scopes = append(view.Scopes, web.ConsentScope{Name: s.Name, Text: s.Text})
+		view.Scopes = append(view.Scopes, web.ConsentScope{Name: s.Name, Text: s.Text, Of: s.Of})
 	}
 	j.a.pages.Consent(w, r, view)
 }
@@ -89,7 +89,7 @@ func (j oauthPages) Device(w http.ResponseWriter, r *http.Request, v oauth.Devic
 		IP: v.IP, Agent: v.Agent, Asked: v.Asked, Ago: v.Ago, Shown: v.Shown,
 	}
 	for _, s := range v.Scopes {
-		view.Scopes = append(view.Scopes, web.ConsentScope{Name: s.Name, Text: s.Text})
+		view.Scopes = append(view.Scopes, web.ConsentScope{Name: s.Name, Text: s.Text, Of: s.Of})
 	}
 	j.a.pages.Device(w, r, view)
 }
@@ -132,11 +132,11 @@ func (j clientsOfPeople) Approvals(ctx context.Context, c access.Caller, userID 
 				v.LastUsed = *f.LastUsed
 			}
 			for _, scope := range f.Scopes {
-				text, err := j.a.oauth.InWords(ctx, tx, scope)
+				text, err := j.a.oauth.InWords(ctx, tx, c.Realm, scope)
 				if err != nil {
 					return err
 				}
-				v.Scopes = append(v.Scopes, web.ConsentScope{Name: scope, Text: text})
+				v.Scopes = append(v.Scopes, web.ConsentScope{Name: scope, Text: text.Text, Of: text.Of})
 			}
 			list = append(list, v)
 		}

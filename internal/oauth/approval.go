@@ -153,18 +153,27 @@ func noteApprovals(ctx context.Context, tx db.WriteTx, items []*beginning) error
 }
 
 // InWords says what a scope of an approval allows, as the person was asked; the scope itself if nothing is known of it.
-func (s *Server) InWords(ctx context.Context, tx db.ReadTx, scope string) (string, error) {
+// The person is of the realm.
+func (s *Server) InWords(ctx context.Context, tx db.ReadTx, realm, scope string) (ScopeText, error) {
 	if text := commonTexts[scope]; text != "" {
-		return text, nil
+		return ScopeText{Name: scope, Text: text}, nil
 	}
 	if claim, is := strings.CutPrefix(scope, claimPermission("")); is && claimTexts[claim] != "" {
-		return claimTexts[claim], nil
+		return ScopeText{Name: scope, Text: claimTexts[claim]}, nil
+	}
+	if s.people.More != nil {
+		text, err := s.people.More.Text(ctx, tx, realm, scope)
+		if err != nil || text.Text != "" {
+			text.Name = scope
+			return text, err
+		}
 	}
 	text, err := s.people.Catalog.Describe(ctx, tx, scope)
 	if fault.Is(err, fault.NotFound) || err == nil && text.Text == "" {
-		return scope, nil
+		return ScopeText{Name: scope, Text: scope}, nil
 	}
-	return text.Text, err
+	text.Name = scope
+	return text, err
 }
 
 // unaskedScopes are those that the client has for the person without having asked; nil if there are none.

@@ -260,7 +260,7 @@ func (p *people) wish(ctx context.Context, q *authRequest, s session.Session) ([
 		for _, scope := range q.scopes {
 			text := ScopeText{Name: scope, Text: commonTexts[scope]}
 			if slices.Contains(q.client.Metadata.PersonScopes, scope) && !slices.Contains(commonScopes, scope) {
-				if text.Text, err = p.personScopeText(ctx, tx, s.User.Realm, scope); err != nil {
+				if text, err = p.personScopeText(ctx, tx, s.User.Realm, scope); err != nil {
 					return err
 				}
 			} else if !slices.Contains(commonScopes, scope) {

@@ -34,6 +34,9 @@ type ScopeText struct {
 	Name   string   // such as "sales_order.read"
 	Text   string   // in words
 	Realms []string // whose people own such data, canonical
+	// Of fills the gap {0} of Text with what an organisation calls things, by language; "" is for every other. nil: there is
+	// no gap.
+	Of map[string]string
 }
 
 // ConsentView is what a person is asked to agree to.

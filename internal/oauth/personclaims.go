@@ -24,21 +24,22 @@ type PersonClaims interface {
 	// Claims are those that the scopes release. With brief they must stay small, because they go into an ID token, which
 	// travels in headers and cookies.
 	Claims(ctx context.Context, userID string, scopes []string, brief bool) ([]PersonClaim, error)
-	// Text is what such a scope tells of people of the realm, in words; "" if it tells nothing of them.
-	Text(ctx context.Context, tx db.ReadTx, realm, scope string) (string, error)
+	// Text is what such a scope tells of people of the realm, in words; without a Text if it tells nothing of them.
+	Text(ctx context.Context, tx db.ReadTx, realm, scope string) (ScopeText, error)
 	// Known are all scopes and claims that there may be, for the metadata.
 	Known() (scopes, claims []string)
 }
 
 // personScopeText is what the scope tells, for the person who is asked.
-func (p *people) personScopeText(ctx context.Context, tx db.ReadTx, realm, scope string) (text string, err error) {
+func (p *people) personScopeText(ctx context.Context, tx db.ReadTx, realm, scope string) (text ScopeText, err error) {
 	if p.More != nil {
 		if text, err = p.More.Text(ctx, tx, realm, scope); err != nil {
-			return "", fmt.Errorf("find what a scope tells: %w", err)
+			return text, fmt.Errorf("find what a scope tells: %w", err)
 		}
 	}
-	if text == "" {
-		return "", refuse(invalidScope, "Nothing is known of people of this realm that scope "+scope+" would tell.")
+	text.Name = scope
+	if text.Text == "" {
+		return text, refuse(invalidScope, "Nothing is known of people of this realm that scope "+scope+" would tell.")
 	}
 	return text, nil
 }

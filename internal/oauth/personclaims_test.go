@@ -29,11 +29,11 @@ func (f fakeClaims) Claims(_ context.Context, userID string, scopes []string, br
 	return list, nil
 }
 
-func (f fakeClaims) Text(_ context.Context, _ db.ReadTx, realm, scope string) (string, error) {
+func (f fakeClaims) Text(_ context.Context, _ db.ReadTx, realm, scope string) (oauth.ScopeText, error) {
 	if _, ok := f[scope]; ok && realm == "customers" {
-		return "See " + scope + ".", nil
+		return oauth.ScopeText{Text: "See " + scope + "."}, nil
 	}
-	return "", nil
+	return oauth.ScopeText{}, nil
 }
 
 func (f fakeClaims) Known() (scopes, claims []string) {

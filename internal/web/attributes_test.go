@@ -13,6 +13,7 @@ import (
 	"github.com/mintmark/mintmark/internal/db/dbtest"
 	"github.com/mintmark/mintmark/internal/identity/attributes"
 	"github.com/mintmark/mintmark/internal/seal/sealtest"
+	"github.com/mintmark/mintmark/internal/web"
 )
 
 // keeps is what the realm employees keeps of its people: something of each kind that they edit, and what they do not.
@@ -182,4 +183,20 @@ func TestRegistrationAsks(t *testing.T) {
 			t.Errorf("%v", got)
 		}
 	})
+}
+
+// What a scope tells of attributes is said in the person's language, with the labels that there are in it.
+func TestConsentToAttributes(t *testing.T) {
+	s := newSite(t, dbtest.Engines(t)[0])
+	u := s.person("jane", "Jane")
+	s.consent = web.ConsentView{ClientName: "Shop", RedirectURI: "https://shop.example.org/cb", User: u, Scopes: []web.ConsentScope{
+		{Name: "work", Text: "See what is kept of you as {0}.", Of: map[string]string{"": "Department, grade", "de": "Abteilung, grade"}}, {Name: "plan", Text: "See what is kept of you as {0}.", Of: map[string]string{"": "Plan"}},
+	}}
+	b := s.browser()
+	if page := b.get("/consent?lang=de").body; !strings.Contains(page, "Sehen, was über Sie gespeichert ist als: Abteilung, grade.") || !strings.Contains(page, "als: Plan.") {
+		t.Errorf("%s", page)
+	}
+	if page := b.get("/consent?lang=en").body; !strings.Contains(page, "See what is kept of you as Department, grade.") {
+		t.Errorf("%s", page)
+	}
 }

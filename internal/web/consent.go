@@ -1,6 +1,8 @@
 package web
 
 import (
+	"cmp"
+	"html/template"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -13,6 +15,16 @@ import (
 type ConsentScope struct {
 	Name string // such as "sales_order.read"
 	Text string // in words: what the resource's owner is told, or its summary
+	// Of fills the gap {0} of Text, by language; "" is for every other. nil: there is no gap.
+	Of map[string]string
+}
+
+// Scope is what a scope is about, in the page's language.
+func (d *reader) Scope(s ConsentScope) template.HTML {
+	if len(s.Of) == 0 {
+		return d.T(s.Text)
+	}
+	return d.T(s.Text, cmp.Or(s.Of[d.Language], s.Of[""]))
 }
 
 // ConsentView is what a person is asked to agree to.

@@ -473,7 +473,7 @@ func TestLoginLeadsNowhereElse(t *testing.T) {
 func TestNothingBecomesMarkup(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *site) {
 		u := s.person("eve", evil)
-		s.consent = web.ConsentView{ClientName: evil, Team: evil, RedirectURI: "https://shop.example.org/" + evil, User: u, Scopes: []web.ConsentScope{{Name: evil, Text: evil}}, Flow: evil, Action: "/x?" + evil}
+		s.consent = web.ConsentView{ClientName: evil, Team: evil, RedirectURI: "https://shop.example.org/" + evil, User: u, Scopes: []web.ConsentScope{{Name: evil, Text: evil}, {Name: "work", Text: "See what is kept of you as {0}.", Of: map[string]string{"": evil, "de": evil}}}, Flow: evil, Action: "/x?" + evil}
 		s.failure = evil
 		b := s.browser()
 		pages := map[string]answer{

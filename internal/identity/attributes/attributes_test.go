@@ -221,11 +221,28 @@ func TestClaims(t *testing.T) {
 		if got := w.shown(jane.ID); len(got) != 4 {
 			w.Errorf("what was removed is there: %v", got)
 		}
-		if got := claims.Text("employees", "work") + claims.Text("employees", "skills") + claims.Text("employees", "plan") + claims.Text("services", "work"); got != "See what is kept of you as department, grade.See what is kept of you under this name." {
-			w.Error(got)
+		var texts []string
+		for _, x := range [][2]string{{"employees", "work"}, {"employees", "skills"}, {"employees", "plan"}, {"services", "work"}} {
+			text, of := claims.Text(x[0], x[1])
+			texts = append(texts, fmt.Sprint(text, of))
+		}
+		if diff := cmp.Diff([]string{"See what is kept of you as {0}.map[:department, grade]", "See what is kept of you under this name.map[]", "map[]", "map[]"}, texts); diff != "" {
+			w.Error(diff)
 		}
 		scopes, names := claims.Known()
 		if diff := cmp.Diff([][]string{{"plan", "remote", "skills", "work"}, {"dept", "grade", "plan", "remote", "skills"}}, [][]string{scopes, names}); diff != "" {
+			w.Error(diff)
+		}
+	})
+}
+
+// People read of attributes by their labels, in their language where there are some.
+func TestTextOfScopes(t *testing.T) {
+	desks(t, func(w *desk) {
+		labelled := attributes.New(map[string][]attributes.Attribute{"employees": {{Name: "dept", Scope: "work", Label: "Department", Labels: map[string]string{"de": "Abteilung"}}, {Name: "grade", Scope: "work"}, {Name: "plan", Label: "Plan"}}}).NewClaims(w.d)
+		_, work := labelled.Text("employees", "work")
+		_, plan := labelled.Text("employees", "plan")
+		if diff := cmp.Diff([]map[string]string{{"": "Department, grade", "de": "Abteilung, grade"}, {"": "Plan"}}, []map[string]string{work, plan}); diff != "" {
 			w.Error(diff)
 		}
 	})

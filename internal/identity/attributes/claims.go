@@ -92,21 +92,34 @@ func (c *Claims) asked(scopes []string) bool {
 	return false
 }
 
-// Text is what the scope tells of people of the realm, in words; "" if nothing.
-func (c *Claims) Text(realmName, scope string) string {
-	var names []string
+// Text is what the scope tells of people of the realm, in words with a gap, and what fills it, by language: the attributes
+// as people know them; "" is for every language that none of them has a label in. No text: it tells nothing.
+func (c *Claims) Text(realmName, scope string) (text string, of map[string]string) {
+	var released []Attribute
+	languages := map[string]bool{"": true}
 	for _, a := range c.declared[realmName] {
 		if a.Scope == scope {
-			names = append(names, a.Name)
+			released = append(released, a)
+			for language := range a.Labels {
+				languages[language] = true
+			}
 		}
 	}
-	if len(names) == 0 {
-		return ""
+	if len(released) == 0 {
+		return "", nil
 	}
-	if len(names) == 1 && names[0] == scope { // which stands beside the text
-		return "See what is kept of you under this name."
+	if len(released) == 1 && released[0].Title("") == scope && len(languages) == 1 { // which stands beside the text
+		return "See what is kept of you under this name.", nil
 	}
-	return "See what is kept of you as " + strings.Join(names, ", ") + "."
+	of = map[string]string{}
+	for language := range languages {
+		var titles []string
+		for _, a := range released {
+			titles = append(titles, a.Title(language))
+		}
+		of[language] = strings.Join(titles, ", ")
+	}
+	return "See what is kept of you as {0}.", of
 }
 
 // Known are the scopes and claims of all realms, sorted.
