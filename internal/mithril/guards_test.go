@@ -2,6 +2,7 @@ package mithril_test
 
 import (
 	"context"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -153,5 +154,29 @@ func TestOtherRealmsAndOtherCallers(t *testing.T) {
 		if a := w.send("POST", "/mithril/roles", `{"role":{"name":"Other","scope":"legal_entity:read"}}`, "Authorization", "Bearer "+w.admin, "X-Idempotency-Key", "k"); a.status != 201 || a.at("data.id") == first.at("data.id") {
 			t.Errorf("another caller's key: %d %s", a.status, a.body)
 		}
+	})
+}
+
+// A token that is meant for another resource opens nothing here.
+func TestTokensForOtherResources(t *testing.T) {
+	worlds(t, func(t *testing.T, w *world) {
+		const elsewhere = "https://orders.example.org"
+		client, _ := id.FromUUID(id.Client, w.client)
+		w.write(func(ctx context.Context, tx db.WriteTx) error {
+			n, err := registry.LoadStandalone(ctx, tx, client)
+			if err != nil {
+				return err
+			}
+			n.Settings.Metadata.Resources = []string{elsewhere}
+			_, err = w.registry.UpdateClient(ctx, tx, system, client, registry.ClientChange{Settings: &n.Settings}, func(int64) error { return nil })
+			return err
+		})
+		token := func(more string) string {
+			t.Helper()
+			a := w.send("POST", "/oauth2/token", "grant_type=client_credentials&client_id="+client+"&client_secret="+url.QueryEscape(w.secret)+more, "Content-Type", "application/x-www-form-urlencoded")
+			return a.want(200).at("access_token")
+		}
+		w.as(token(""), "GET", "/mithril/tokens/self/verify", "").want(200)
+		w.as(token("&resource="+url.QueryEscape(elsewhere)), "GET", "/mithril/tokens/self/verify", "").refused(401, "access_denied")
 	})
 }
