@@ -181,17 +181,22 @@ func (src *source) discover(ctx context.Context) (m metadata, err error) {
 	if err != nil {
 		return m, fmt.Errorf("fetch the configuration: %w", err)
 	}
+	return readMetadata(body, src.issuer, src.s.o.Outbound.CheckURL)
+}
+
+// readMetadata takes a configuration that is the issuer's own and of use here.
+func readMetadata(body []byte, issuer string, checkURL func(string) error) (m metadata, err error) {
 	if err := json.Unmarshal(body, &m); err != nil {
 		return m, upstream("the configuration cannot be read")
 	}
-	if m.Issuer != src.issuer {
+	if m.Issuer != issuer {
 		return m, upstream("the configuration is that of another issuer")
 	}
 	for name, address := range map[string]string{"authorization_endpoint": m.Authorization, "token_endpoint": m.Token, "jwks_uri": m.JWKS, "userinfo_endpoint": m.Userinfo} {
 		if name == "userinfo_endpoint" && address == "" {
 			continue
 		}
-		if err := src.s.o.Outbound.CheckURL(address); err != nil {
+		if err := checkURL(address); err != nil {
 			return m, upstream("its %s cannot be used: %w", name, err)
 		}
 	}
