@@ -17,6 +17,7 @@ type LoginProvider struct {
 	Policy         ProviderPolicy `json:"policy"`
 	RedirectURI    string         `json:"redirect_uri" doc:"To be registered at the provider."`
 	LogoutURI      string         `json:"backchannel_logout_uri" doc:"To be registered at the provider if it tells of logouts (OpenID Connect Back-Channel Logout 1.0)."`
+	SignedOutURI   string         `json:"post_logout_redirect_uri" doc:"To be registered at the provider with policy.offer_logout."`
 	Linked         int            `json:"linked" doc:"How many people are linked with somebody there."`
 	Created        time.Time      `json:"created"`
 	CreatedBy      string         `json:"created_by"`
@@ -67,6 +68,7 @@ type ProviderPolicy struct {
 	SecondFactorAMR      []string `json:"second_factor_amr,omitempty" maxItems:"20" doc:"A login by one of these methods counts as one with two factors here, such as mfa."`
 	NoAuthTime           bool     `json:"no_auth_time,omitempty" doc:"The provider does not tell when somebody signed in there: then a login with it counts as one of long ago, and serves for nothing that asks for a new one. Else a token that does not tell is refused."`
 	TrustPromptLogin     bool     `json:"trust_prompt_login,omitempty" doc:"With no_auth_time: the provider is known to have people sign in anew when it is asked to (prompt=login), so that the return from that counts as a login just now."`
+	OfferLogout          bool     `json:"offer_logout,omitempty" doc:"Whoever signs out here of a session that began there is offered to sign out there as well (OpenID Connect RP-Initiated Logout 1.0)."`
 	Userinfo             bool     `json:"userinfo,omitempty" doc:"Claims are also asked for at the userinfo endpoint."`
 }
 

@@ -12,12 +12,12 @@ func TestUpstreamProvider(t *testing.T) {
 	up, down := start(t), start(t)
 	ctx, team, active, public, name := t.Context(), "shop", true, false, "Other server"
 	must(t)(up.admin.PutApplication(ctx, "other-server", api.PutApplication{TeamID: &team, Active: &active, Name: &name, IsClientConfidential: &public}))
-	must(t)(up.admin.PutClientSettings(ctx, "other-server", api.PutClientSettings{Name: name, RedirectURIs: []string{down.issuer + "/login/callback/up"}, GrantTypes: []string{"authorization_code"}}))
+	must(t)(up.admin.PutClientSettings(ctx, "other-server", api.PutClientSettings{Name: name, RedirectURIs: []string{down.issuer + "/login/callback/up"}, GrantTypes: []string{"authorization_code"}, PostLogoutRedirectURIs: []string{down.issuer + "/login/upstream/up/signed-out"}}))
 	settings, err := up.admin.ClientSettings(ctx, "other-server")
 	if err != nil {
 		t.Fatal(err)
 	}
-	must(t)(down.admin.PutLoginProvider(ctx, "up", api.PutLoginProvider{Realm: "employees", Name: "Example Org", Issuer: up.issuer, ClientID: settings.ClientID, Policy: api.ProviderPolicy{Userinfo: true}}))
+	must(t)(down.admin.PutLoginProvider(ctx, "up", api.PutLoginProvider{Realm: "employees", Name: "Example Org", Issuer: up.issuer, ClientID: settings.ClientID, Policy: api.ProviderPolicy{Userinfo: true, OfferLogout: true}}))
 	checked, err := down.admin.CheckLoginProvider(ctx, "up")
 	if err != nil || !checked.OK || !checked.TellsIssuer {
 		t.Fatalf("%+v, %v", checked, err)
@@ -42,6 +42,11 @@ func TestUpstreamProvider(t *testing.T) {
 			b.click("#upstream-up", "#login-submit")
 			b.signIn("alice", "#logout-confirm")
 			b.look("account by a provider")
+			b.visit(down.issuer + "/logout")
+			b.click("#logout-confirm", "#sign-out-there")
+			b.look("signed out here alone")
+			b.click("#sign-out-there", "#signed-out-there")
+			b.look("signed out at the provider")
 		})
 	}
 }

@@ -107,7 +107,7 @@ func (j oauthPages) Logout(w http.ResponseWriter, r *http.Request, v oauth.Logou
 }
 
 func (j oauthPages) Goodbye(w http.ResponseWriter, r *http.Request, v oauth.GoodbyeView) {
-	j.a.pages.Goodbye(w, r, web.GoodbyeView(v))
+	j.a.pages.Goodbye(w, r, web.GoodbyeView{ClientName: v.ClientName, Frames: v.Frames, Next: v.Next})
 }
 
 // clientsOfPeople tells the pages which clients people use, and what they let them do.

@@ -89,8 +89,8 @@ func (s *Session) showProvider(w io.Writer, p api.LoginProvider) {
 	}
 	attributes, groups := ruleTexts(p.Claims)
 	fields(w, "id", p.ID, "name", p.Name, "realm", p.Realm, "state", providerState(p), "issuer", p.Issuer, "client id", p.ClientID, "client auth", p.ClientAuth,
-		"scopes", strings.Join(p.Scopes, " "), "redirect uri", p.RedirectURI, "logout uri", p.LogoutURI, "linked people", fmt.Sprint(p.Linked),
-		"creates users", on(p.Policy.CreateUsers), "follows claims", on(p.Policy.Sync), "tells auth_time", on(!p.Policy.NoAuthTime), "trusted to ask anew", on(p.Policy.TrustPromptLogin), "asks userinfo", on(p.Policy.Userinfo),
+		"scopes", strings.Join(p.Scopes, " "), "redirect uri", p.RedirectURI, "logout uri", p.LogoutURI, "signed out uri", p.SignedOutURI, "linked people", fmt.Sprint(p.Linked),
+		"creates users", on(p.Policy.CreateUsers), "follows claims", on(p.Policy.Sync), "tells auth_time", on(!p.Policy.NoAuthTime), "trusted to ask anew", on(p.Policy.TrustPromptLogin), "offers logout there", on(p.Policy.OfferLogout), "asks userinfo", on(p.Policy.Userinfo),
 		"only domains", strings.Join(p.Policy.AllowedDomains, " "), "has the word for", strings.Join(p.Policy.AuthoritativeDomains, " "),
 		"needs acr", strings.Join(p.Policy.RequiredACR, " "), "needs amr", strings.Join(p.Policy.RequiredAMR, " "),
 		"second factor acr", strings.Join(p.Policy.SecondFactorACR, " "), "second factor amr", strings.Join(p.Policy.SecondFactorAMR, " "),
@@ -120,6 +120,7 @@ type providerSet struct {
 	SecondFactorAMR []string `name:"second-factor-amr" placeholder:"AMR" help:"A login by this method counts as one with two factors, such as mfa. Repeat it for more."`
 	NoAuthTime      *bool    `negatable:"" help:"It does not tell when somebody signed in there: a login with it counts as one of long ago, and does not do where a new one is asked for."`
 	TrustPrompt     *bool    `name:"trust-prompt-login" negatable:"" help:"With --no-auth-time: it is known to have people sign in anew when it is asked to (prompt=login), so that this counts as a login just now."`
+	OfferLogout     *bool    `negatable:"" help:"Whoever signs out here of a session that began there is offered to sign out there as well."`
 	Userinfo        *bool    `negatable:"" help:"Ask its userinfo endpoint for claims as well."`
 
 	UsernameClaim      string `placeholder:"CLAIM" help:"Suggests a username. Default: preferred_username."`
@@ -200,7 +201,7 @@ func (cmd *providerSet) change(b *api.PutLoginProvider, in io.Reader) error {
 			*to = list
 		}
 	}
-	for to, value := range map[*bool]*bool{&b.Disabled: cmd.Disabled, &policy.CreateUsers: cmd.CreateUsers, &policy.Sync: cmd.Sync, &policy.NoAuthTime: cmd.NoAuthTime, &policy.TrustPromptLogin: cmd.TrustPrompt, &policy.Userinfo: cmd.Userinfo} {
+	for to, value := range map[*bool]*bool{&b.Disabled: cmd.Disabled, &policy.CreateUsers: cmd.CreateUsers, &policy.Sync: cmd.Sync, &policy.NoAuthTime: cmd.NoAuthTime, &policy.TrustPromptLogin: cmd.TrustPrompt, &policy.Userinfo: cmd.Userinfo, &policy.OfferLogout: cmd.OfferLogout} {
 		if value != nil {
 			*to = *value
 		}

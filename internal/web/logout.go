@@ -64,14 +64,18 @@ func (p *Pages) Logout(w http.ResponseWriter, r *http.Request) {
 		p.fail(w, r, err)
 		return
 	}
+	away, offered := p.farewell(r)
 	if err := p.info.Sessions.End(ctx, w, r); err != nil {
 		p.fail(w, r, err)
 		return
 	}
 	// Not "cookies": browsers would take those of every host beside ours as well.
 	w.Header().Set("Clear-Site-Data", `"cache", "storage"`)
-	if len(frames) > 0 {
-		p.Goodbye(w, r, GoodbyeView{Frames: frames})
+	if offered {
+		p.setCookie(w, farewellCookie, away.ID+"."+away.State.Reveal(), farewellSeconds)
+	}
+	if len(frames) > 0 || offered {
+		p.Goodbye(w, r, GoodbyeView{Frames: frames, Provider: away.Name, Away: away.Location})
 		return
 	}
 	w.Header().Set("Location", "/logout")
@@ -95,6 +99,8 @@ type GoodbyeView struct {
 	ClientName string   // where it goes on to; may be empty
 	Frames     []string // addresses of clients that hear of it, in frames of the page
 	Next       string   // where it goes on to after a moment; "": it stays
+	// The provider of others that the session began with, and where to sign out there; "": that is not offered.
+	Provider, Away string
 }
 
 type goodbyeData struct {
@@ -102,6 +108,9 @@ type goodbyeData struct {
 	ClientName string
 	Frames     []string
 	Next       template.URL
+	Provider   string // where one can sign out as well,
+	Away       string // by this address
+	There      string // where one just has
 	sources    string
 }
 
@@ -110,7 +119,7 @@ func (d goodbyeData) frameSources() string { return d.sources }
 // Goodbye shows the page after signing out: the one page of ours that frames others, those addresses alone. A frame can
 // neither lead the page elsewhere nor open another one.
 func (p *Pages) Goodbye(w http.ResponseWriter, r *http.Request, v GoodbyeView) {
-	d := goodbyeData{frame: p.frame("Signed out"), ClientName: v.ClientName}
+	d := goodbyeData{frame: p.frame("Signed out"), ClientName: v.ClientName, Provider: v.Provider, Away: v.Away}
 	var origins []string
 	for _, address := range v.Frames {
 		u, err := url.Parse(address)

@@ -33,6 +33,7 @@ const (
 func (p *Pages) UpstreamRoutes(m *route.Mux) {
 	m.Handle("GET "+upstreamPath+"{id}", p.UpstreamBegin)
 	m.Handle("POST "+upstreamPath+"{id}/logout", p.UpstreamLogout)
+	m.Handle("GET "+upstreamPath+"{id}/signed-out", p.UpstreamSignedOut)
 	m.Handle("GET /login/callback/{id}", p.UpstreamCallback)
 	m.Handle("GET "+foundPage, p.UpstreamFound)
 	m.Handle("POST "+foundPage, p.UpstreamCreate)

@@ -2,7 +2,9 @@ package web_test
 
 import (
 	"errors"
+	"html"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -280,6 +282,74 @@ func TestUpstreamThatProvesNoPresence(t *testing.T) {
 		})
 		if a := b.get("/login?step=again"); !strings.Contains(a.body, `id="upstream-org"`) {
 			t.Error("one that is trusted to ask anew is not offered")
+		}
+	})
+}
+
+// Whoever signs out of a session that began with a provider is offered to sign out there, and comes back to a page that
+// says so to that browser alone.
+func TestSignOutAtTheProvider(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *site) {
+		policy := api.ProviderPolicy{CreateUsers: true, AuthoritativeDomains: []string{"example.org"}, OfferLogout: true}
+		s.connect(policy)
+		out := func(b *browser) answer {
+			return b.post(b.get("/logout"), "/logout", "decision", "logout")
+		}
+		b := s.browser()
+		b.get(b.away("/login/upstream/org")).leads(t, "/account")
+		a := out(b)
+		m := regexp.MustCompile(`id="sign-out-there" href="([^"]*)"`).FindStringSubmatch(a.body)
+		if a.Code != 200 || m == nil || b.signedIn() {
+			t.Fatalf("nothing is offered: %d\n%s", a.Code, a.body)
+		}
+		to, err := url.Parse(html.UnescapeString(m[1]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		q := to.Query()
+		if to.Scheme+"://"+to.Host+to.Path != s.org.Issuer+"/bye" || q.Get("client_id") != s.org.ClientID || strings.Count(q.Get("id_token_hint"), ".") != 2 || len(q.Get("state")) < 40 ||
+			!strings.HasSuffix(q.Get("post_logout_redirect_uri"), "/login/upstream/org/signed-out") {
+			t.Errorf("it is offered at %s", to)
+		}
+		back := "/login/upstream/org/signed-out?state="
+		for what, target := range map[string]string{"another state": back + "x", "none": "/login/upstream/org/signed-out", "two": back + q.Get("state") + "&state=x", "another provider": "/login/upstream/two/signed-out?state=" + q.Get("state"), "an address elsewhere": back + "x&post_logout_redirect_uri=https://evil.example&return_to=https://evil.example"} {
+			if a := b.get(target); a.Code != 303 || a.Header().Get("Location") != "/logout" {
+				t.Errorf("%s: %d to %s", what, a.Code, a.Header().Get("Location"))
+			}
+		}
+		if a := s.browser().get(back + q.Get("state")); a.Code != 303 || a.Header().Get("Location") != "/logout" {
+			t.Errorf("another browser: %d", a.Code)
+		}
+		if a := b.get(back + q.Get("state")); a.Code != 200 || !strings.Contains(a.body, `id="signed-out-there"`) || !strings.Contains(a.body, "Example &lt;Org&gt;") {
+			t.Errorf("%d\n%s", a.Code, a.body)
+		}
+		if a := b.get(back + q.Get("state")); a.Code != 303 {
+			t.Errorf("once more: %d", a.Code)
+		}
+
+		// Nobody waits for a provider that has no such endpoint, or no usable one, and nobody else is asked.
+		for what, address := range map[string]any{"none": nil, "a script": "javascript:alert(1)"} {
+			s.org.Metadata = map[string]any{"end_session_endpoint": address}
+			s.clock.Advance(2 * time.Hour)
+			b := s.browser()
+			b.get(b.away("/login/upstream/org")).leads(t, "/account")
+			if a := out(b); a.Code != 303 || b.signedIn() {
+				t.Errorf("%s: %d\n%s", what, a.Code, a.body)
+			}
+		}
+		s.org.Metadata = nil
+		s.clock.Advance(2 * time.Hour)
+		s.person("joe", "")
+		other := s.browser()
+		other.signIn("/login", "joe", janes)
+		if a := out(other); a.Code != 303 || other.signedIn() {
+			t.Errorf("a session that began here: %d", a.Code)
+		}
+		var hints int
+		if err := s.d.Read(ctx, func(tx db.ReadTx) error {
+			return tx.QueryRow(ctx, `SELECT count(*) FROM upstream_sessions WHERE hint LIKE '%.%'`).Scan(&hints)
+		}); err != nil || hints != 0 {
+			t.Errorf("%d tokens lie in clear, %v", hints, err)
 		}
 	})
 }

@@ -235,7 +235,7 @@ _mintmark() {
     "provider") words_here="check delete list set show --help --output --server --timeout --token-file" ;;
     "provider list") words_here="--help --output --server --timeout --token-file" ;;
     "provider show") words_here="--help --output --server --timeout --token-file" ;;
-    "provider set") words_here="--allow-domain --attribute --authoritative --client-auth --client-id --create-users --disabled --email-claim --email-verified-claim --group --group-claim --group-prefix --help --issuer --name --name-claim --no-auth-time --output --phone-claim --realm --require-acr --require-amr --scope --second-factor-acr --second-factor-amr --secret-file --server --sync --timeout --token-file --trust-prompt-login --userinfo --username-claim" ;;
+    "provider set") words_here="--allow-domain --attribute --authoritative --client-auth --client-id --create-users --disabled --email-claim --email-verified-claim --group --group-claim --group-prefix --help --issuer --name --name-claim --no-auth-time --offer-logout --output --phone-claim --realm --require-acr --require-amr --scope --second-factor-acr --second-factor-amr --secret-file --server --sync --timeout --token-file --trust-prompt-login --userinfo --username-claim" ;;
     "provider check") words_here="--help --output --server --timeout --token-file" ;;
     "provider delete") words_here="--help --output --server --timeout --token-file" ;;
     "trust") words_here="allow delete forbid list set show --help --output --server --timeout --token-file" ;;

@@ -317,6 +317,9 @@ func (s *Service) find(ctx context.Context, p Provider, src *source, m metadata,
 	if err != nil {
 		return Found{}, err
 	}
+	if f.Hint, err = s.hint(p, f.Subject, t.idToken); err != nil {
+		return Found{}, err
+	}
 	if p.Policy.Userinfo {
 		more, err := s.userinfo(ctx, src, m, t, f.Subject)
 		if err != nil {

@@ -29,7 +29,8 @@ type Found struct {
 	Phone    string `json:"phone,omitempty"`
 	Label    string `json:"label,omitempty"` // for the person itself
 
-	Said sourced.Said `json:"said"` // of groups and attributes
+	Said sourced.Said `json:"said"`           // of groups and attributes
+	Hint string       `json:"hint,omitempty"` // see Proof
 }
 
 // Federated is the method of a login with a provider, among those of RFC 8176, as others use it, too.

@@ -151,6 +151,7 @@ func (s *Service) RedirectURI(id string) string { return s.o.Issuer + "/login/ca
 
 func (s *Service) complete(ctx context.Context, tx db.ReadTx, p Provider) (api.LoginProvider, error) {
 	p.RedirectURI, p.LogoutURI = s.RedirectURI(p.ID), s.o.Issuer+"/login/upstream/"+p.ID+"/logout"
+	p.SignedOutURI = s.SignedOutURI(p.ID)
 	if err := tx.QueryRow(ctx, `SELECT count(*) FROM linked_identities WHERE provider_id = $1`, p.ID).Scan(&p.Linked); err != nil {
 		return p.LoginProvider, fmt.Errorf("count who is linked: %w", err)
 	}

@@ -35,6 +35,7 @@ type Proof struct {
 	Subject  string    `json:"sub"`
 	SID      string    `json:"sid,omitempty"`
 	AuthTime time.Time `json:"auth_time"`
+	Hint     string    `json:"hint,omitempty"` // the ID token, sealed (signout.go)
 }
 
 // Result is what Callback found out.
@@ -84,7 +85,7 @@ func (s *Service) resolve(ctx context.Context, p Provider, l login, f Found, a A
 		go s.refusals(a.caller(p, "", ""), "session.begin", err)
 		return Result{}, err
 	}
-	r.AMR, r.Proof = f.methods(p), Proof{p.ID, f.Subject, f.SID, f.AuthTime}
+	r.AMR, r.Proof = f.methods(p), Proof{p.ID, f.Subject, f.SID, f.AuthTime, f.Hint}
 	return r, nil
 }
 
@@ -347,7 +348,7 @@ func (s *Service) Create(ctx context.Context, loginID, username string, a Answer
 			return err
 		}
 		f, p := w.Found, w.provider
-		r = Result{Outcome: SignedIn, Login: loginID, ReturnTo: w.ReturnTo, AMR: f.methods(p), Two: w.login.two, Proof: Proof{p.ID, f.Subject, f.SID, f.AuthTime}}
+		r = Result{Outcome: SignedIn, Login: loginID, ReturnTo: w.ReturnTo, AMR: f.methods(p), Two: w.login.two, Proof: Proof{p.ID, f.Subject, f.SID, f.AuthTime, f.Hint}}
 		r.User, err = s.enter(ctx, tx, p, f, k, a)
 		return err
 	})
@@ -376,9 +377,9 @@ func Note(ctx context.Context, tx db.WriteTx, sn session.Session, p Proof) error
 }
 
 func put(ctx context.Context, tx db.WriteTx, sn session.Session, p Proof) error {
-	if err := db.One(tx.Exec(ctx, `INSERT INTO upstream_sessions (session_id, provider_id, subject, sid) VALUES ($1, $2, $3, $4)
-		ON CONFLICT (session_id) DO UPDATE SET provider_id = excluded.provider_id, subject = excluded.subject, sid = excluded.sid`,
-		sn.ID, p.Provider, p.Subject, p.SID)); err != nil {
+	if err := db.One(tx.Exec(ctx, `INSERT INTO upstream_sessions (session_id, provider_id, subject, sid, hint) VALUES ($1, $2, $3, $4, $5)
+		ON CONFLICT (session_id) DO UPDATE SET provider_id = excluded.provider_id, subject = excluded.subject, sid = excluded.sid, hint = excluded.hint`,
+		sn.ID, p.Provider, p.Subject, p.SID, p.Hint)); err != nil {
 		return fmt.Errorf("note the provider of a session: %w", err)
 	}
 	return nil
@@ -390,9 +391,9 @@ func put(ctx context.Context, tx db.WriteTx, sn session.Session, p Proof) error 
 func Carried(ctx context.Context, tx db.ReadTx, sessionID string) (session.Proved, error) {
 	var p Proof
 	var linked bool
-	err := tx.QueryRow(ctx, `SELECT b.provider_id, b.subject, b.sid, p.enabled AND k.id IS NOT NULL FROM upstream_sessions b JOIN login_providers p ON p.id = b.provider_id
+	err := tx.QueryRow(ctx, `SELECT b.provider_id, b.subject, b.sid, b.hint, p.enabled AND k.id IS NOT NULL FROM upstream_sessions b JOIN login_providers p ON p.id = b.provider_id
 		JOIN sessions s ON s.id = b.session_id LEFT JOIN linked_identities k ON k.provider_id = b.provider_id AND k.subject = b.subject AND k.user_id = s.user_id
-		WHERE b.session_id = $1`, sessionID).Scan(&p.Provider, &p.Subject, &p.SID, &linked)
+		WHERE b.session_id = $1`, sessionID).Scan(&p.Provider, &p.Subject, &p.SID, &p.Hint, &linked)
 	if errors.Is(err, db.ErrNoRows) {
 		return session.Proved{}, nil
 	}

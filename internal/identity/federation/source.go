@@ -50,6 +50,7 @@ type metadata struct {
 	Token         string   `json:"token_endpoint"`
 	Userinfo      string   `json:"userinfo_endpoint"`
 	JWKS          string   `json:"jwks_uri"`
+	EndSession    string   `json:"end_session_endpoint"`
 	TellsIssuer   bool     `json:"authorization_response_iss_parameter_supported"`
 	Responses     []string `json:"response_types_supported"`
 	Challenges    []string `json:"code_challenge_methods_supported"`
@@ -199,6 +200,9 @@ func readMetadata(body []byte, issuer string, checkURL func(string) error) (m me
 		if err := checkURL(address); err != nil {
 			return m, upstream("its %s cannot be used: %w", name, err)
 		}
+	}
+	if m.EndSession != "" && checkURL(m.EndSession) != nil {
+		m.EndSession = "" // nobody is led there, which is no reason to let nobody in
 	}
 	if len(m.Responses) > 0 && !slices.Contains(m.Responses, "code") {
 		return m, upstream("it has no response type code")

@@ -89,6 +89,7 @@ func (p *Provider) Do(_ context.Context, r outbound.Request) (outbound.Answer, e
 		if p.Userinfo != nil {
 			m["userinfo_endpoint"] = p.Issuer + "/userinfo"
 		}
+		m["end_session_endpoint"] = p.Issuer + "/bye"
 		maps.Copy(m, p.Metadata)
 		return document(http.StatusOK, m)
 	case "/jwks":
