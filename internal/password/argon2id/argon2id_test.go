@@ -182,6 +182,18 @@ func TestMemoryGoesBack(t *testing.T) {
 	}
 }
 
+// Hashes of different sizes, as they come with people of other systems, leave no more memory than run at once.
+func TestSizesLeaveOneMemory(t *testing.T) {
+	for memory := range uint32(40) {
+		Key([]byte("x"), []byte("01234567"), 1, 64+16*memory, 1, 32)
+	}
+	if n := len(idle.list); n != 1 {
+		t.Errorf("%d memories are kept after hashes of 40 sizes, one after the other", n)
+	}
+	sweep()
+	sweep()
+}
+
 // Others get their turn while a hash is computed, also where there is one processor for all.
 func TestHashesGiveWay(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))

@@ -46,6 +46,11 @@ func take(n int) *memory {
 			return m
 		}
 	}
+	if len(idle.list) > 0 { // too small: else hashes that ask for a little more each time would leave one behind each
+		idle.list[0].end()
+		idle.list = slices.Delete(idle.list, 0, 1)
+		idle.least = max(0, idle.least-1)
+	}
 	idle.mu.Unlock()
 	m := &memory{}
 	if m.mapped = obtain((n*blockSize + largePage - 1) / largePage * largePage); m.mapped == nil {
