@@ -139,7 +139,7 @@ func Of(ctx context.Context, tx db.ReadTx, userID, source string) ([]string, err
 	return db.Texts(ctx, tx, `SELECT name FROM person_attributes WHERE user_id = $1 AND source = $2 ORDER BY name`, userID, source)
 }
 
-// Followers lists of whom a source keeps an attribute, in the order of ids, after the given one.
-func Followers(ctx context.Context, tx db.ReadTx, source, after string) ([]string, error) {
-	return db.Texts(ctx, tx, `SELECT DISTINCT user_id FROM person_attributes WHERE source = $1 AND source <> '' AND user_id > $2 ORDER BY user_id LIMIT 500`, source, after)
+// Followers lists some of those of whom a source keeps an attribute.
+func Followers(ctx context.Context, tx db.ReadTx, source string, limit int) ([]string, error) {
+	return db.Texts(ctx, tx, `SELECT DISTINCT user_id FROM person_attributes WHERE source = $1 AND source <> '' ORDER BY user_id LIMIT $2`, source, limit)
 }

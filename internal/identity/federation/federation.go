@@ -24,6 +24,7 @@ package federation
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"strings"
 	"sync"
@@ -126,8 +127,8 @@ func (s *Service) tell(ctx context.Context, tx db.WriteTx, c Change) error {
 	return nil
 }
 
-// Sweep removes logins that nobody can go on with.
+// Sweep removes logins that nobody can go on with, and what people have still of providers that are no more.
 func (s *Service) Sweep(ctx context.Context) error {
 	_, err := s.d.RemoveExpired(ctx, db.Expiry{Table: "upstream_logins", Key: "id", Column: "expires"})
-	return err
+	return errors.Join(err, s.endOrphans(ctx))
 }

@@ -273,7 +273,10 @@ func keepNames(ctx context.Context, tx db.ReadTx, p, before Provider, exists boo
 		if n >= maxProviders {
 			return fault.New(fault.Conflict, "too_many", "There are %d providers already, which is as many as there can be.", n)
 		}
-		return nil
+		if left, err := sourced.Followed(ctx, tx, sourced.Provider(p.ID)); err != nil || !left {
+			return err
+		}
+		return fault.New(fault.Conflict, "provider_ending", "There was a provider of this id, and what people have of it is just being taken back. Please wait, or choose another id.")
 	}
 	if p.Realm != before.Realm {
 		return fault.New(fault.Conflict, "provider_realm", "A provider stays in its realm. Make another one for another realm.").At("body.realm", "cannot be changed")
@@ -316,7 +319,7 @@ func (s *Service) DeleteProvider(ctx context.Context, tx db.WriteTx, c access.Ca
 		}
 	}
 	if s.o.Sourced != nil {
-		if err := s.o.Sourced.End(ctx, tx, sourced.Provider(id)); err != nil {
+		if _, err := s.o.Sourced.End(ctx, tx, sourced.Provider(id)); err != nil { // of the others, Sweep does
 			return err
 		}
 	}

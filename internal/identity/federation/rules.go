@@ -3,6 +3,7 @@ package federation
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/mintmark/mintmark/internal/db"
 	"github.com/mintmark/mintmark/internal/fault"
@@ -61,4 +62,33 @@ func (s *Service) leave(ctx context.Context, tx db.WriteTx, userID, providerID s
 		return nil // who she is there besides will say it at the next login
 	}
 	return s.o.Sourced.Leave(ctx, tx, userID, sourced.Provider(providerID))
+}
+
+// endOrphans takes away what people have of providers that are no more: a few people at a time, because others write, too.
+func (s *Service) endOrphans(ctx context.Context) error {
+	if s.o.Sourced == nil {
+		return nil
+	}
+	var orphans []string
+	if err := s.d.Read(ctx, func(tx db.ReadTx) error {
+		list, err := listProviders(ctx, tx)
+		if err != nil {
+			return err
+		}
+		orphans, err = sourced.Orphans(ctx, tx, func(id string) bool { return slices.ContainsFunc(list, func(p Provider) bool { return p.ID == id }) })
+		return err
+	}); err != nil {
+		return err
+	}
+	for _, source := range orphans { // no provider takes the id of one until nobody has anything of it (keepNames)
+		for more := true; more; {
+			if err := s.d.Write(ctx, func(tx db.WriteTx) (err error) {
+				more, err = s.o.Sourced.End(ctx, tx, source)
+				return err
+			}); err != nil {
+				return fmt.Errorf("end what a provider gave: %w", err)
+			}
+		}
+	}
+	return nil
 }

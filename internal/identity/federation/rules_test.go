@@ -235,3 +235,58 @@ func TestRulesThatAreNotTaken(t *testing.T) {
 		}
 	})
 }
+
+// A provider that gave something to very many people can be removed: what it gave goes a few people at a time, and until
+// then no other one takes its place.
+func TestAProviderOfVeryManyEnds(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *place) {
+		g := s.group("engineering")
+		s.put("org", s.org, mapped)
+		s.put("second", s.other, mapped)
+		jane := s.says(map[string]any{"groups": []string{"Eng Team"}, "dept": "R&D"})
+		for i := range 250 {
+			other := s.person(fmt.Sprint("many", i), "")
+			s.write(func(ctx context.Context, tx db.WriteTx) error {
+				for _, query := range []string{
+					`INSERT INTO group_members (group_id, user_id, added, added_by) SELECT group_id, $1, added, added_by FROM group_members WHERE user_id = $2`,
+					`INSERT INTO group_sources (group_id, user_id, source) SELECT group_id, $1, source FROM group_sources WHERE user_id = $2`,
+				} {
+					if err := db.One(tx.Exec(ctx, query, other.ID, jane.ID)); err != nil {
+						return err
+					}
+				}
+				if i > 0 {
+					return nil
+				}
+				return db.One(tx.Exec(ctx, `INSERT INTO group_sources (group_id, user_id, source) VALUES ($1, $2, 'provider:second')`, g.ID, other.ID))
+			})
+		}
+		members := func() (n int) {
+			t.Helper()
+			s.write(func(ctx context.Context, tx db.WriteTx) error {
+				return tx.QueryRow(ctx, `SELECT count(*) FROM group_members WHERE group_id = $1`, g.ID).Scan(&n)
+			})
+			return n
+		}
+		s.write(func(ctx context.Context, tx db.WriteTx) error {
+			return s.DeleteProvider(ctx, tx, admin, "org", func(int64) error { return nil })
+		})
+		if n := members(); n < 150 || n > 152 {
+			t.Errorf("%d members are left at first", n)
+		}
+		again := api.PutLoginProvider{Realm: "employees", Name: "Example Org", Issuer: s.org.Issuer, ClientID: s.org.ClientID, ClientSecret: s.org.Secret}
+		if err := s.tryPut(admin, "org", again); fault.Code(err) != "provider_ending" {
+			t.Errorf("another one takes its id: %v", err)
+		}
+		if err := s.Sweep(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if n := members(); n != 1 {
+			t.Errorf("%d members are left, want her of whom another provider says it", n)
+		}
+		if n := len(s.records("group.remove_member")); n != 250 {
+			t.Errorf("%d records, want 250", n)
+		}
+		s.put("org", s.org, mapped)
+	})
+}

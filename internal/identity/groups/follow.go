@@ -131,9 +131,9 @@ func pin(ctx context.Context, tx db.WriteTx, c access.Caller, g Group, userID st
 	return member(ctx, tx, c, "group.add_member", g, userID, "")
 }
 
-// Followers lists who is in a group on the word of a source, in the order of ids, after the given one.
-func Followers(ctx context.Context, tx db.ReadTx, source, after string) ([]string, error) {
-	return db.Texts(ctx, tx, `SELECT DISTINCT user_id FROM group_sources WHERE source = $1 AND user_id > $2 ORDER BY user_id LIMIT 500`, source, after)
+// Followers lists some of those who are in a group on the word of a source.
+func Followers(ctx context.Context, tx db.ReadTx, source string, limit int) ([]string, error) {
+	return db.Texts(ctx, tx, `SELECT DISTINCT user_id FROM group_sources WHERE source = $1 ORDER BY user_id LIMIT $2`, source, limit)
 }
 
 // maxPrefixed is how many groups one prefix stands for.

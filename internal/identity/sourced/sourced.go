@@ -17,6 +17,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"regexp"
 	"slices"
 	"strings"
@@ -262,24 +263,58 @@ func (s *Service) Leave(ctx context.Context, tx db.WriteTx, userID, source strin
 	return s.Follow(ctx, tx, access.SystemCaller("sourced"), p, source, Said{}, nil)
 }
 
-// End takes away what anybody has of a source that is no more.
-func (s *Service) End(ctx context.Context, tx db.WriteTx, source string) error {
-	for _, list := range []func(ctx context.Context, tx db.ReadTx, source, after string) ([]string, error){groups.Followers, attributes.Followers} {
-		for after := ""; ; {
-			people, err := list(ctx, tx, source, after)
-			if err != nil {
-				return err
+// End takes away what people have of a source that is no more: of some people, and more tells that there are others. One
+// transaction is cut off after ten seconds, and a source may have given something to everybody.
+func (s *Service) End(ctx context.Context, tx db.WriteTx, source string) (more bool, err error) {
+	for _, list := range followers {
+		people, err := list(ctx, tx, source, endsAtOnce)
+		if err != nil {
+			return false, err
+		}
+		for _, userID := range people {
+			if err := s.Leave(ctx, tx, userID, source); err != nil {
+				return false, err
 			}
-			if len(people) == 0 {
+		}
+		more = more || len(people) == endsAtOnce
+	}
+	return more, nil
+}
+
+// endsAtOnce is of how many people one transaction takes something away.
+const endsAtOnce = 100
+
+var followers = []func(ctx context.Context, tx db.ReadTx, source string, limit int) ([]string, error){groups.Followers, attributes.Followers}
+
+// Followed tells whether anybody has something of a source still.
+func Followed(ctx context.Context, tx db.ReadTx, source string) (bool, error) {
+	for _, list := range followers {
+		if people, err := list(ctx, tx, source, 1); err != nil || len(people) > 0 {
+			return err == nil, err
+		}
+	}
+	return false, nil
+}
+
+// Orphans are the providers, as sources, of whom people have something although they are no more. is tells of an id whether
+// there is such a provider.
+func Orphans(ctx context.Context, tx db.ReadTx, is func(providerID string) bool) (sources []string, err error) {
+	for _, query := range []string{
+		`SELECT coalesce(min(source), '') FROM group_sources WHERE source > $1`,
+		`SELECT coalesce(min(source), '') FROM person_attributes WHERE source <> '' AND source > $1`,
+	} {
+		for source := ""; ; { // from one to the next by the index, not over all people
+			if err := tx.QueryRow(ctx, query, source).Scan(&source); err != nil {
+				return nil, fmt.Errorf("list the sources of people: %w", err)
+			}
+			if source == "" {
 				break
 			}
-			for _, userID := range people {
-				if err := s.Leave(ctx, tx, userID, source); err != nil {
-					return err
-				}
-				after = userID
+			if providerID, of := strings.CutPrefix(source, Provider("")); of && !is(providerID) {
+				sources = append(sources, source)
 			}
 		}
 	}
-	return nil
+	slices.Sort(sources)
+	return slices.Compact(sources), nil
 }
