@@ -23,7 +23,7 @@ says() {
 
 says 0 'no teams yet' team list
 says 1 'member_not_found' team create shop --name Shop --member employees/jane
-says 0 'jane' user create employees/jane
+says 0 'jane' user create employees/jane --without-password
 says 0 'team shop with 1 members' team create shop --name Shop --member employees/jane
 says 0 '^shop +Shop +1$' team list
 says 0 'employees/jane' team show shop

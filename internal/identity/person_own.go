@@ -67,15 +67,10 @@ func (dir *Directory) RemoveOwn(ctx context.Context, tx db.WriteTx, c access.Cal
 
 // EmailFree tells whether the person could have the address: nobody else of the realm has it, as an address or a name.
 func EmailFree(ctx context.Context, tx db.ReadTx, p Person, email string) (bool, error) {
-	mail, err := parseAddress(email)
-	if err != nil {
+	if _, err := parseAddress(email); err != nil {
 		return false, err
 	}
-	err = freeBut(ctx, tx, p.User, mail.key, mail)
-	if fault.Is(err, fault.Conflict) {
-		return false, nil
-	}
-	return err == nil, err
+	return emailFree(ctx, tx, p.Realm, p.ID, email)
 }
 
 // maxLanguage bounds a language's tag.
