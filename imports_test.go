@@ -70,6 +70,7 @@ var kits = map[string]string{
 	"internal/objstore/objstoretest": "internal/objstore",
 
 	"internal/identity/federation/federationtest": "internal/identity/federation",
+	"internal/identity/identitytest":              "internal/identity",
 }
 
 // free are programs that measure and try the product from outside; the ladder does not bind them.

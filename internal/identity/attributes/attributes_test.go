@@ -4,8 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -14,19 +12,17 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/mintmark/mintmark/api"
-	"github.com/mintmark/mintmark/internal/access"
 	"github.com/mintmark/mintmark/internal/clock"
 	"github.com/mintmark/mintmark/internal/db"
 	"github.com/mintmark/mintmark/internal/db/dbtest"
 	"github.com/mintmark/mintmark/internal/identity"
 	"github.com/mintmark/mintmark/internal/identity/attributes"
-	"github.com/mintmark/mintmark/internal/redact"
-	"github.com/mintmark/mintmark/internal/route"
+	"github.com/mintmark/mintmark/internal/identity/identitytest"
 	"github.com/mintmark/mintmark/internal/seal/sealtest"
 )
 
 var (
-	admin = access.Caller{Kind: access.Person, ID: "usr_admin", Name: "admin", Realm: "employees", Admin: true}
+	admin = identitytest.Admin
 
 	declared = map[string][]attributes.Attribute{
 		"employees": {
@@ -45,7 +41,7 @@ type desk struct {
 	d   *db.DB
 	dir *identity.Directory
 	s   *attributes.Service
-	m   *route.Mux
+	m   *identitytest.Desk
 }
 
 func desks(t *testing.T, f func(w *desk)) {
@@ -57,17 +53,8 @@ func desks(t *testing.T, f func(w *desk)) {
 				t.Fatal(err)
 			}
 			w := &desk{T: t, d: d, dir: dir, s: attributes.New(declared)}
-			w.m = route.New(route.Options{DB: d, Authenticate: func(r *http.Request) (access.Caller, error) {
-				who := admin
-				switch r.Header.Get("Authorization") {
-				case "":
-					return access.Caller{}, nil
-				case "Bearer jane":
-					who.Admin = false
-				}
-				return who, nil
-			}})
-			w.s.Routes(w.m)
+			w.m = identitytest.New(t, d)
+			w.s.Routes(w.m.Mux)
 			f(w)
 		})
 	}
@@ -75,19 +62,7 @@ func desks(t *testing.T, f func(w *desk)) {
 
 func (w *desk) call(want int, method, userID, as, body string) string {
 	w.Helper()
-	r := httptest.NewRequest(method, "/api/users/"+userID+"/attributes", strings.NewReader(body))
-	if body != "" {
-		r.Header.Set("Content-Type", "application/json")
-	}
-	if as != "" {
-		r.Header.Set("Authorization", "Bearer "+as)
-	}
-	a := httptest.NewRecorder()
-	w.m.ServeHTTP(a, r)
-	if a.Code != want {
-		w.Fatalf("%s %s: %d, not %d\n%s", method, body, a.Code, want, a.Body)
-	}
-	return a.Body.String()
+	return w.m.Call(want, method, "/api/users/"+userID+"/attributes", as, body, nil)
 }
 
 // shown are the values that the API tells, with the type of each.
@@ -103,13 +78,9 @@ func (w *desk) shown(userID string) (list []string) {
 	return list
 }
 
-func (w *desk) person(realm, name string) (u identity.User) {
+func (w *desk) person(realm, name string) identity.User {
 	w.Helper()
-	w.write(func(ctx context.Context, tx db.WriteTx) (err error) {
-		u, err = w.dir.CreatePerson(ctx, tx, admin, identity.NewPerson{Realm: realm, Username: name}, redact.Secret{})
-		return err
-	})
-	return u
+	return w.m.Person(w.dir, realm, name)
 }
 
 func (w *desk) feed() {

@@ -2,10 +2,7 @@ package groups_test
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -13,27 +10,26 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/mintmark/mintmark/api"
-	"github.com/mintmark/mintmark/internal/access"
 	"github.com/mintmark/mintmark/internal/clock"
 	"github.com/mintmark/mintmark/internal/db"
 	"github.com/mintmark/mintmark/internal/db/dbtest"
 	"github.com/mintmark/mintmark/internal/fault"
 	"github.com/mintmark/mintmark/internal/identity"
 	"github.com/mintmark/mintmark/internal/identity/groups"
+	"github.com/mintmark/mintmark/internal/identity/identitytest"
 	"github.com/mintmark/mintmark/internal/redact"
-	"github.com/mintmark/mintmark/internal/route"
 	"github.com/mintmark/mintmark/internal/seal/sealtest"
 )
 
-var admin = access.Caller{Kind: access.Person, ID: "usr_admin", Name: "admin", Realm: "employees", Admin: true}
+var admin = identitytest.Admin
 
 // club is an installation with people and groups.
 type club struct {
 	*testing.T
-	d   *db.DB
-	dir *identity.Directory
-	s   *groups.Service
-	m   *route.Mux
+	d    *db.DB
+	dir  *identity.Directory
+	s    *groups.Service
+	desk *identitytest.Desk
 }
 
 func clubs(t *testing.T, f func(c *club)) {
@@ -46,18 +42,9 @@ func clubs(t *testing.T, f func(c *club)) {
 			}
 			c := &club{T: t, d: d, dir: dir, s: groups.New(dir.Realms())}
 			dir.OnPersonRemoved(groups.Forget)
-			c.m = route.New(route.Options{DB: d, Authenticate: func(r *http.Request) (access.Caller, error) {
-				who := admin
-				switch r.Header.Get("Authorization") {
-				case "":
-					return access.Caller{}, nil
-				case "Bearer jane":
-					who.Admin = false
-				}
-				return who, nil
-			}})
-			c.s.Routes(c.m)
-			dir.Routes(c.m)
+			c.desk = identitytest.New(t, d)
+			c.s.Routes(c.desk.Mux)
+			dir.Routes(c.desk.Mux)
 			f(c)
 		})
 	}
@@ -66,33 +53,12 @@ func clubs(t *testing.T, f func(c *club)) {
 // call sends a request, and answers the document if the status is as wanted.
 func (c *club) call(want int, method, target, as, body string, into any) string {
 	c.Helper()
-	r := httptest.NewRequest(method, target, strings.NewReader(body))
-	if body != "" {
-		r.Header.Set("Content-Type", "application/json")
-	}
-	if as != "" {
-		r.Header.Set("Authorization", "Bearer "+as)
-	}
-	w := httptest.NewRecorder()
-	c.m.ServeHTTP(w, r)
-	if w.Code != want {
-		c.Fatalf("%s %s: %d, not %d\n%s", method, target, w.Code, want, w.Body)
-	}
-	if into != nil {
-		if err := json.Unmarshal(w.Body.Bytes(), into); err != nil {
-			c.Fatal(err)
-		}
-	}
-	return w.Body.String()
+	return c.desk.Call(want, method, target, as, body, into)
 }
 
-func (c *club) person(realm, name string) (u identity.User) {
+func (c *club) person(realm, name string) identity.User {
 	c.Helper()
-	c.write(func(ctx context.Context, tx db.WriteTx) (err error) {
-		u, err = c.dir.CreatePerson(ctx, tx, admin, identity.NewPerson{Realm: realm, Username: name}, redact.Secret{})
-		return err
-	})
-	return u
+	return c.desk.Person(c.dir, realm, name)
 }
 
 func (c *club) write(f func(ctx context.Context, tx db.WriteTx) error) {

@@ -7,8 +7,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -19,21 +17,20 @@ import (
 	"golang.org/x/crypto/scrypt"
 
 	"github.com/mintmark/mintmark/api"
-	"github.com/mintmark/mintmark/internal/access"
 	"github.com/mintmark/mintmark/internal/clock"
 	"github.com/mintmark/mintmark/internal/db"
 	"github.com/mintmark/mintmark/internal/db/dbtest"
 	"github.com/mintmark/mintmark/internal/identity"
 	"github.com/mintmark/mintmark/internal/identity/attributes"
 	"github.com/mintmark/mintmark/internal/identity/groups"
+	"github.com/mintmark/mintmark/internal/identity/identitytest"
 	"github.com/mintmark/mintmark/internal/identity/transfer"
 	"github.com/mintmark/mintmark/internal/password"
 	"github.com/mintmark/mintmark/internal/redact"
-	"github.com/mintmark/mintmark/internal/route"
 	"github.com/mintmark/mintmark/internal/seal/sealtest"
 )
 
-var admin = access.Caller{Kind: access.Person, ID: "usr_admin", Name: "admin", Realm: "employees", Admin: true}
+var admin = identitytest.Admin
 
 const secret = "a walk in the rain at night"
 
@@ -44,7 +41,7 @@ type port struct {
 	dir    *identity.Directory
 	groups *groups.Service
 	s      *transfer.Service
-	m      *route.Mux
+	m      *identitytest.Desk
 }
 
 func ports(t *testing.T, f func(p *port)) {
@@ -60,15 +57,8 @@ func ports(t *testing.T, f func(p *port)) {
 			p := &port{T: t, d: d, dir: dir, groups: groups.New(dir.Realms())}
 			dir.OnPersonRemoved(groups.Forget)
 			p.s = transfer.New(d, dir, p.groups, attributes.New(map[string][]attributes.Attribute{"customers": {{Name: "plan"}, {Name: "seats", Type: attributes.Number}}}), transfer.Options{})
-			p.m = route.New(route.Options{DB: d, Authenticate: func(r *http.Request) (access.Caller, error) {
-				who := admin
-				who.Admin = r.Header.Get("Authorization") == "Bearer admin"
-				if r.Header.Get("Authorization") == "" {
-					who = access.Caller{}
-				}
-				return who, nil
-			}})
-			p.s.Routes(p.m)
+			p.m = identitytest.New(t, d)
+			p.s.Routes(p.m.Mux)
 			f(p)
 		})
 	}
@@ -76,24 +66,7 @@ func ports(t *testing.T, f func(p *port)) {
 
 func (p *port) call(want int, method, target, as, body string, into any) string {
 	p.Helper()
-	r := httptest.NewRequest(method, target, strings.NewReader(body))
-	if body != "" {
-		r.Header.Set("Content-Type", "application/json")
-	}
-	if as != "" {
-		r.Header.Set("Authorization", "Bearer "+as)
-	}
-	w := httptest.NewRecorder()
-	p.m.ServeHTTP(w, r)
-	if w.Code != want {
-		p.Fatalf("%s %s: %d, not %d\n%s", method, target, w.Code, want, w.Body)
-	}
-	if into != nil {
-		if err := json.Unmarshal(w.Body.Bytes(), into); err != nil {
-			p.Fatal(err)
-		}
-	}
-	return w.Body.String()
+	return p.m.Call(want, method, target, as, body, into)
 }
 
 func (p *port) texts(query string, args ...any) (list []string) {
