@@ -58,6 +58,8 @@ func TestDirectorySettings(t *testing.T) {
 	for name, c := range map[string]struct{ settings, want string }{
 		"in clear over a network":     {"urls: [ldap://ldap.example.org]\n    plain: true\n    base: dc=x", "in clear"},
 		"no base":                     {"urls: [ldaps://ldap.example.org]", "base"},
+		"an attribute of no realm":    {"urls: [ldaps://ldap.example.org]\n    base: dc=x\n    keeps: {department: departmentNumber}", "attribute"},
+		"a group that is no DN":       {"urls: [ldaps://ldap.example.org]\n    base: dc=x\n    groups:\n      map: {engineering: engineering}", "not the DN"},
 		"a filter without a name":     {"urls: [ldaps://ldap.example.org]\n    base: dc=x\n    filter: (uid=jane)", "{name}"},
 		"another kind":                {"kind: x500\n    urls: [ldaps://ldap.example.org]\n    base: dc=x", "kind"},
 		"a searcher without password": {"urls: [ldaps://ldap.example.org]\n    base: dc=x\n    bind_dn: cn=x", "bind_password_file"},
