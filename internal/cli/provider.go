@@ -118,7 +118,7 @@ type providerSet struct {
 	RequireAMR      []string `name:"require-amr" placeholder:"AMR" help:"The login must have used this method, and each other one that is named."`
 	SecondFactorACR []string `name:"second-factor-acr" placeholder:"ACR" help:"A login of this class counts as one with two factors. Repeat it for more."`
 	SecondFactorAMR []string `name:"second-factor-amr" placeholder:"AMR" help:"A login by this method counts as one with two factors, such as mfa. Repeat it for more."`
-	NoAuthTime      *bool    `negatable:"" help:"It does not tell when somebody signed in there: a login with it counts as one of long ago, and does not do where a new one is asked for."`
+	NoAuthTime      *bool    `negatable:"" help:"It does not tell when somebody signed in there: a login with it counts as one of long ago, and is not enough where a new one is asked for."`
 	TrustPrompt     *bool    `name:"trust-prompt-login" negatable:"" help:"With --no-auth-time: it is known to have people sign in anew when it is asked to (prompt=login), so that this counts as a login just now."`
 	OfferLogout     *bool    `negatable:"" help:"Whoever signs out here of a session that began there is offered to sign out there as well."`
 	Userinfo        *bool    `negatable:"" help:"Ask its userinfo endpoint for claims as well."`

@@ -269,8 +269,8 @@ func TestStrangersHaveTheirOwnBudget(t *testing.T) {
 		n := &network{asked: map[string]int{}}
 		sets := keyset.NewClients(keyset.Options{Outbound: n, Clock: clock.NewFake(time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)), Capacity: 2, AtOnce: 2})
 		n.says(200, setOf(t, "one"), nil)
-		ask := func(client string, strange bool) error {
-			_, err := sets.Keys(t.Context(), client, strange, "https://"+client+".example.org/", false)
+		ask := func(client string, untrusted bool) error {
+			_, err := sets.Keys(t.Context(), client, untrusted, "https://"+client+".example.org/", false)
 			return err
 		}
 		if err := ask("ours", false); err != nil {

@@ -43,9 +43,9 @@ type SharedSecrets interface {
 // KeySets are the key sets that clients keep at addresses of their own (keyset.Clients). To ask waits for the network, so it
 // is never done while a transaction is open.
 type KeySets interface {
-	// Keys answers the client's keys at the address. strange says that a stranger registered it, newer says that those known did not do; it may change nothing. A fault
-	// of kind Unavailable says that none can be had.
-	Keys(ctx context.Context, clientID string, strange bool, address string, newer bool) (keyset.Set, error)
+	// Keys answers the client's keys at the address. untrusted says that a stranger registered the client, newer that the
+	// keys which are known did not do; it may change nothing. A fault of kind Unavailable says that none can be had.
+	Keys(ctx context.Context, clientID string, untrusted bool, address string, newer bool) (keyset.Set, error)
 }
 
 // Proofs is told what clients have proved themselves with by signing (registry.Clients), so that their owners see what is

@@ -134,7 +134,7 @@ func (r *Registry) deleteOwn(ctx context.Context, tx db.WriteTx, c access.Caller
 
 func (r *Registry) wireClient(n StandaloneClient) api.Client {
 	w := api.Client{
-		ClientSettings: r.wireSettings(n.ID, n.Settings, n.Confidential), TeamID: n.Team, OwnerID: n.Owner, Enabled: n.Disabled.IsZero(), OwnerDisabled: n.OwnerOff, Untrusted: n.Untrusted,
+		ClientSettings: r.wireSettings(n.ID, n.Settings, n.Confidential), TeamID: n.Team, OwnerID: n.Owner, Enabled: n.Disabled.IsZero(), OwnerDisabled: n.OwnerDisabled, Untrusted: n.Untrusted,
 		ApplicationScopes: orEmpty(n.AccountScopes), Created: n.Created, CreatedBy: n.CreatedBy, Expires: n.Expires,
 	}
 	w.ResourceOwnerScopes = orEmpty(n.OwnerScopes)

@@ -14,17 +14,17 @@ import (
 
 // clientRow is what the table of clients holds of one.
 type clientRow struct {
-	ID           string
-	Application  string // "": it stands alone
-	Team         string // the owning team, of its application if it has one
-	Owner        string // the id of the person who owns it
-	Untrusted    bool
-	Confidential bool
-	Created      time.Time
-	CreatedBy    string
-	Expires      time.Time
-	Disabled     time.Time
-	OwnerOff     bool // the person who owns it is disabled, and so it is refused
+	ID            string
+	Application   string // "": it stands alone
+	Team          string // the owning team, of its application if it has one
+	Owner         string // the id of the person who owns it
+	Untrusted     bool
+	Confidential  bool
+	Created       time.Time
+	CreatedBy     string
+	Expires       time.Time
+	Disabled      time.Time
+	OwnerDisabled bool // the person who owns it is disabled, and so it is refused
 }
 
 const selectClient = `SELECT c.id, coalesce(c.application, ''), coalesce(a.team, c.owner_team, ''), coalesce(c.owner_user, ''), c.untrusted, c.confidential,
@@ -33,7 +33,7 @@ const selectClient = `SELECT c.id, coalesce(c.application, ''), coalesce(a.team,
 func scanClient(row scanner) (c clientRow, err error) {
 	var created, expires, disabled, owner int64
 	err = row.Scan(&c.ID, &c.Application, &c.Team, &c.Owner, &c.Untrusted, &c.Confidential, &created, &c.CreatedBy, &expires, &disabled, &owner)
-	c.Created, c.Expires, c.Disabled, c.OwnerOff = db.Time(created), db.Time(expires), db.Time(disabled), owner != 0
+	c.Created, c.Expires, c.Disabled, c.OwnerDisabled = db.Time(created), db.Time(expires), db.Time(disabled), owner != 0
 	return c, err
 }
 

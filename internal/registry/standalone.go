@@ -28,7 +28,7 @@ type StandaloneClient struct {
 	Untrusted     bool      // a stranger registered it
 	Expires       time.Time // when it is removed unless it was used; zero: never
 	Disabled      time.Time // zero: it is enabled
-	OwnerOff      bool      // the person who owns it is disabled, and so it is refused, whatever Disabled says
+	OwnerDisabled bool      // the person who owns it is disabled, and so it is refused, whatever Disabled says
 	Settings      Settings
 	OwnerScopes   []string // what it may ask people for, beside the scopes that every client may
 	AccountScopes []string // what it may do on its own account, beside the default scopes
@@ -215,7 +215,7 @@ func LoadStandalone(ctx context.Context, tx db.ReadTx, clientID string) (Standal
 }
 
 func (c clientRow) standalone(ctx context.Context, tx db.ReadTx) (n StandaloneClient, err error) {
-	n = StandaloneClient{ID: c.ID, Team: c.Team, Owner: c.Owner, Confidential: c.Confidential, Untrusted: c.Untrusted, Expires: c.Expires, Disabled: c.Disabled, OwnerOff: c.OwnerOff, Created: c.Created, CreatedBy: c.CreatedBy}
+	n = StandaloneClient{ID: c.ID, Team: c.Team, Owner: c.Owner, Confidential: c.Confidential, Untrusted: c.Untrusted, Expires: c.Expires, Disabled: c.Disabled, OwnerDisabled: c.OwnerDisabled, Created: c.Created, CreatedBy: c.CreatedBy}
 	if n.Settings, err = loadSettings(ctx, tx, c.ID); err != nil {
 		return StandaloneClient{}, err
 	}

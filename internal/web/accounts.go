@@ -342,7 +342,7 @@ func (p *Pages) registerOpen(w http.ResponseWriter, r *http.Request, status int,
 	if d.Attributes = p.askedAttributes(o.Realm); r.Method == http.MethodPost {
 		said := typedAttributes(r.PostForm, p.info.Accounts.Asks(o.Realm))
 		if judge(d.Attributes, r.PostForm, said) {
-			d.Problem = "Not everything can be kept like this. What is wrong stands beside it."
+			d.Problem = notKept
 		}
 	}
 	p.account(w, r, status, "register", "Create your account", d)

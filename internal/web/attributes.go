@@ -134,11 +134,14 @@ func judge(fields []attributeField, form url.Values, said attributes.Values) (wr
 	return wrong
 }
 
+// notKept heads a form some fields of which have a problem of their own.
+var notKept = words("Some entries cannot be kept like this. What is wrong is written beside each of them.")
+
 // problem says what is wrong with the value in words for people.
 func (f attributeField) problem(e *fault.Error) string {
 	switch e.Code {
 	case "required":
-		return words("Something must stand here.")
+		return words("This must not be empty.")
 	case "too_long":
 		if f.Type == attributes.List {
 			return words("One of the entries is too long.")
@@ -154,5 +157,5 @@ func (f attributeField) problem(e *fault.Error) string {
 		}
 		return words("Choose yes or no.")
 	}
-	return words("This holds characters that are no text.")
+	return words("This contains characters that cannot be used here.")
 }

@@ -82,20 +82,9 @@ func (p *Pages) ExportData(w http.ResponseWriter, r *http.Request) {
 
 // EraseForm is the page at GET /account/erase: it asks whether that is meant.
 func (p *Pages) EraseForm(w http.ResponseWriter, r *http.Request) {
-	s, ok := p.signedIn(w, r)
-	if !ok {
-		return
+	if s, ok := p.freshly(w, r, erasePage); ok {
+		p.erase(w, r, http.StatusOK, s, "")
 	}
-	f, _, err := p.held(r, s)
-	if err != nil {
-		p.fail(w, r, err)
-		return
-	}
-	if !p.fresh(s, f) {
-		seeOther(w, again(erasePage))
-		return
-	}
-	p.erase(w, r, http.StatusOK, s, "")
 }
 
 func (p *Pages) erase(w http.ResponseWriter, r *http.Request, status int, s session.Session, problem string) {

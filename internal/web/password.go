@@ -25,20 +25,9 @@ type passwordData struct {
 
 // PasswordForm is the page at GET /account/password.
 func (p *Pages) PasswordForm(w http.ResponseWriter, r *http.Request) {
-	s, ok := p.signedIn(w, r)
-	if !ok {
-		return
+	if s, ok := p.freshly(w, r, "/account/password"); ok {
+		p.password(w, r, http.StatusOK, s, "")
 	}
-	f, _, err := p.held(r, s)
-	if err != nil {
-		p.fail(w, r, err)
-		return
-	}
-	if !p.fresh(s, f) {
-		seeOther(w, again("/account/password"))
-		return
-	}
-	p.password(w, r, http.StatusOK, s, "")
 }
 
 func (p *Pages) password(w http.ResponseWriter, r *http.Request, status int, s session.Session, problem string) {

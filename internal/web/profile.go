@@ -77,7 +77,7 @@ func (p *Pages) profile(w http.ResponseWriter, r *http.Request, status int, s se
 	d := profileData{frame: p.section("Profile", profilePage).of(s.User.Realm), CSRF: p.info.Sessions.Token(w, r), User: person.User, Person: person, Verified: !person.EmailVerified.IsZero(),
 		Problem: problem, mayChange: p.mayChange(person), Attributes: edits, Facts: sees}
 	if judge(d.Attributes, r.PostForm, said) && d.Problem == "" {
-		d.Problem = "Not everything can be kept like this. What is wrong stands beside it."
+		d.Problem = notKept
 	}
 	if r.Method == http.MethodGet {
 		d.Done = profileTexts[r.URL.Query().Get("done")]

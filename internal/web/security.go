@@ -105,6 +105,25 @@ func (p *Pages) fresh(s session.Session, f mfa.Factors) bool {
 	return p.info.Clock.Now().Before(s.AuthTime.Add(freshFor)) && (!f.Second() || s.ACR() == "2")
 }
 
+// freshly is signedIn for the pages that only somebody sees who has just proved to be the person. Others are led to a login,
+// and from there back to the page. If it answers false it has answered.
+func (p *Pages) freshly(w http.ResponseWriter, r *http.Request, page string) (session.Session, bool) {
+	s, ok := p.signedIn(w, r)
+	if !ok {
+		return s, false
+	}
+	f, _, err := p.held(r, s)
+	if err != nil {
+		p.fail(w, r, err)
+		return s, false
+	}
+	if !p.fresh(s, f) {
+		seeOther(w, again(page))
+		return s, false
+	}
+	return s, true
+}
+
 // doneTexts say what was done; the address holds the word for it, so that nobody can have the page say anything else.
 var doneTexts = map[string]string{
 	"passkey": "The passkey was added.", "renamed": "The passkey has a new name.", "removed": "It was removed.", "app": "The authenticator app is set up.",

@@ -28,8 +28,7 @@ func (s *Service) Own(ctx context.Context, tx db.ReadTx, c access.Caller) ([]Val
 	return slices.DeleteFunc(list, func(v Value) bool { return v.Hidden || v.Type == "" }), err
 }
 
-// Editable are the attributes that people of a realm edit themselves, and Asked those that the page at which they register
-// asks for.
+// Editable are the attributes that people of a realm edit themselves.
 func (s *Service) Editable(realmName string) (list []Attribute) {
 	for _, a := range s.declared[realmName] {
 		if a.Editable == ByPerson {

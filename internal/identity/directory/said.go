@@ -16,9 +16,6 @@ import (
 	"github.com/mintmark/mintmark/internal/identity/sourced"
 )
 
-// maxWords is how many groups of one entry are read.
-const maxWords = 1000
-
 // said is what an entry says of groups and attributes, as far as the rules name it.
 func (c *Config) said(e *ldap.Entry) sourced.Said {
 	if c.Rules.Empty() {
@@ -55,7 +52,7 @@ func (c *Config) said(e *ldap.Entry) sourced.Said {
 		}
 		return b
 	})
-	if cutOff(e, c.Rules.Groups) || len(rawValues(e, c.Rules.Groups)) > maxWords {
+	if cutOff(e, c.Rules.Groups) || len(rawValues(e, c.Rules.Groups)) > sourced.MaxWords {
 		said.NoWords, said.Words = true, nil
 	}
 	return said

@@ -79,7 +79,8 @@ func (d *document[V]) get(now time.Time) (V, error) {
 	return none, d.err
 }
 
-// source is what one node knows of a provider's configuration, and how it calls it. One goroutine at a time fetches; the others wait for it.
+// source is what one node knows of a provider's configuration, and how it calls it. One goroutine at a time fetches; the
+// others wait for it.
 type source struct {
 	s      *Service
 	name   string // of the provider and its issuer, for its key set

@@ -52,7 +52,7 @@ func (m *Manager) EndThese(ctx context.Context, tx db.WriteTx, which Which, why 
 	changed := []string{db.AllKeys}
 	if n <= fewEnded {
 		var err error
-		if changed, err = list(ctx, tx, `SELECT id FROM sessions WHERE `+condition, args...); err != nil {
+		if changed, err = db.Texts(ctx, tx, `SELECT id FROM sessions WHERE `+condition, args...); err != nil {
 			return 0, fmt.Errorf("list sessions: %w", err)
 		}
 	}

@@ -58,7 +58,7 @@ func (m *Manager) EndOne(ctx context.Context, tx db.WriteTx, u identity.User, se
 
 // EndOthers signs the person out everywhere but in one session.
 func (m *Manager) EndOthers(ctx context.Context, tx db.WriteTx, u identity.User, keep string) error {
-	ids, err := list(ctx, tx, `SELECT id FROM sessions WHERE user_id = $1 AND id <> $2`, u.ID, keep)
+	ids, err := db.Texts(ctx, tx, `SELECT id FROM sessions WHERE user_id = $1 AND id <> $2`, u.ID, keep)
 	if err != nil {
 		return fmt.Errorf("list sessions: %w", err)
 	}
@@ -88,21 +88,4 @@ func Alive(ctx context.Context, tx db.ReadTx, sessionID string) (bool, error) {
 		return false, fmt.Errorf("read session: %w", err)
 	}
 	return tx.Now().Before(db.Time(expires)), nil
-}
-
-func list(ctx context.Context, tx db.ReadTx, query string, args ...any) ([]string, error) {
-	rows, err := tx.Query(ctx, query, args...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var out []string
-	for rows.Next() {
-		var s string
-		if err := rows.Scan(&s); err != nil {
-			return nil, err
-		}
-		out = append(out, s)
-	}
-	return out, rows.Err()
 }

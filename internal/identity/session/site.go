@@ -15,8 +15,9 @@ const (
 	Stranger             // another site: of its forms, our cookies stay behind (SameSite=Lax)
 )
 
-// LedBy tells who led the browser here that sent r. One that sends no Sec-Fetch-Site is asked for its Origin; our pages send no referrer, so that it may be "null", and programs
-// send none: both count as ours, so where it matters a form's token must do besides (CheckToken).
+// LedBy tells who led the browser here that sent r. Where there is no Sec-Fetch-Site its Origin is looked at: our pages send
+// no referrer, so that it may be "null", and programs send none. Both count as ours, so where it matters a form's token must
+// be right as well (CheckToken).
 func (m *Manager) LedBy(r *http.Request) Site {
 	switch r.Header.Get("Sec-Fetch-Site") {
 	case "same-origin", "none":

@@ -35,9 +35,11 @@ import (
 const (
 	MaxRules = 200
 
-	maxValues = 1000 // of groups; of more, none counts
-	maxValue  = 500  // bytes
-	maxSaid   = 16 << 10
+	// MaxWords is how many groups of one person a source may say; of more, none counts.
+	MaxWords = 1000
+
+	maxValue = 500 // bytes
+	maxSaid  = 16 << 10
 )
 
 // Directory is the source that the directory of a person's realm is.
@@ -147,7 +149,7 @@ func (r Rules) words(raw []byte, elsewhere bool) (words []string, unknown bool) 
 		}
 		list = []string{one}
 	}
-	if len(list) > maxValues {
+	if len(list) > MaxWords {
 		return nil, true
 	}
 	return r.Named(list), elsewhere
