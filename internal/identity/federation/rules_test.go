@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/mintmark/mintmark/api"
 	"github.com/mintmark/mintmark/internal/access"
@@ -288,5 +289,43 @@ func TestAProviderOfVeryManyEnds(t *testing.T) {
 			t.Errorf("%d records, want 250", n)
 		}
 		s.put("org", s.org, mapped)
+	})
+}
+
+// Whoever signs out waits for no provider: what is known of it does, also when it is no longer new; and one that is not
+// known and does not answer is not offered.
+func TestSigningOutWaitsForNobody(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *place) {
+		s.put("org", s.org, func(b *api.PutLoginProvider) { b.Policy = api.ProviderPolicy{CreateUsers: true, OfferLogout: true} })
+		r, err := s.login()
+		if err != nil {
+			t.Fatal(err)
+		}
+		begun, err := s.session(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		offered := func() bool {
+			t.Helper()
+			_, ok, err := s.Farewell(t.Context(), begun.ID)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return ok
+		}
+		s.clock.Advance(2 * time.Hour)
+		calls := s.org.Calls["/.well-known/openid-configuration"]
+		if !offered() || s.org.Calls["/.well-known/openid-configuration"] != calls {
+			t.Error("a provider that is known is asked, or not offered")
+		}
+		s.clock.Advance(48 * time.Hour)
+		s.org.Stuck = make(chan struct{})
+		if offered() {
+			t.Error("one that does not answer is offered")
+		}
+		close(s.org.Stuck)
+		if !offered() {
+			t.Error("one that answers is not offered")
+		}
 	})
 }

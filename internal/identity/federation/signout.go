@@ -44,7 +44,8 @@ func (s *Service) SignedOutURI(id string) string {
 }
 
 // Farewell finds out whether to offer that, before the session ends (OpenID Connect RP-Initiated Logout 1.0, section 2). A
-// provider that cannot be asked, or has no such endpoint, is none: signing out here waits for nobody else.
+// provider that is not known and does not answer at once, or has no such endpoint, is none: whoever signs out here must not
+// be kept signed in by a provider that is slow.
 func (s *Service) Farewell(ctx context.Context, sessionID string) (f Farewell, ok bool, err error) {
 	var providerID, subject, hint string
 	err = s.d.Read(ctx, func(tx db.ReadTx) error {
@@ -63,8 +64,8 @@ func (s *Service) Farewell(ctx context.Context, sessionID string) (f Farewell, o
 	if err != nil {
 		return f, false, err
 	}
-	m, err := s.source(p).metadata(ctx)
-	if err != nil || m.EndSession == "" {
+	m, ok := s.source(p).metadataSoon(ctx)
+	if !ok || m.EndSession == "" {
 		return f, false, nil
 	}
 	f = Farewell{ID: p.ID, Name: p.Name, State: seal.NewSecret(statePrefix)}

@@ -165,6 +165,40 @@ func (src *source) metadata(ctx context.Context) (metadata, error) {
 	return src.about.get(now)
 }
 
+// soon is how long is waited for a provider that could do something besides.
+const soon = 500 * time.Millisecond
+
+// metadataSoon answers the provider's configuration for what must wait for nobody: from memory also while others would look
+// for a newer one, and else if the provider answers soon. If it answers later, it is known the next time.
+func (src *source) metadataSoon(ctx context.Context) (metadata, bool) {
+	if m, ok := src.lastMetadata(); ok {
+		return m, true
+	}
+	asked := make(chan struct{})
+	go func() {
+		defer close(asked)
+		if _, err := src.metadata(context.WithoutCancel(ctx)); err != nil { // outbound.Timeout ends it
+			src.s.o.Logger.WarnContext(ctx, "the configuration of a provider cannot be had", "issuer", src.issuer, "error", err)
+		}
+	}()
+	timer := time.NewTimer(soon)
+	defer timer.Stop()
+	select {
+	case <-asked:
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return src.lastMetadata()
+}
+
+// lastMetadata is what is in memory, unless it is very old.
+func (src *source) lastMetadata() (metadata, bool) {
+	src.mu.Lock()
+	defer src.mu.Unlock()
+	at := src.about.at
+	return src.about.value, !at.IsZero() && src.s.o.Clock.Now().Before(at.Add(staleLife))
+}
+
 func (src *source) knownMetadata() (metadata, bool, error) {
 	src.mu.Lock()
 	defer src.mu.Unlock()

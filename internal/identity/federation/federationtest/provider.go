@@ -37,6 +37,7 @@ type Provider struct {
 	Down      error                              // of every call
 	Hidden    bool                               // the key set is
 	Calls     map[string]int                     // by path
+	Stuck     chan struct{}                      // while it is open, no call is answered; nil: all are
 
 	mu    sync.Mutex
 	codes map[string]url.Values // what was asked for
@@ -77,6 +78,9 @@ func (p *Provider) Do(_ context.Context, r outbound.Request) (outbound.Answer, e
 		return outbound.Answer{}, outbound.ErrAddress
 	}
 	p.Calls[path]++
+	if p.Stuck != nil {
+		<-p.Stuck
+	}
 	if p.Down != nil {
 		return outbound.Answer{}, p.Down
 	}
