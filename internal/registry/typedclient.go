@@ -111,7 +111,7 @@ func (r *Registry) retyped(ctx context.Context, tx db.WriteTx, clientID string, 
 			return err
 		}
 		if slices.Contains(settings.GrantTypes, GrantClientCredentials) {
-			if err := db.One(tx.Exec(ctx, `UPDATE clients SET enabled_since = $2 WHERE id = $1`, clientID, db.Micros(tx.Now()))); err != nil {
+			if err := r.setClient(ctx, tx, sinceNow, clientID, db.Micros(tx.Now())); err != nil {
 				return fmt.Errorf("refuse the tokens of a client: %w", err)
 			}
 		}
