@@ -60,7 +60,7 @@ func openPostgres(url string, maxConns int) (*postgresBackend, error) {
 	return b, nil
 }
 
-// lookingUp has the planner join by looking rows up. Writers ask for few rows, by their keys. The server keeps the plan of a
+// lookingUp has the planner look rows up by an index, also to join them. Writers ask for few rows, by their keys. The server keeps the plan of a
 // prepared statement, and while the tables are small it would choose to read the whole of them for each question.
 func lookingUp(config *pgx.ConnConfig) *pgx.ConnConfig {
 	c := config.Copy()

@@ -11,7 +11,7 @@ const (
 	stepCookie     = "mintmark-login"    // a login that is under way
 	linkCookie     = "mintmark-link"     // the link from a letter that was opened
 	upstreamCookie = "mintmark-upstream" // a login at a provider of others
-	farewellCookie = "mintmark-farewell" // a sign-out there
+	signOutCookie  = "mintmark-signout"  // a sign-out there
 )
 
 // secure tells whether cookies are sent over TLS alone.

@@ -64,7 +64,7 @@ func (p *Pages) Logout(w http.ResponseWriter, r *http.Request) {
 		p.fail(w, r, err)
 		return
 	}
-	away, offered := p.farewell(r)
+	away, offered := p.offerSignOut(r)
 	if err := p.info.Sessions.End(ctx, w, r); err != nil {
 		p.fail(w, r, err)
 		return
@@ -72,7 +72,7 @@ func (p *Pages) Logout(w http.ResponseWriter, r *http.Request) {
 	// Not "cookies": browsers would take those of every host beside ours as well.
 	w.Header().Set("Clear-Site-Data", `"cache", "storage"`)
 	if offered {
-		p.setCookie(w, farewellCookie, away.ID+"."+away.State.Reveal(), farewellSeconds)
+		p.setCookie(w, signOutCookie, away.ID+"."+away.State.Reveal(), signOutSeconds)
 	}
 	if len(frames) > 0 || offered {
 		p.Goodbye(w, r, GoodbyeView{Frames: frames, Provider: away.Name, Away: away.Location})

@@ -307,7 +307,7 @@ func TestSigningOutWaitsForNobody(t *testing.T) {
 		}
 		offered := func() bool {
 			t.Helper()
-			_, ok, err := s.Farewell(t.Context(), begun.ID)
+			_, ok, err := s.OfferSignOut(t.Context(), begun.ID)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -31,8 +31,8 @@ func (s *Service) hint(p Provider, subject string, token redact.Secret) (string,
 	return base64.StdEncoding.EncodeToString(box), nil
 }
 
-// Farewell is where somebody who signs out here can sign out as well: the provider that the session began with.
-type Farewell struct {
+// SignOutOffer is where somebody who signs out here can sign out as well: the provider that the session began with.
+type SignOutOffer struct {
 	ID, Name string
 	Location string        // at the provider
 	State    redact.Secret // comes back with the browser
@@ -43,10 +43,10 @@ func (s *Service) SignedOutURI(id string) string {
 	return s.o.Issuer + "/login/upstream/" + id + "/signed-out"
 }
 
-// Farewell finds out whether to offer that, before the session ends (OpenID Connect RP-Initiated Logout 1.0, section 2). A
+// OfferSignOut finds out whether to offer that, before the session ends (OpenID Connect RP-Initiated Logout 1.0, section 2). A
 // provider that is not known and does not answer at once, or has no such endpoint, is none: whoever signs out here must not
 // be kept signed in by a provider that is slow.
-func (s *Service) Farewell(ctx context.Context, sessionID string) (f Farewell, ok bool, err error) {
+func (s *Service) OfferSignOut(ctx context.Context, sessionID string) (f SignOutOffer, ok bool, err error) {
 	var providerID, subject, hint string
 	err = s.d.Read(ctx, func(tx db.ReadTx) error {
 		return tx.QueryRow(ctx, `SELECT provider_id, subject, hint FROM upstream_sessions WHERE session_id = $1`, sessionID).Scan(&providerID, &subject, &hint)
@@ -68,7 +68,7 @@ func (s *Service) Farewell(ctx context.Context, sessionID string) (f Farewell, o
 	if !ok || m.EndSession == "" {
 		return f, false, nil
 	}
-	f = Farewell{ID: p.ID, Name: p.Name, State: seal.NewSecret(statePrefix)}
+	f = SignOutOffer{ID: p.ID, Name: p.Name, State: seal.NewSecret(statePrefix)}
 	ask := url.Values{"client_id": {p.ClientID}, "post_logout_redirect_uri": {s.SignedOutURI(p.ID)}, "state": {f.State.Reveal()}}
 	if hint != "" {
 		box, err := base64.StdEncoding.DecodeString(hint)
