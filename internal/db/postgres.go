@@ -64,7 +64,7 @@ func openPostgres(url string, maxConns int) (*postgresBackend, error) {
 // prepared statement, and while the tables are small it would choose to read the whole of them for each question.
 func lookingUp(config *pgx.ConnConfig) *pgx.ConnConfig {
 	c := config.Copy()
-	for _, name := range []string{"enable_seqscan", "enable_hashjoin", "enable_mergejoin"} {
+	for _, name := range []string{"enable_hashjoin", "enable_mergejoin"} {
 		if _, set := c.RuntimeParams[name]; !set {
 			c.RuntimeParams[name] = "off"
 		}

@@ -124,7 +124,7 @@ func TestWritersLookRowsUp(t *testing.T) {
 				return d.Write(t.Context(), func(tx db.WriteTx) error { return f(tx) })
 			},
 		} {
-			for _, name := range []string{"enable_seqscan", "enable_hashjoin", "enable_mergejoin"} {
+			for _, name := range []string{"enable_hashjoin", "enable_mergejoin"} {
 				var got string
 				if err := run(func(tx db.ReadTx) error { return tx.QueryRow(t.Context(), "SHOW "+name).Scan(&got) }); err != nil || got != lane {
 					t.Errorf("%s is %q, %v; want %q", name, got, err, lane)
