@@ -236,6 +236,9 @@ func (r *Reader) person(text []byte, line int, p *api.ImportUser) error {
 	}
 	fields, err := r.fields(text)
 	if err != nil {
+		if r.line > line { // one quote too many has joined them
+			return wrong("", "bad_line", fmt.Sprintf("The lines up to %d are not one record of CSV, and all of them are left out: there is a quote too many, or too few.", r.line))
+		}
 		return wrong("", "bad_line", "The line is not one record of CSV.")
 	}
 	if len(fields) != len(r.columns) {

@@ -40,6 +40,21 @@ func all(t testing.TB, r *roster.Reader) (people []api.ImportUser, wrong []strin
 	}
 }
 
+// Lines that a stray quote has joined are all left out, so the refusal names the last of them.
+func TestLinesThatAQuoteJoins(t *testing.T) {
+	r, err := roster.CSV(strings.NewReader("username,phone\njane,5\" x\njoe,\njim,6\" y\nlast,\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wrong *roster.Wrong
+	if _, err := r.Next(); !errors.As(err, &wrong) || wrong.Line != 2 || !strings.Contains(wrong.Reason, "up to 4 ") {
+		t.Errorf("%v", err)
+	}
+	if e, err := r.Next(); err != nil || e.Person.Username != "last" {
+		t.Errorf("%v %v", e, err)
+	}
+}
+
 func TestCSV(t *testing.T) {
 	text := "\xef\xbb\xbfusername, display_name ,email_verified,groups,attribute.skills,password_hash\r\n" +
 		"jane,\"Doe, \"\"Jane\"\"\",true,a; b;;,Go;SQL,$2b$\r\n" +
