@@ -83,7 +83,8 @@ func load(ctx context.Context, tx db.ReadTx, userID string) (map[string]string, 
 	return kept, rows.Err()
 }
 
-// Set changes the attributes that are named; null removes the value, also of what is declared no more.
+// Set changes the attributes that are named; null removes the value, also of what is declared no more. From then on they are
+// the administrator's, also those that a source outside has said in the same words.
 func (s *Service) Set(ctx context.Context, tx db.WriteTx, c access.Caller, userID string, said Values) error {
 	if err := access.Allow(c, access.ManageUsers, access.Target{Type: "user", ID: userID}); err != nil {
 		return err
@@ -92,7 +93,7 @@ func (s *Service) Set(ctx context.Context, tx db.WriteTx, c access.Caller, userI
 	if err != nil {
 		return err
 	}
-	return s.set(ctx, tx, c, p, said)
+	return s.set(ctx, tx, c, p, said, true)
 }
 
 // checked answers the stored form of values for people of a realm, "" for none.
@@ -122,7 +123,9 @@ func (s *Service) CheckNew(realmName string, said Values) error {
 	return err
 }
 
-func (s *Service) set(ctx context.Context, tx db.WriteTx, c access.Caller, p identity.Person, said Values) error {
+// set stores values. With pin, one that is as it was is kept by no source any more; the form of a person sends all that
+// there is, which confirms nothing.
+func (s *Service) set(ctx context.Context, tx db.WriteTx, c access.Caller, p identity.Person, said Values, pin bool) error {
 	kept, err := load(ctx, tx, p.ID)
 	if err != nil {
 		return err
@@ -135,6 +138,13 @@ func (s *Service) set(ctx context.Context, tx db.WriteTx, c access.Caller, p ide
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		value := values[name]
 		if kept[name] == value {
+			pinned, err := unsource(ctx, tx, p.ID, name, pin && value != "")
+			if err != nil {
+				return err
+			}
+			if pinned {
+				changed = append(changed, name)
+			}
 			continue
 		}
 		changed = append(changed, name)
@@ -163,4 +173,16 @@ func (s *Service) set(ctx context.Context, tx db.WriteTx, c access.Caller, p ide
 		return err
 	}
 	return tx.Changed(ctx, identity.TopicUser, p.ID)
+}
+
+// unsource has no source keep an attribute any more, if it is to, and answers whether one did.
+func unsource(ctx context.Context, tx db.WriteTx, userID, name string, do bool) (bool, error) {
+	if !do {
+		return false, nil
+	}
+	n, err := tx.Exec(ctx, `UPDATE person_attributes SET source = '' WHERE user_id = $1 AND name = $2 AND source <> ''`, userID, name)
+	if err != nil {
+		return false, fmt.Errorf("note who keeps an attribute: %w", err)
+	}
+	return n > 0, nil
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/mintmark/mintmark/api"
+	"github.com/mintmark/mintmark/internal/access"
 	"github.com/mintmark/mintmark/internal/clock"
 	"github.com/mintmark/mintmark/internal/db"
 	"github.com/mintmark/mintmark/internal/db/dbtest"
@@ -284,4 +285,34 @@ func TestCheck(t *testing.T) {
 			t.Errorf("%+v: %v does not say %q", list, err, want)
 		}
 	}
+}
+
+// What an administrator says too is his from then on, and stays when the source says it no more; the form of a person, which
+// sends all that there is, confirms nothing.
+func TestWhoKeepsWhatIsSaidTwice(t *testing.T) {
+	desks(t, func(w *desk) {
+		jane := w.person("employees", "jane")
+		said := func(values attributes.Values) {
+			w.Helper()
+			w.write(func(ctx context.Context, tx db.WriteTx) error {
+				p, err := identity.LoadPerson(ctx, tx, jane.ID)
+				if err != nil {
+					return err
+				}
+				return w.s.Follow(ctx, tx, access.SystemCaller("test"), p, "directory", values)
+			})
+		}
+		said(attributes.Values{"department": json.RawMessage(`"R&D"`), "grade": json.RawMessage("7")})
+		w.write(func(ctx context.Context, tx db.WriteTx) error {
+			return w.s.Set(ctx, tx, admin, jane.ID, attributes.Values{"department": json.RawMessage(`"R&D"`), "remote": json.RawMessage("null")})
+		})
+		said(attributes.Values{"department": nil, "grade": nil})
+		w.write(func(ctx context.Context, tx db.WriteTx) error {
+			kept, err := db.Texts(ctx, tx, `SELECT name || ' ' || value || ' ' || source FROM person_attributes WHERE user_id = $1`, jane.ID)
+			if diff := cmp.Diff([]string{`department "R&D" `}, kept); diff != "" {
+				w.Error(diff)
+			}
+			return err
+		})
+	})
 }

@@ -52,7 +52,7 @@ func (s *Service) SetOwn(ctx context.Context, tx db.WriteTx, c access.Caller, sa
 	if err := s.allowOwn(s.Editable(p.Realm), said); err != nil {
 		return err
 	}
-	return s.set(ctx, tx, c, p, said)
+	return s.set(ctx, tx, c, p, said, false)
 }
 
 // allowOwn refuses what is not among the attributes, and a required one without a value.
