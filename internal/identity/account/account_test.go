@@ -33,13 +33,14 @@ const secret = "a walk in the rain at night"
 
 // post takes letters, as a mail server does.
 type post struct {
-	fails error
-	sent  []string
+	fails  error
+	sent   []string
+	newest mail.Message
 }
 
 func (p *post) Send(_ context.Context, messageID string, l mail.Message) error {
 	if p.fails == nil {
-		p.sent = append(p.sent, messageID+" "+l.Subject+" "+l.To)
+		p.sent, p.newest = append(p.sent, messageID+" "+l.Subject+" "+l.To), l
 	}
 	return p.fails
 }

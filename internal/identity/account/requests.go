@@ -168,7 +168,7 @@ func (s *Service) answer(ctx context.Context, tx db.WriteTx, q request) error {
 		from = themselves
 	}
 	if policy, elsewhere := s.dir.PasswordElsewhere(p); elsewhere {
-		return s.answerElsewhere(ctx, tx, from, p, policy)
+		return s.answerElsewhere(ctx, tx, from, p, policy, q.Language)
 	}
 	address, expires, made, err := s.make(ctx, tx, from, Reset, p.ID, proof(p), p.Email, nil)
 	if err != nil || !made {
@@ -188,13 +188,13 @@ func (s *Service) answer(ctx context.Context, tx db.WriteTx, q request) error {
 
 // answerElsewhere tells somebody whose password a directory keeps where it is changed. It holds no link of ours, and goes
 // as often as one that does.
-func (s *Service) answerElsewhere(ctx context.Context, tx db.WriteTx, from sender, p identity.Person, policy identity.SourcePolicy) error {
+func (s *Service) answerElsewhere(ctx context.Context, tx db.WriteTx, from sender, p identity.Person, policy identity.SourcePolicy, language string) error {
 	_, expires, made, err := s.make(ctx, tx, from, Reset, p.ID, proof(p), p.Email, nil)
 	if err != nil || !made {
 		return err
 	}
 	l := mail.Letter{
-		Realm: p.Realm, Person: p.ID,
+		Realm: p.Realm, Person: p.ID, Language: language,
 		Kind: "password-elsewhere", To: p.Email, Name: p.DisplayName, Subject: "Your password is kept elsewhere", Expires: expires,
 		Lines: []string{mail.Fill("Somebody, probably you, asked for a new password for the account {0} ({1}).", p.Username, p.Realm),
 			"This password is the one of your organisation, and cannot be changed here. Change it where you change that, or ask whoever runs your computers."},
