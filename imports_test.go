@@ -69,6 +69,7 @@ var kits = map[string]string{
 	"internal/seal/sealtest":         "internal/seal",
 	"internal/objstore/objstoretest": "internal/objstore",
 
+	"internal/identity/directory/directorytest":   "internal/identity/directory",
 	"internal/identity/federation/federationtest": "internal/identity/federation",
 	"internal/identity/identitytest":              "internal/identity",
 }

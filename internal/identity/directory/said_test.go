@@ -9,6 +9,7 @@ import (
 	"github.com/mintmark/mintmark/internal/db"
 	"github.com/mintmark/mintmark/internal/identity"
 	"github.com/mintmark/mintmark/internal/identity/directory"
+	"github.com/mintmark/mintmark/internal/identity/directory/directorytest"
 	"github.com/mintmark/mintmark/internal/identity/groups"
 	"github.com/mintmark/mintmark/internal/identity/sourced"
 )
@@ -107,13 +108,13 @@ func TestGroupsAndAttributesOfADirectory(t *testing.T) {
 // Active Directory leaves out the end of a long list, which does not mean that the person is in those groups no more.
 func TestGroupsThatWereLeftOut(t *testing.T) {
 	onOne(t, func(d *db.DB, c *clock.Fake) {
-		f := newFake(t)
-		w := newWorld(t, d, c, following(f.config(), people))
+		f := directorytest.New(t)
+		w := newWorld(t, d, c, following(f.Config(), people))
 		w.group("engineering")
 		says := func(name, value string) {
-			f.set(func() {
-				f.entries = []fakeEntry{jane()}
-				f.entries[0].attributes[name] = value
+			f.Set(func() {
+				f.Entries = []directorytest.Entry{directorytest.Jane()}
+				f.Entries[0].Attributes[name] = value
 			})
 		}
 		says("memberOf", "CN=eng  team,OU=People,dc=example,dc=org")

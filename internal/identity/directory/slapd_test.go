@@ -23,15 +23,16 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mintmark/mintmark/internal/identity/directory/directorytest"
 	"github.com/mintmark/mintmark/internal/testport"
 )
 
 const (
 	base       = "dc=example,dc=org"
-	people     = "ou=people," + base
-	searcher   = "cn=searcher," + base
-	searcherPW = "the searcher may read"
-	janes      = "a walk in the rain at night"
+	people     = directorytest.People
+	searcher   = directorytest.Searcher
+	searcherPW = directorytest.SearcherPassword
+	janes      = directorytest.Password
 )
 
 // slapd is OpenLDAP's server, with a data directory of its own, on loopback, as an unprivileged user.
