@@ -111,11 +111,12 @@ func install(t *testing.T, settings ...string) *installation {
 	}
 	i := &installation{t: t, base: c.Issuer, admin: strings.TrimSpace(string(key))}
 	i.user = i.make("/users", `{"user":{"email":"ann@example.org","password":"`+password+`"}}`)
+	owner := i.make("/users", `{"user":{"email":"operator@example.org","password":"`+password+`"}}`) // clients of somebody blocked are refused
 	page := i.make("/client_types", `{"client_type":{"name":"Login page","scope":"`+sessionScopes+`"}}`)
 	i.kind = i.make("/client_types", `{"client_type":{"name":"Portal","scope":"orders:read orders:write"}}`)
 	i.doctor = i.make("/roles", `{"role":{"name":"Buyer","scope":"orders:read orders:write"}}`)
-	i.login = i.make("/clients", `{"client":{"name":"Login","user_id":"`+i.user+`","client_type_id":"`+page+`","redirect_uri":"https://login.example.org/","settings":{"allowed_grant_types":["password"]}}}`)
-	portal := i.call(i.admin, http.MethodPost, "/clients", `{"client":{"name":"The <Portal>","user_id":"`+i.user+`","client_type_id":"`+i.kind+`","redirect_uri":"https://portal.example.org/cb"}}`, http.StatusCreated)
+	i.login = i.make("/clients", `{"client":{"name":"Login","user_id":"`+owner+`","client_type_id":"`+page+`","redirect_uri":"https://login.example.org/","settings":{"allowed_grant_types":["password"]}}}`)
+	portal := i.call(i.admin, http.MethodPost, "/clients", `{"client":{"name":"The <Portal>","user_id":"`+owner+`","client_type_id":"`+i.kind+`","redirect_uri":"https://portal.example.org/cb"}}`, http.StatusCreated)
 	i.portal, i.secret = portal["id"].(string), portal["secret"].(string)
 	i.make("/users/"+i.user+"/roles", `{"user_role":{"role_id":"`+i.doctor+`","client_id":"`+i.portal+`"}}`)
 	return i
