@@ -63,8 +63,8 @@ type world struct {
 
 func start(t *testing.T) *world { return startAt(t, "http", nil) }
 
-// startAt starts the server with more settings, at an address of this scheme.
-func startAt(t *testing.T, scheme string, settings map[string]string) *world {
+// startAt starts the server with more settings and realms, at an address of this scheme.
+func startAt(t *testing.T, scheme string, settings map[string]string, realms ...app.Realm) *world {
 	t.Helper()
 	public := testport.Addr(t)
 	issuer := scheme + "://" + strings.Replace(public, "127.0.0.1", "localhost", 1) // browsers keep no passkeys for an address
@@ -85,6 +85,7 @@ func startAt(t *testing.T, scheme string, settings map[string]string) *world {
 		t.Fatal(err)
 	}
 	c.Realms = append(c.Realms, app.Realm{Name: "customers", Look: look.Settings{Title: "Sunflower Shop", Colour: "#ffd500", Logo: logo, Help: "https://help.example.org/", Imprint: "https://shop.example.org/imprint", Privacy: "https://shop.example.org/privacy"}})
+	c.Realms = append(c.Realms, realms...)
 	c.Keys.Also = nil // an RSA key takes a while to make
 	ctx, cancel := context.WithCancel(context.Background())
 	a, err := app.Start(ctx, c, app.Build{Version: "test"}, slog.New(slog.NewJSONHandler(io.Discard, nil)))

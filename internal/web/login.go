@@ -190,7 +190,7 @@ func (p *Pages) refuseLogin(w http.ResponseWriter, r *http.Request, d loginData,
 	case f.Kind == fault.Limited:
 		status, d.Problem = http.StatusTooManyRequests, fill("There were too many wrong passwords. Wait {0}, then try again.", wait(f.RetryAfter))
 	case f.Code == "directory_unavailable":
-		status, d.Problem = http.StatusServiceUnavailable, fill("The directory of your organisation cannot be asked just now, so nobody knows whether your password is right. Nothing was counted against you. Please try again later. If it stays so, tell whoever runs this service the number {0}.", route.RequestID(r.Context()))
+		status, d.Problem = http.StatusServiceUnavailable, "The directory of your organisation cannot be asked just now, so nobody knows whether your password is right. Nothing was counted against you. Please try again later."
 	case f.Kind == fault.Unavailable:
 		status, d.Problem = http.StatusServiceUnavailable, "Signing in does not work just now. Please try again in a moment."
 	case errors.Is(err, account.ErrUnverified):
