@@ -104,6 +104,7 @@ func (w *world) registering(b *tab, email string) {
 	w.letter(b, "register", email, "#display-name")
 	b.look("register with a link")
 	b.fill("#display-name", "New Person")
+	b.run("a size", chromedp.SetValue("#attribute-shirt", "l"))
 	b.choose(secret, "#register-submit", `a[href="/account/security"]`)
 	b.visit(w.issuer + "/logout")
 	b.click("#logout-confirm", `a[href="/login"]`)
