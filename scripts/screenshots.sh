@@ -10,5 +10,5 @@ if [[ -z ${MINTMARK_TEST_CHROMIUM:-} ]] && ! command -v chromium chromium-browse
 fi
 rm -rf .screenshots
 mkdir .screenshots
-MINTMARK_SCREENSHOTS=$PWD/.screenshots go test -count=1 -run TestEveryPage ./browser
+MINTMARK_SCREENSHOTS=$PWD/.screenshots go test -count=1 -run 'TestEveryPage|TestAccountPages|TestUpstreamProvider|TestDirectoryPages' ./browser
 echo "$(find .screenshots -name '*.png' | wc -l) pictures in .screenshots/"
