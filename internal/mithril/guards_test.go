@@ -125,12 +125,14 @@ func TestWhatGoesWithUsersAndTypes(t *testing.T) {
 		w.do("DELETE", "/mithril/users/"+user, "").want(204)
 		w.do("DELETE", "/mithril/roles/"+role, "").want(204)
 
-		both, _ := w.tokens("legal_entity:read legal_entity:write")
-		few, _ := w.tokens("legal_entity:read")
+		both, ended := w.tokens("legal_entity:read legal_entity:write")
+		_, kept := w.tokens("legal_entity:read")
 		less := w.do("POST", "/mithril/client_types", `{"client_type":{"name":"Less","scope":"app:authorize legal_entity:read"}}`).want(201).at("data.id")
 		w.do("PATCH", "/mithril/clients/"+w.client, `{"client":{"client_type_id":"`+less+`"}}`).want(200)
+		// Tokens of before are refused, all that the client was given; the grant that has no more than the type is good for new ones.
 		w.verify(both).refused(401, "invalid_grant")
-		w.verify(few).want(200)
+		w.refresh(ended).refused(401, "invalid_grant")
+		w.verify(w.refresh(kept).want(201).at("data.value")).want(200)
 	})
 }
 
