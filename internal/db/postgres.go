@@ -60,8 +60,8 @@ func openPostgres(url string, maxConns int) (*postgresBackend, error) {
 	return b, nil
 }
 
-// lookingUp has the planner look rows up by an index, also to join them. Writers ask for few rows, by their keys. The server keeps the plan of a
-// prepared statement, and while the tables are small it would choose to read the whole of them for each question.
+// lookingUp has the planner join rows by looking them up. Writers ask for few, by their keys. The server keeps the plan of a
+// prepared statement, and one made while the tables were small would go on to read the whole of them.
 func lookingUp(config *pgx.ConnConfig) *pgx.ConnConfig {
 	c := config.Copy()
 	for _, name := range []string{"enable_hashjoin", "enable_mergejoin"} {
